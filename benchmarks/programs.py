@@ -1,0 +1,87 @@
+"""Training programs in PyTorch's style, with the library as an argument: PyTorch and chainrule run the same lines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Task:
+    """A dense network and the batches it is trained on; one output means a sigmoid and binary cross-entropy."""
+
+    sizes: tuple[int, ...]
+    batch: int
+    steps: int
+    """steps of one epoch"""
+    dropout: float = 0.0
+
+    @property
+    def is_binary(self) -> bool:
+        return self.sizes[-1] == 1
+
+    @property
+    def loss(self) -> str:
+        """The loss as ``Trainer`` names it."""
+        return "bce" if self.is_binary else "cross_entropy"
+
+    def data(self) -> tuple[np.ndarray, np.ndarray]:
+        """Normal inputs, and random labels: 0.0 or 1.0 in a column, or class numbers."""
+        generator = np.random.default_rng(0)
+        rows = self.steps * self.batch
+        inputs = generator.standard_normal((rows, self.sizes[0]), dtype=np.float32)
+        labels = generator.integers(0, max(2, self.sizes[-1]), rows)
+        return inputs, labels.astype(np.float32).reshape(-1, 1) if self.is_binary else labels.astype(np.int64)
+
+
+SMALL = Task((8, 12, 8, 1), batch=10, steps=76)
+MNIST = Task((784, 256, 128, 10), batch=64, steps=200, dropout=0.2)
+WIDE = Task((784, 1024, 1024, 10), batch=64, steps=60, dropout=0.2)
+
+
+def network(nn: Any, task: Task) -> Any:
+    """Linear layers with ReLU, and dropout where the task has it, between them."""
+    *hidden, output = pairwise(task.sizes)
+    layers = []
+    for inputs, outputs in hidden:
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        if task.dropout:
+            layers.append(nn.Dropout(task.dropout))
+    layers.append(nn.Linear(*output))
+    if task.is_binary:
+        layers.append(nn.Sigmoid())
+    return nn.Sequential(*layers)
+
+
+def training_step(model: Any, loss_fn: Any, optimizer: Any) -> Callable[[Any, Any], Any]:
+    """One step of the ordinary training loop as a function of a batch."""
+
+    def step(inputs: Any, labels: Any) -> Any:
+        loss = loss_fn(model(inputs), labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    return step
+
+
+def epoch(torch: Any, task: Task, compile_step: bool = False, **adam: Any) -> Callable[[], None]:
+    """An ordinary training loop over one epoch, written with the library given as ``torch``."""
+    inputs, labels = (torch.from_numpy(array) for array in task.data())
+    model = network(torch.nn, task)
+    loss_fn = torch.nn.BCELoss() if task.is_binary else torch.nn.CrossEntropyLoss()
+    step = training_step(model, loss_fn, torch.optim.Adam(model.parameters(), **adam))
+    if compile_step:
+        step = torch.compile(step)
+
+    def run() -> None:
+        for i in range(0, len(inputs), task.batch):
+            loss = step(inputs[i:i + task.batch], labels[i:i + task.batch])
+        loss.item()
+
+    return run

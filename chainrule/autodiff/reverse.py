@@ -1,0 +1,82 @@
+"""Reverse mode: one loop over the graph, from the root to the leaves.
+
+For a vertex ``out = p(x₁ ... xₙ)`` with gradient ``g``, the vjp rule of ``p`` gives the contribution to each xᵢ;
+contributions to one vertex add up (Rumelhart, Hinton, Williams 1986; Linnainmaa 1970). The gradients are vertices
+themselves, so they can be differentiated again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..errors import CompilationError, GradientError
+from ..graph.graph import topological_order
+from ..graph.vertex import Vertex
+from ..ops.arithmetic import add
+from ..ops.movement import reshape
+from ..ops.reduction import sum_
+from ..ops.source import constant
+from ..types import Shape
+
+
+def gradients(root: Vertex, wrt: Sequence[Vertex], cotangent: Vertex | None = None) -> list[Vertex | None]:
+    """Return ∂(root · cotangent)/∂w for each w in ``wrt``; None where ``root`` does not depend on w.
+
+    ``cotangent`` has the type of ``root`` and is 1 by default. Composites must have been expanded. Nothing flows
+    through integers, conditions or ``stop_gradient``. Errors: `GradientError` for a root that is not of floating
+    point, or a cotangent of another type than the root's.
+    """
+    if not root.dtype.is_floating_point:
+        raise GradientError(f"only floating point values have gradients, got {root.type} (made at {root.site})")
+    if cotangent is not None and cotangent.type is not root.type:
+        raise GradientError(f"expected a cotangent of the root's type {root.type}, got {cotangent.type}")
+    order = topological_order([root])
+    wanted = _vertices_on_the_way(order, set(wrt))
+    total: dict[Vertex, Vertex] = {}
+    if root in wanted:
+        total[root] = constant(1, root.dtype, root.shape) if cotangent is None else cotangent
+    for out in reversed(order):
+        g = total.get(out)
+        if g is None or not _passes_gradient(out, wanted):
+            continue
+        for operand, contribution in zip(out.inputs, _apply_rule(g, out), strict=True):
+            if contribution is not None and operand in wanted:
+                contribution = unbroadcast(contribution, operand.shape)
+                total[operand] = add(total[operand], contribution) if operand in total else contribution
+    return [total.get(vertex) for vertex in wrt]
+
+
+def _vertices_on_the_way(order: Sequence[Vertex], leaves: set[Vertex]) -> set[Vertex]:
+    """Vertices that depend on a leaf through differentiable primitives."""
+    wanted: set[Vertex] = set()
+    for vertex in order:
+        if vertex in leaves or _passes_gradient(vertex, wanted):
+            wanted.add(vertex)
+    return wanted
+
+
+def _passes_gradient(vertex: Vertex, wanted: set[Vertex]) -> bool:
+    """Whether a gradient flows from ``vertex`` to one of its operands that is wanted."""
+    differentiable = vertex.primitive.is_differentiable and vertex.dtype.is_floating_point
+    return differentiable and any(operand in wanted for operand in vertex.inputs)
+
+
+def _apply_rule(g: Vertex, out: Vertex) -> Sequence[Vertex | None]:
+    rule = out.primitive.vjp
+    if not callable(rule):  # an unexpanded composite, whose meaning is its expansion
+        raise CompilationError(f"{out.primitive.name!r} has no derivative rule (made at {out.site})")
+    contributions: Sequence[Vertex | None] = rule(g, out, *out.inputs, **out.attributes)
+    if len(contributions) != len(out.inputs):
+        raise CompilationError(f"the vjp rule of {out.primitive.name!r} gave {len(contributions)} gradients")
+    return contributions
+
+
+def unbroadcast(g: Vertex, shape: Shape) -> Vertex:
+    """Sum ``g`` over the axes along which a value of ``shape`` was repeated to the shape of ``g``."""
+    if g.shape == shape:
+        return g
+    extra = len(g.shape) - len(shape)
+    repeated = tuple(
+        axis for axis, size in enumerate(g.shape) if axis < extra or (shape[axis - extra] == 1 and size != 1)
+    )
+    return reshape(sum_(g, repeated), shape)

@@ -1,0 +1,104 @@
+"""From LLVM IR text to callable addresses: compile (or find in the disk cache), link, keep alive.
+
+Compiling always goes through object code, so that a fresh compilation and one from the cache run the same way.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from chainrule.backends.native import cache
+from chainrule.backends.native.cpu import Target, initialize
+from chainrule.errors import CompilationError
+
+
+class Library:
+    """Machine code in memory. Its addresses are valid as long as the library is neither closed nor collected."""
+
+    def __init__(self, object_code: bytes, target: Target) -> None:
+        # The engine owns the empty module and the target machine; the object is copied into its memory.
+        empty = llvm.parse_assembly("")
+        empty.triple = target.triple
+        self._engine = llvm.create_mcjit_compiler(empty, target.machine())
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
+        self._engine.finalize_object()
+
+    def address(self, name: str) -> int:
+        """Address of an exported function.
+
+        Errors: CompilationError for a name that the module does not export, or after ``close``.
+        """
+        address = self._engine.get_function_address(name) if self._engine is not None else 0
+        if address == 0:
+            state = "is closed" if self._engine is None else "exports no such function"
+            raise CompilationError(f"native library: no address for {name!r}: the library {state}")
+        return int(address)
+
+    def close(self) -> None:
+        """Free the machine code; no thread may be running it. Dropping the last reference does the same."""
+        if self._engine is not None:
+            self._engine.close()
+            self._engine = None
+
+
+def compile_module(text: str, target: Target, cache_directory: Path | None = None) -> Library:
+    """Compile a module's text, or load its object code from the cache directory (None: no cache).
+
+    Errors: CompilationError when LLVM rejects the text, or when the process lacks a declared function.
+
+    Example: ``compile_module(str(module), module.target, settings.cache_directory).address("row_sums")``
+    """
+    initialize()
+    _check_declarations(text)
+    if cache_directory is None:
+        return Library(_object_code(text, target), target)
+    key = _key(text, target)
+    object_code = cache.load(cache_directory, key)
+    if object_code is None:
+        object_code = _object_code(text, target)
+        cache.store(cache_directory, key, object_code)
+    return Library(object_code, target)
+
+
+def assembly(text: str, target: Target) -> str:
+    """The machine code of a module as assembly text, for people."""
+    initialize()
+    module, machine = _parse(text, target)
+    return str(machine.emit_assembly(module))
+
+
+def _object_code(text: str, target: Target) -> bytes:
+    module, machine = _parse(text, target)
+    return bytes(machine.emit_object(module))
+
+
+def _parse(text: str, target: Target) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
+    machine = target.machine()
+    try:
+        module = llvm.parse_assembly(text)
+        module.triple, module.data_layout = target.triple, target.data_layout
+        module.verify()
+    except RuntimeError as error:
+        raise CompilationError(f"LLVM rejects the generated module:\n{error}") from error
+    return module, machine
+
+
+def _key(text: str, target: Target) -> str:
+    """Everything that decides the machine code; code for another processor would load, and crash when run."""
+    compiler = f"llvmlite {llvmlite.__version__} LLVM {llvm.llvm_version_info} level 2"
+    parts = (compiler, target.triple, target.data_layout, target.cpu, target.features, text)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _check_declarations(text: str) -> None:
+    """Refuse unknown functions now: linking would succeed silently, and calling them would end the process."""
+    for line in text.splitlines():
+        if not line.startswith("declare "):
+            continue
+        name = line[line.index("@") + 1 : line.index("(")]
+        if not name.startswith("llvm.") and not llvm.address_of_symbol(name):
+            raise CompilationError(f"native module declares function {name!r}, which this process does not have")

@@ -1,0 +1,369 @@
+"""Loop nests: a fused body over a domain, with stores and reductions, as vector code.
+
+`schedule` decides which loops there are; here they are written. The vector dimension is walked in blocks of a few
+vectors and ends in a rest of fixed size, so that trip counts and masks are constants. Reductions keep several
+accumulators, merged in an order that only the shape decides; long ones start afresh after some thousand additions,
+which keeps rounding errors small. Small nests become straight code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+from chainrule.backends.native.body import Body, Point
+from chainrule.backends.native.kernel import KernelInfo
+from chainrule.backends.native.language import KERNEL_ARGUMENTS, Function, Module, Value
+from chainrule.backends.native.reduction import Accumulators, accumulation, across_lanes
+from chainrule.backends.native.schedule import (
+    COSTS,
+    Schedule,
+    make_schedule,
+    of_empty,
+    power_of_two,
+    simplify,
+    split_reduction,
+)
+from chainrule.passes.plan import Nest, Plan
+
+STRAIGHT_CODE = 48  # instructions up to which a loop is written out
+LONGEST_SUM = 4096  # additions to one accumulator; longer sums are made of parts
+PART = 1024  # vectors or rows in such a part
+GRAIN = 20_000.0  # nanoseconds of work that are worth waking other threads for
+TASK = 2_000.0  # nanoseconds of work in a task
+MOST_TASKS = 256
+MOST_CHUNKS = 64
+SHARED_LIMIT = 1 << 20  # bytes of partial results
+
+
+def emit_nest(module: Module, nest: Nest, plan: Plan, name: str) -> KernelInfo:
+    """Write a nest as the kernel function ``name`` (and ``name_finish`` where partial results must be combined)."""
+    if 0 in nest.domain:
+        nest = of_empty(nest)
+    if 0 in nest.domain or not (nest.stores or nest.reductions):
+        with module.function(name, KERNEL_ARGUMENTS, exported=False):
+            return KernelInfo(name, 1, is_parallel=False)
+    schedule = make_schedule(simplify(nest), module.target)
+    unit, tasks = _tasks(schedule, module)
+    chunk = _chunk(schedule, tasks)
+    if chunk:
+        return _emit_chunked(module, schedule, plan, name, chunk)
+    is_parallel = schedule.parallel and tasks > 1 and schedule.nanoseconds > GRAIN
+    _emit_function(module, schedule, plan, name, unit if is_parallel else 0)
+    return KernelInfo(name, tasks if is_parallel else 1, is_parallel)
+
+
+def _tasks(schedule: Schedule, module: Module) -> tuple[int, int]:
+    """Indices of the outermost dimension in one task, and the number of tasks."""
+    if not schedule.parallel:
+        return 0, 1
+    extent = schedule.nest.domain[schedule.order[0]]
+    step = Unrolling(schedule, module).block(0)
+    wanted = max(1, min(MOST_TASKS, int(schedule.nanoseconds / TASK)))
+    unit = math.ceil(math.ceil(extent / wanted) / step) * step
+    return unit, math.ceil(extent / unit)
+
+
+def _chunk(schedule: Schedule, tasks: int) -> int:
+    """How much of the outermost reduced dimension to reduce in one task, 0 for all of it."""
+    nest, kept = schedule.nest, schedule.kept
+    if tasks >= MOST_CHUNKS // 4 or schedule.nanoseconds < 2 * GRAIN or kept == len(schedule.order):
+        return 0
+    if any(r.operation in ("argmax", "argmin") for r in nest.reductions) or any(s.accumulate for s in nest.stores):
+        return 0
+    extent = nest.domain[schedule.order[kept]]
+    chunks = min(MOST_CHUNKS, int(schedule.nanoseconds / TASK), extent)
+    shared = chunks * 8 * math.prod(nest.domain[d] for d in schedule.order[:kept]) * len(nest.reductions)
+    chunk = math.ceil(extent / chunks)
+    if schedule.order[kept] == schedule.order[-1]:
+        chunk = math.ceil(chunk / 64) * 64  # a multiple of every block
+    return chunk if chunk < extent and shared <= SHARED_LIMIT else 0
+
+
+def _emit_chunked(module: Module, schedule: Schedule, plan: Plan, name: str, chunk: int) -> KernelInfo:
+    """Reduce chunks of a dimension to partial results in shared scratch memory, then those to the result."""
+    dimension = schedule.order[schedule.kept]
+    chunks = math.ceil(schedule.nest.domain[dimension] / chunk)
+    first, second, extended, shared = split_reduction(schedule.nest, plan, dimension, chunks)
+    partial = replace(
+        schedule,
+        nest=first,
+        order=(0, *(d + 1 for d in schedule.order)),
+        kept=schedule.kept + 1,
+        vector=None if schedule.vector is None else schedule.vector + 1,
+        parallel=True,
+    )
+    _emit_function(module, partial, extended, name, 1, chunk)
+    finish = f"{name}_finish"
+    _emit_function(module, make_schedule(simplify(second), module.target), extended, finish, 0)
+    return KernelInfo(name, chunks, is_parallel=True, shared_bytes=shared, finish=finish)
+
+
+def _emit_function(module: Module, schedule: Schedule, plan: Plan, name: str, unit: int, chunk: int = 0) -> None:
+    """Write the function; ``unit`` is the length of its tasks on the outermost dimension, 0 for a single task."""
+    with module.function(name, KERNEL_ARGUMENTS, exported=False) as f:
+        emitter = NestEmitter(f, plan, schedule, chunk)
+        if unit:
+            extent = schedule.nest.domain[schedule.order[0]]
+            stop = (f.arguments[2] * unit).minimum(extent)
+            emitter.run(Span(f.arguments[1] * unit, stop, stop.equal(extent)))
+        else:
+            emitter.run(emitter.whole(0))
+
+
+class Span(NamedTuple):
+    """Indices of a dimension. ``reaches_end``: whether the last index of the dimension is among them."""
+
+    start: Value
+    stop: Value
+    reaches_end: bool | Value
+
+
+class Piece(NamedTuple):
+    """Some neighbouring points of a dimension: arguments of ``Point.enter``."""
+
+    start: Value
+    offset: int
+    lanes: int
+    active: int | None
+
+
+class Unrolling:
+    """How many vectors or rows a loop takes at a time, and which loops are written out, by position in the order."""
+
+    def __init__(self, schedule: Schedule, module: Module) -> None:
+        self.schedule = schedule
+        nest = schedule.nest
+        length = sum(max(1, COSTS.get(item.operation, 1)) for item in nest.body if item.operation != "constant")
+        self.length = length + len(nest.stores) + len(nest.reductions)
+        wide = module.target.vector_bits == 512  # which also means 32 registers
+        self.accumulators = max(1, (8 if wide else 4) // max(1, 2 * len(nest.reductions) - 1))
+        copies = self.length
+        self.straight: list[bool] = []
+        for position in reversed(range(len(schedule.order))):
+            copies *= math.ceil(nest.domain[schedule.order[position]] / self.lanes(position))
+            self.straight.insert(0, copies <= STRAIGHT_CODE)
+
+    def lanes(self, position: int) -> int:
+        return self.schedule.lanes if self.schedule.order[position] == self.schedule.vector else 1
+
+    def copies(self, position: int) -> int:
+        """Vectors or rows in a block."""
+        schedule = self.schedule
+        vectors = schedule.nest.domain[schedule.order[position]] // self.lanes(position)
+        is_vector, is_last = schedule.order[position] == schedule.vector, position == len(schedule.order) - 1
+        if schedule.nest.reductions and position >= schedule.kept:
+            wanted = self.accumulators if is_last else 1
+            if is_last and not is_vector and schedule.vector is not None:
+                wanted //= self.copies(schedule.kept - 1)
+        elif schedule.nest.reductions:
+            wanted = min(4, self.accumulators) if is_vector else 1
+        else:
+            wanted = {True: 4 if self.length <= 4 else 2 if self.length <= 12 else 1, False: 1}[is_vector]
+        return max(1, min(wanted, power_of_two(vectors + 1) // 2))
+
+    def block(self, position: int) -> int:
+        """Indices in a block."""
+        return self.lanes(position) * self.copies(position)
+
+
+class NestEmitter:
+    """Writes the loops of one schedule into one function."""
+
+    def __init__(self, f: Function, plan: Plan, schedule: Schedule, chunk: int) -> None:
+        self.f, self.plan, self.schedule, self.chunk, self.nest = f, plan, schedule, chunk, schedule.nest
+        nest = schedule.nest
+        others = [reduction.access for reduction in nest.reductions]
+        self.body = Body(f, plan, nest, schedule.order, schedule.vector, schedule.lanes, others)
+        self.kinds = [accumulation(r.operation, nest.body[r.instruction].dtype.name) for r in nest.reductions]
+        self.unrolling = Unrolling(schedule, f.module)
+        self.masks = f.module.target.vector_bits == 512
+
+    def extent(self, position: int) -> int:
+        return self.nest.domain[self.schedule.order[position]]
+
+    def whole(self, position: int) -> Span:
+        """All indices of the loop at a position."""
+        extent = self.extent(position) if position < len(self.schedule.order) else 0
+        return Span(self.f.index(0), self.f.index(extent), True)
+
+    def run(self, outermost: Span) -> None:
+        """Write everything, for some indices of the outermost dimension."""
+        self._kept(self.body.origin(), 0, outermost)
+
+    # Loops over kept dimensions
+
+    def _kept(self, point: Point, position: int, span: Span) -> None:
+        if position == self.schedule.kept:
+            self._reduced([point])
+            return
+        dimension = self.schedule.order[position]
+        if dimension == self.schedule.vector:
+            self._blocks(
+                position, span, None, lambda pieces: self._reduced([point.enter(dimension, *piece) for piece in pieces])
+            )
+        else:
+            whole = self.whole(position + 1)
+            self._loop(
+                position, span, 1, None, lambda index: self._kept(point.enter(dimension, index), position + 1, whole)
+            )
+
+    # Loops over reduced dimensions
+
+    def _reduced(self, points: list[Point]) -> None:
+        if not self.nest.reductions:
+            return
+        loops = len(self.schedule.order)
+        slots = self.unrolling.copies(loops - 1) if self.schedule.kept < loops else 1
+        across = self.schedule.vector in self.nest.reductions[0].axes
+        lanes = [self.schedule.lanes if across else point.lanes for point in points]
+        sums = Accumulators(self.f, self.kinds, lanes, slots)
+        if self.schedule.kept < loops:
+            self._reduce(points, self.schedule.kept, self._first_span(points[0]), sums)
+        else:
+            self._contribute(points, 0, sums)
+        for number, reduction in enumerate(self.nest.reductions):
+            element = self.plan.buffers[reduction.access.buffer].dtype.name
+            for i, point in enumerate(points):
+                state = sums.total(i, number)
+                if across:
+                    state = across_lanes(self.kinds[number], state)
+                point.store(state[-1].cast(element), reduction.access)
+
+    def _first_span(self, point: Point) -> Span:
+        """What to reduce of the outermost reduced dimension: all or, in the task of a chunk, that chunk."""
+        if not self.chunk:
+            return self.whole(self.schedule.kept)
+        extent = self.extent(self.schedule.kept)
+        start = point.indices[0] * self.chunk
+        stop = (start + self.chunk).minimum(extent)
+        return Span(start, stop, stop.equal(extent))
+
+    def _reduce(self, points: list[Point], position: int, span: Span, sums: Accumulators) -> None:
+        """Add the points of the loops from a position on to the accumulators."""
+        step = self.unrolling.block(position)
+        if self.extent(position) > LONGEST_SUM * step:
+            self._reduce_in_parts(points, position, span, sums)
+        else:
+            self._reduce_directly(points, position, span, sums)
+
+    def _reduce_in_parts(self, points: list[Point], position: int, span: Span, sums: Accumulators) -> None:
+        size, extent = PART * self.unrolling.block(position), self.extent(position)
+
+        def part(index: Value) -> None:
+            partial = sums.fresh()
+            stop = (index + size).minimum(span.stop)
+            self._reduce_directly(points, position, Span(index, stop, stop.equal(extent)), partial)
+            sums.merge(partial)
+
+        self._loop(position, span, size, sums, part)
+
+    def _reduce_directly(self, points: list[Point], position: int, span: Span, sums: Accumulators) -> None:
+        dimension = self.schedule.order[position]
+        if position + 1 == len(self.schedule.order):
+
+            def block(pieces: list[Piece]) -> None:
+                for slot, piece in enumerate(pieces):
+                    self._contribute([point.enter(dimension, *piece) for point in points], slot, sums)
+
+            self._blocks(position, span, sums, block)
+            return
+        starts_afresh = self._additions(position + 1) * self.extent(position) > LONGEST_SUM
+
+        def inner(index: Value) -> None:
+            partial = sums.fresh() if starts_afresh else sums
+            entered = [point.enter(dimension, index) for point in points]
+            self._reduce(entered, position + 1, self.whole(position + 1), partial)
+            if starts_afresh:
+                sums.merge(partial)
+
+        self._loop(position, span, 1, sums, inner)
+
+    def _additions(self, position: int) -> int:
+        """How many values one accumulator takes one after another in the loops from a position on."""
+        rounds = min(math.ceil(self.extent(position) / self.unrolling.block(position)), LONGEST_SUM)
+        if position + 1 == len(self.schedule.order):
+            return rounds
+        inner = self._additions(position + 1)
+        return rounds if inner * self.extent(position) > LONGEST_SUM else rounds * inner
+
+    def _contribute(self, points: Sequence[Point], slot: int, sums: Accumulators) -> None:
+        for i, point in enumerate(points):
+            for number, (kind, reduction) in enumerate(zip(self.kinds, self.nest.reductions, strict=True)):
+                state = [point.value(reduction.instruction, point.lanes)]
+                if kind.has_position:
+                    state.append(self._position(point, reduction.axes[0]))
+                mask = point.mask() if self.schedule.vector in reduction.axes else None
+                if mask is not None:
+                    none = kind.identity(self.f, point.lanes)
+                    state = [mask.select(value, other) for value, other in zip(state, none, strict=True)]
+                sums.join((slot, i, number), state)
+
+    def _position(self, point: Point, axis: int) -> Value:
+        """Where on the reduced axis each lane is."""
+        index = point.indices[axis].broadcast(point.lanes)
+        return self.f.iota(point.lanes) + index if axis == self.schedule.vector else index
+
+    # Loops
+
+    def _loop(
+        self, position: int, span: Span, step: int, sums: Accumulators | None, body: Callable[[Value], None]
+    ) -> None:
+        """Steps through a range; ``sums`` are carried from round to round."""
+        start, stop = span.start.number, span.stop.number
+        if self.unrolling.straight[position] and start is not None and stop is not None:
+            index = int(start)
+            while index < int(stop):
+                body(self.f.index(index))
+                index += step
+            return
+        carried = sums.values() if sums else []
+        with self.f.loop(span.start, span.stop, step, carried, name=f"d{self.schedule.order[position]}") as loop:
+            if sums:
+                sums.load(loop.values)
+            body(loop.index)
+            if sums:
+                loop.next(sums.values())
+        if sums:
+            sums.load(loop.results)
+
+    def _blocks(
+        self, position: int, span: Span, sums: Accumulators | None, body: Callable[[list[Piece]], None]
+    ) -> None:
+        """Steps through a range in blocks of several vectors (or rows), then does the rest that fills no block."""
+        unrolling, f = self.unrolling, self.f
+        extent, lanes, block = self.extent(position), unrolling.lanes(position), unrolling.block(position)
+        full = extent // block * block
+        if full:
+            stop = span.stop if full == extent else span.stop.minimum(full)
+            offsets = [copy * lanes for copy in range(unrolling.copies(position))]
+            main = Span(span.start, stop, False)
+            self._loop(position, main, block, sums, lambda index: body([Piece(index, o, lanes, None) for o in offsets]))
+        if full == extent:
+            return
+        rest = self._rest(full, extent - full, lanes, is_reduced=position >= self.schedule.kept)
+        if span.reaches_end is True:
+            body(rest)
+        elif isinstance(span.reaches_end, Value):
+            with f.when(span.reaches_end, sums.values() if sums else [], name="rest") as end:
+                body(rest)
+                if sums:
+                    end.next(sums.values())
+            if sums:
+                sums.load(end.results)
+
+    def _rest(self, start: int, count: int, lanes: int, is_reduced: bool) -> list[Piece]:
+        """Whole vectors, then the last points: masked, or in ever smaller vectors where masks are slow."""
+        index, done = self.f.index(start), count // lanes * lanes
+        pieces = [Piece(index, offset, lanes, None) for offset in range(0, done, lanes)]
+        left = count - done
+        if left and is_reduced:
+            return [*pieces, Piece(index, done, lanes, left)]
+        while left:
+            width = power_of_two(left) if self.masks else power_of_two(left + 1) // 2
+            pieces.append(Piece(index, done, width, left))
+            done, left = done + width, max(0, left - width)
+        return pieces
+

@@ -1,0 +1,84 @@
+"""Matrix products: which of the templates computes a product, and its kernel."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from chainrule.backends.native.kernel import KernelInfo
+from chainrule.backends.native.language import BYTES, KERNEL_ARGUMENTS, Function, Module
+from chainrule.backends.native.product_direct import Direct
+from chainrule.backends.native.product_dot import Dot
+from chainrule.backends.native.product_packed import Packed
+from chainrule.backends.native.product_site import Site, sums_in_registers
+from chainrule.passes.plan import Access, Instruction, Plan, Product, Store
+
+PARALLEL_WORK = 1 << 18
+"""Multiplications from which on a product is worth being shared by threads: a few microseconds."""
+
+NEAR_BYTES = 16 << 10
+"""A right operand of at most so many bytes stays in the first-level cache, wherever its rows lie."""
+
+Template = Direct | Dot | Packed
+
+
+def emit_product(module: Module, product: Product, plan: Plan, name: str) -> KernelInfo:
+    """Add the kernel function ``name`` to the module: ``sums[b, i, j] = Σₖ left[b, i, k] · right[b, k, j]``, epilogue.
+
+    The order of every sum is fixed by the shapes and the target, never by the number of threads. Example:
+    ``emit_product(module, product, plan, "kernel_3").tasks``.
+    """
+    product = oriented(product)
+    with module.function(name, KERNEL_ARGUMENTS) as f:
+        if 0 in product.domain:
+            return KernelInfo(name, 0, is_parallel=False)
+        template = choose(f, product)
+        tasks = math.prod(product.batch) * math.prod(template.blocks)
+        work = math.prod(product.domain) * product.depth
+        is_parallel = tasks > 1 and work >= PARALLEL_WORK
+        site = Site(f, plan, product, template.lanes)
+        template.emit(site, is_parallel)
+    return KernelInfo(name, tasks, is_parallel, template.scratch_bytes)
+
+
+def choose(f: Function, product: Product) -> Template:
+    """The template that is fastest for the product's shape and strides."""
+    depth_stride, column_stride = product.right.strides[-2:]
+    in_place = column_stride == 1 or product.columns == 1
+    consecutive = product.left.strides[-1] == depth_stride == 1
+    if not in_place and consecutive and product.rows <= 2 and product.depth > 2:
+        return Dot(product, f)
+    size = BYTES[product.dtype.name]
+    is_near = product.depth * product.columns * size <= NEAR_BYTES
+    if is_near and (not in_place or product.depth * depth_stride * size <= NEAR_BYTES):
+        return Direct(product, f)
+    return Direct(product, f) if in_place and product.rows <= sums_in_registers(f) // 2 else Packed(product, f)
+
+
+def oriented(product: Product) -> Product:
+    """The product, or its transpose if there the columns are many and consecutive in memory, so that vectors fit."""
+    strides = [store.access.strides[-2:] for store in product.stores]
+    stored_by_columns = all(row == 1 and column != 1 for row, column in strides) and product.rows > 1
+    if product.columns == 1 < product.rows or (stored_by_columns and product.columns > 1):
+        return transposed(product)
+    return product
+
+
+def transposed(product: Product) -> Product:
+    """The product that computes the transpose: rows are columns, and left is right."""
+
+    def swap(access: Access) -> Access:
+        return replace(access, strides=(*access.strides[:-2], access.strides[-1], access.strides[-2]))
+
+    def swap_instruction(instruction: Instruction) -> Instruction:
+        return replace(instruction, access=swap(instruction.access)) if instruction.access else instruction
+
+    return replace(
+        product,
+        rows=product.columns,
+        columns=product.rows,
+        left=swap(product.right),
+        right=swap(product.left),
+        body=tuple(map(swap_instruction, product.body)),
+        stores=tuple(Store(swap(store.access), store.instruction, store.accumulate) for store in product.stores),
+    )

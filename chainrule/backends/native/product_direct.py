@@ -1,0 +1,86 @@
+"""Matrix products that read their operands where they are: small ones, and those with few rows.
+
+Vectors run along the columns, elements of the left operand are broadcast, and a loop over k adds to a register tile. A
+small right operand whose columns are not consecutive is first copied to the stack.
+"""
+
+from __future__ import annotations
+
+from chainrule.backends.native.language import Function, Value
+from chainrule.backends.native.product_pack import Panel, pack, packed_width, vector_lanes
+from chainrule.backends.native.product_site import (
+    Site,
+    Steps,
+    cases,
+    even_split,
+    multiply,
+    only_for,
+    sums_in_registers,
+    zeros,
+)
+from chainrule.passes.plan import Product
+
+TASK_WORK = 1 << 16
+"""A task of a product with many rows is about so many multiplications."""
+
+
+class Direct:
+    """The extents of a product's tiles and tasks, and their emission."""
+
+    scratch_bytes = 0
+
+    def __init__(self, product: Product, f: Function) -> None:
+        self.product = product
+        self.lanes = vector_lanes(f, product.dtype.name, product.columns)
+        sums = sums_in_registers(f)
+        widest = 8 if product.rows == 1 else 4
+        vectors = min(-(-product.columns // self.lanes), widest, sums // min(product.rows, sums // 2))
+        self.tile_columns = vectors * self.lanes
+        self.tile_rows = even_split(product.rows, sums // vectors)
+        tile_work = self.tile_rows * self.tile_columns * max(product.depth, 1)
+        self.block_rows = self.tile_rows * min(product.rows // self.tile_rows, max(1, TASK_WORK // tile_work))
+        self.whole_rows = product.rows - product.rows % self.tile_rows
+        self.row_blocks = -(-self.whole_rows // self.block_rows)
+        self.full_tiles, self.rest_columns = divmod(product.columns, self.tile_columns)
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """Numbers of row blocks and of column tiles: a task is one of both."""
+        return self.row_blocks, self.full_tiles + (self.rest_columns > 0)
+
+    def emit(self, site: Site, is_parallel: bool) -> None:
+        with site.tasks(self.blocks, is_parallel) as (row_block, column_tile):
+            for is_rest in cases(site.f, column_tile, self.full_tiles, self.rest_columns > 0):
+                columns = self.rest_columns if is_rest else self.tile_columns
+                self._emit_columns(site, row_block, column_tile * self.tile_columns, columns)
+
+    def _emit_columns(self, site: Site, row_block: Value, column: Value, columns: int) -> None:
+        f, rest_rows = site.f, self.product.rows - self.whole_rows
+        right, right_depth = self._right(site, column, columns)
+
+        def emit_tile(row: Value, rows: int) -> None:
+            left_row, left_depth = self.product.left.strides[-2:]
+            steps = Steps(left_row, left_depth, right_depth)
+            tile = zeros(f, site.element, rows, columns, self.lanes)
+            tile = multiply(f, site.left(row), right, steps, self.product.depth, tile, columns)
+            site.finish(row, column, tile, columns)
+
+        start, stop = row_block * self.block_rows, f.index(self.whole_rows)
+        if self.row_blocks > 1:
+            stop = (start + self.block_rows).minimum(stop)
+        with f.loop(start, stop, self.tile_rows, name="row") as loop:
+            emit_tile(loop.index, self.tile_rows)
+        if rest_rows:
+            with only_for(f, row_block, self.row_blocks - 1, self.row_blocks):
+                emit_tile(f.index(self.whole_rows), rest_rows)
+
+    def _right(self, site: Site, column: Value, columns: int) -> tuple[Value, int]:
+        """The right operand's columns and their distance in k: in place, or copied so that columns are consecutive."""
+        f, depth = site.f, self.product.depth
+        depth_stride, column_stride = self.product.right.strides[-2:]
+        if column_stride == 1 or columns == 1 or depth == 0:
+            return site.right(column), depth_stride
+        width = packed_width(f, site.element, columns)
+        copy = f.allocate(site.element, depth * width)
+        pack(f, Panel(site.element, columns, depth_stride, column_stride), site.right(column), copy, width, depth)
+        return copy, width

@@ -1,0 +1,199 @@
+"""A product inside the function that computes it: where operands lie, the register tile, and what is done with sums."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+from chainrule.backends.native.body import Body, Point
+from chainrule.backends.native.language import Function, Type, Value
+from chainrule.passes.plan import Access, Plan, Product
+
+Tile = list[list[Value]]
+"""Sums of a register tile: one list per row, one vector per group of columns."""
+
+UNROLLED_EPILOGUE = 5
+"""An epilogue of at most so many instructions and stores is repeated for every vector; a longer one is a loop."""
+
+CHAINS = 4
+"""Independent sums that are needed to keep the multipliers busy, which take about 4 cycles for one result."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Distances in elements: left operand to the next row and next k, right operand to the next k."""
+
+    left_row: int
+    left_depth: int
+    right_depth: int
+
+
+class Site:
+    """The state of emitting one product: function, body, and the batch index of the current task."""
+
+    def __init__(self, f: Function, plan: Plan, product: Product, lanes: int) -> None:
+        self.f, self.plan, self.product, self.lanes = f, plan, product, lanes
+        self.element = product.dtype.name
+        rank = len(product.batch)
+        # Rows last: what depends on the column only, such as a bias, is loaded once for all rows of a tile.
+        self.order = (*range(rank), rank + 1, rank)
+        self.body = Body(f, plan, product, self.order, vector=rank + 1, lanes=lanes)
+        self.point: Point = self.body.origin()
+        self.batch: list[Value] = []
+
+    @contextmanager
+    def tasks(self, blocks: Sequence[int], is_parallel: bool) -> Iterator[list[Value]]:
+        """Loop over the function's tasks; gives the task's block numbers.
+
+        A task is a point of (batch..., blocks...), counted with the last dimension fastest.
+        """
+        extents = [*self.product.batch, *blocks]
+        begin, end = self.f.arguments[1:3] if is_parallel else (self.f.index(0), self.f.index(math.prod(extents)))
+        outside = self.point
+        with self.f.loop(begin, end, name="task") as loop:
+            rest, indices = loop.index, []
+            for extent in reversed(extents):
+                indices.append(rest % extent if extent > 1 else self.f.index(0))
+                rest = rest // extent
+            indices.reverse()
+            self.batch, numbers = indices[: len(self.product.batch)], indices[len(self.product.batch) :]
+            for dimension, index in enumerate(self.batch):
+                self.point = self.point.enter(dimension, index)
+            yield numbers
+        self.point = outside
+
+    def left(self, row: Value) -> Value:
+        """The address of left[batch, row, 0]."""
+        access = self.product.left
+        return self._operand(access, row * access.strides[-2])
+
+    def right(self, column: Value) -> Value:
+        """The address of right[batch, 0, column]."""
+        access = self.product.right
+        return self._operand(access, column * access.strides[-1])
+
+    def _operand(self, access: Access, position: Value) -> Value:
+        for index, stride in zip(self.batch, access.strides, strict=False):
+            position = position + index * stride
+        return self.body.pointers[access.buffer].at(position + access.offset, self.element).freeze()
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the product only stores its sums, with consecutive columns."""
+        body, stores = self.product.body, self.product.stores
+        return len(body) == len(stores) == 1 and not stores[0].accumulate and stores[0].access.strides[-1] == 1
+
+    def plain_target(self, row: Value, column: Value) -> tuple[Value, int]:
+        """Where a plain product stores the sum of an element, and the distance to the next row."""
+        access = self.product.stores[0].access
+        return self._operand(access, row * access.strides[-2] + column), access.strides[-2]
+
+    def finish(self, row: Value, column: Value, tile: Tile, columns: int) -> None:
+        """Run the body and the stores for a register tile, of which the first ``columns`` columns count."""
+        f, lanes = self.f, tile[0][0].lanes
+        if len(tile) == 1 or len(self.product.body) + len(self.product.stores) <= UNROLLED_EPILOGUE:
+            for first in range(0, columns, lanes):
+                strip = self._enter_column(column, first, lanes, columns)
+                for number, sums in enumerate(tile):
+                    strip.enter(self.order[-1], row, number, given={0: sums[first // lanes]})
+            return
+        width = len(tile[0]) * lanes
+        stack = f.allocate(self.element, len(tile) * width)
+        for number, sums in enumerate(tile):
+            for position, vector in enumerate(sums):
+                f.store(vector, stack.at(number * width + position * lanes, self.element))
+        self.finish_rows(row, column, stack, len(tile), columns, width)
+
+    def finish_rows(
+        self, row: Value, column: Value, sums: Value, rows: int | Value, columns: int, width: int
+    ) -> None:
+        """The same for ``rows`` rows of sums in memory, ``width`` elements apart."""
+        vector = Type(self.element, self.lanes)
+        for first in range(0, columns, self.lanes):
+            strip = self._enter_column(column, first, self.lanes, columns)
+            with self.f.loop(0, rows, carried=[sums.at(first, self.element)], name="finish") as loop:
+                given = {0: self.f.load(loop.values[0], vector)}
+                strip.enter(self.order[-1], row + loop.index, given=given)
+                loop.next([loop.values[0].at(width, self.element)])
+
+    def _enter_column(self, column: Value, first: int, lanes: int, columns: int) -> Point:
+        return self.point.enter(self.order[-2], column, first, lanes=lanes, active=columns - first)
+
+
+def multiply(
+    f: Function, left: Value, right: Value, steps: Steps, depth: int | Value, tile: Tile, columns: int
+) -> Tile:
+    """The tile plus Σₖ left[i, k] · right[k, j] over ``depth`` values of k; columns from ``columns`` on do not exist.
+
+    Few sums are split into several chains over k, which are added at the end.
+    """
+    sums = [vector for row in tile for vector in row]
+    count = len(sums)
+    chains = max(1, min(CHAINS // count, depth)) if isinstance(depth, int) else 1
+    rest = depth % chains if isinstance(depth, int) else 0
+    sums += [f.constant(0.0, sums[0].type)] * ((chains - 1) * count)
+    with f.loop(0, depth if rest == 0 else depth - rest, chains, carried=[left, right, *sums], name="depth") as loop:
+        loop.next(_add_products(f, loop.values, steps, chains, len(tile), columns))
+    sums = _add_products(f, loop.results, steps, rest, len(tile), columns)[2:]
+    while len(sums) > count:
+        half = len(sums) // count // 2 * count
+        sums = [a + b for a, b in zip(sums[:half], sums[half : 2 * half], strict=True)] + sums[2 * half :]
+    width = len(tile[0])
+    return [sums[start : start + width] for start in range(0, count, width)]
+
+
+def _add_products(
+    f: Function, carried: Sequence[Value], steps: Steps, depth: int, rows: int, columns: int
+) -> list[Value]:
+    """``depth`` values of k, each for sums of its own; the pointers and sums afterwards."""
+    left, right, *sums = carried
+    vector = sums[0].type
+    vectors = -(-columns // vector.lanes)
+    for k in range(depth):
+        start = right.at(k * steps.right_depth, vector.element)
+        right_row = [
+            f.load(start.at(first, vector.element), vector, columns - first)
+            for first in range(0, columns, vector.lanes)
+        ]
+        for row in range(rows):
+            position = left.at(row * steps.left_row + k * steps.left_depth, vector.element)
+            factor = f.load(position, Type(vector.element)).broadcast(vector.lanes)
+            for number, factors in enumerate(right_row, (k * rows + row) * vectors):
+                sums[number] = factor.fma(factors, sums[number])
+    return [left.at(depth * steps.left_depth, vector.element), right.at(depth * steps.right_depth, vector.element), *sums]
+
+
+def zeros(f: Function, element: str, rows: int, columns: int, lanes: int) -> Tile:
+    """An empty register tile wide enough for ``columns`` columns."""
+    return [[f.constant(0.0, Type(element, lanes))] * -(-columns // lanes) for _ in range(rows)]
+
+
+def cases(f: Function, number: Value, full: int, has_rest: bool) -> Iterator[bool]:
+    """Code for block ``number`` of ``full`` equal blocks and perhaps a smaller last: ``for is_rest in cases(...)``."""
+    if not has_rest or full == 0:
+        yield has_rest
+    else:
+        with f.when(number < full):
+            yield False
+        with f.when(number.equal(full)):
+            yield True
+
+
+def only_for(f: Function, number: Value, wanted: int, count: int) -> AbstractContextManager[object]:
+    """Code for block ``wanted`` only, of ``count`` blocks: ``with only_for(...):``."""
+    return nullcontext() if count == 1 else f.when(number.equal(wanted))
+
+
+def sums_in_registers(f: Function) -> int:
+    """How many vectors of sums a register tile may hold: three quarters of the registers, or less."""
+    target = f.module.target
+    return 24 if target.vector_bits == 512 or target.triple.startswith(("aarch64", "arm64")) else 12
+
+
+def even_split(count: int, most: int) -> int:
+    """The largest part of at most ``most`` that divides ``count``, or if that is small, parts of nearly equal size."""
+    parts = -(-count // most)
+    divisor = next(part for part in range(min(most, count), 0, -1) if count % part == 0)
+    return divisor if 2 * divisor > most or divisor == count else -(-count // parts)

@@ -1,0 +1,247 @@
+"""How a nest is to be run, decided from shapes and strides alone: which loops, in which order, in which vectors.
+
+A nest is first simplified (`simplify`: fewer, longer dimensions), then scheduled (`make_schedule`). Loops over kept
+dimensions are outside, those over reduced dimensions inside; the vector dimension is the innermost of its kind.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from chainrule.backends.native.body import Variation
+from chainrule.backends.native.cpu import Target
+from chainrule.backends.native.kernel import accesses
+from chainrule.passes.plan import Access, Buffer, Instruction, Nest, Plan, Reduction, Store
+from chainrule.types import Shape
+
+COSTS = {
+    "constant": 0, "identity": 0, "divide": 4, "sqrt": 5, "rsqrt": 9, "exp": 16, "expm1": 18, "log": 22, "log1p": 26,
+    "tanh": 24, "sigmoid": 22, "erf": 36, "sin": 40, "cos": 40, "power": 90, "random_uniform": 80, "floor_divide": 20,
+    "remainder": 20,
+}  # fmt: skip
+"""Vector instructions, of about a quarter of a nanosecond, that an operation takes; 1 where nothing is said."""
+
+NANOSECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """A simplified nest and its loops.
+
+    ``order``: dimensions, outermost first; the first ``kept`` of them are kept (not reduced). ``vector``: the dimension
+    of the lanes, None for scalar code. ``parallel``: the outermost loop may be split among threads. ``nanoseconds``: a
+    rough estimate of the work.
+    """
+
+    nest: Nest
+    order: tuple[int, ...]
+    kept: int
+    vector: int | None
+    lanes: int
+    parallel: bool
+    nanoseconds: float
+
+
+def power_of_two(number: int) -> int:
+    """The smallest power of two that is not below ``number``."""
+    return 1 << max(number - 1, 0).bit_length()
+
+
+# Simplification
+
+
+def simplify(nest: Nest) -> Nest:
+    """The same computation with fewer dimensions: without those of extent 1, neighbours in memory merged to one."""
+    positional = {axis for r in nest.reductions if r.operation in ("argmax", "argmin") for axis in r.axes}
+    for dimension in reversed(range(len(nest.domain))):
+        if nest.domain[dimension] == 1 and dimension not in positional:
+            nest = _without(nest, dimension)
+    ordered = any(store.accumulate for store in nest.stores)
+    while pair := next((p for p in _pairs(len(nest.domain), ordered) if _mergeable(nest, *p)), None):
+        nest = _merge(nest, *pair)
+    return nest
+
+
+def _pairs(rank: int, ordered: bool) -> list[tuple[int, int]]:
+    """(outer, inner) dimensions that might merge; where points are ordered, outer ones come first."""
+    return [(a, b) for a in range(rank) for b in range(rank) if a != b and (a + 1 == b or not ordered)]
+
+
+def _strided(nest: Nest) -> list[Access]:
+    """All accesses, those of index instructions included."""
+    return [*accesses(nest), *(i.access for i in nest.body if i.operation == "index" and i.access is not None)]
+
+
+def _mergeable(nest: Nest, outer: int, inner: int) -> bool:
+    axes = nest.reductions[0].axes if nest.reductions else ()
+    if (outer in axes) != (inner in axes):
+        return False
+    extent = nest.domain[inner]
+    return all(access.strides[outer] == access.strides[inner] * extent for access in _strided(nest))
+
+
+def _merge(nest: Nest, outer: int, inner: int) -> Nest:
+    domain = list(nest.domain)
+    domain[inner] *= domain[outer]
+    return _without(replace(nest, domain=tuple(domain)), outer)
+
+
+def _without(nest: Nest, dimension: int) -> Nest:
+    """The nest without a dimension, of which only index 0 remains."""
+
+    def access_of(access: Access) -> Access:
+        return replace(access, strides=_drop(access.strides, dimension))
+
+    def axes_of(axes: Shape) -> Shape:
+        return tuple(axis - (axis > dimension) for axis in axes if axis != dimension)
+
+    return Nest(
+        nest.name,
+        _drop(nest.domain, dimension),
+        tuple(replace(item, access=access_of(item.access)) if item.access else item for item in nest.body),
+        tuple(replace(store, access=access_of(store.access)) for store in nest.stores),
+        tuple(replace(r, access=access_of(r.access), axes=axes_of(r.axes)) for r in nest.reductions),
+    )
+
+
+def _drop(items: Shape, position: int) -> Shape:
+    return items[:position] + items[position + 1 :]
+
+
+def of_empty(nest: Nest) -> Nest:
+    """What a nest with no points does: its sums are 0."""
+    sums = [reduction for reduction in nest.reductions if reduction.operation == "sum"]
+    axes = sums[0].axes if sums else ()
+    domain = tuple(1 if axis in axes else extent for axis, extent in enumerate(nest.domain))
+    body = tuple(Instruction("constant", nest.body[r.instruction].dtype, value=0) for r in sums)
+    stores = tuple(Store(reduction.access, number) for number, reduction in enumerate(sums))
+    return Nest(nest.name, domain, body, stores)
+
+
+# Loops
+
+
+def independent(access: Access, domain: Shape) -> set[int]:
+    """Dimensions whose different indices never meet in memory, whatever the other indices and the dynamic terms are."""
+    terms = [(abs(stride), extent) for stride, extent in zip(access.strides, domain, strict=True)]
+    terms += [(abs(term.stride), term.limit + 1) for term in access.dynamic]
+    found = set()
+    for dimension, (stride, extent) in enumerate(terms[: len(domain)]):
+        others = terms[:dimension] + terms[dimension + 1 :]
+        finer = sum(step * (count - 1) for step, count in others if step < stride)
+        coarser = [step for step, count in others if step >= stride and count > 1]
+        span = stride * extent
+        if finer < stride and all(step >= span and step % span == 0 for step in coarser):
+            found.add(dimension)
+    return found
+
+
+def make_schedule(nest: Nest, target: Target) -> Schedule:
+    """Choose loops and vectors for a simplified nest with at least one point."""
+    rank = range(len(nest.domain))
+    axes = set(nest.reductions[0].axes) if nest.reductions else set()
+    serial: set[int] = set()
+    for store in nest.stores:
+        if store.accumulate:
+            serial |= set(rank) - independent(store.access, nest.domain)
+    spread = {d: sum(abs(access.strides[d]) for access in accesses(nest)) for d in rank}
+    free = sorted((d for d in rank if d not in axes and d not in serial), key=lambda d: -spread[d])
+    reduced = sorted(axes - serial, key=lambda d: -spread[d])
+    candidates = [*free, *reduced] if not (serial and nest.reductions) else []
+    vector = min(reversed(candidates), key=lambda d: _cost_per_point(nest, d, d in axes, target), default=None)
+    if vector is not None and vector in free:
+        free.remove(vector)
+        kept = [*free, *sorted(serial - axes), vector]
+    else:
+        kept = [*free, *sorted(serial - axes)]
+        reduced = [d for d in reduced if d != vector] + ([] if vector is None else [vector])
+    order = (*kept, *sorted(serial & axes), *reduced)
+    return Schedule(
+        nest,
+        order,
+        len(kept),
+        vector,
+        lanes_along(nest, vector, target),
+        bool(kept) and kept[0] not in serial,
+        _nanoseconds(nest, vector, axes, target),
+    )
+
+
+def lanes_along(nest: Nest, vector: int | None, target: Target) -> int:
+    """Lanes for a vector dimension: a register of the widest type that varies along it, or fewer if it is short."""
+    if vector is None:
+        return 1
+    varying = Variation(nest.body, range(len(nest.domain)), vector).varying
+    sizes = [item.dtype.size for item, varies in zip(nest.body, varying, strict=True) if varies]
+    widest = "int64" if 8 in sizes else "int32"
+    return min(target.lanes(widest), power_of_two(nest.domain[vector]))
+
+
+def _cost_per_point(nest: Nest, vector: int, is_reduced: bool, target: Target) -> float:
+    """Vector instructions per point of the domain, if vectors lie along a dimension."""
+    extent, lanes = nest.domain[vector], lanes_along(nest, vector, target)
+    vectors_per_point = math.ceil(extent / lanes) / extent
+    variation = Variation(nest.body, range(len(nest.domain)), vector)
+    cost = 0.0
+    for item, varies in zip(nest.body, variation.varying, strict=True):
+        each = COSTS.get(item.operation, 1)
+        if not varies:
+            cost += 0.01 * each  # most of these are evaluated in outer loops
+        elif item.operation == "load" and item.access is not None:
+            cost += _memory_cost(item.access, vector, variation, vectors_per_point)
+        else:
+            cost += each * vectors_per_point
+    for store in nest.stores:
+        cost += 2 * _memory_cost(store.access, vector, variation, vectors_per_point)
+    for reduction in nest.reductions:
+        across = 3 * math.log2(lanes) / extent if is_reduced else 0.0
+        cost += vectors_per_point + across + (0.0 if is_reduced else 0.01 * abs(reduction.access.strides[vector]))
+    return cost
+
+
+def _memory_cost(access: Access, vector: int, variation: Variation, vectors_per_point: float) -> float:
+    if any(variation.varying[term.instruction] for term in access.dynamic):
+        return 1.5
+    return {0: 0.0, 1: vectors_per_point, -1: 2 * vectors_per_point}.get(access.strides[vector], 1.2)
+
+
+def _nanoseconds(nest: Nest, vector: int | None, axes: set[int], target: Target) -> float:
+    points = math.prod(nest.domain)
+    if vector is None:
+        return points * NANOSECONDS * (1 + sum(COSTS.get(item.operation, 1) for item in nest.body))
+    return points * NANOSECONDS * _cost_per_point(nest, vector, vector in axes, target)
+
+
+# Splitting a long reduction among threads
+
+
+def split_reduction(nest: Nest, plan: Plan, dimension: int, chunks: int) -> tuple[Nest, Nest, Plan, int]:
+    """A reduction of parts of a dimension into partial results, and one that combines them.
+
+    Returns the first nest (its new dimension 0 counts the chunks; the reduction over ``dimension`` must be limited to
+    the chunk), the second, the plan with buffers for the partial results at the start of the scratch memory, and the
+    bytes of these.
+    """
+    axes = nest.reductions[0].axes
+    kept = tuple(1 if axis in axes else extent for axis, extent in enumerate(nest.domain))
+    size = math.prod(kept)
+    dense = tuple(0 if axis in axes else math.prod(kept[axis + 1 :]) for axis in range(len(kept)))
+    buffers, partial, loads, combining, offset = list(plan.buffers), [], [], [], 0
+    for number, reduction in enumerate(nest.reductions):
+        dtype = nest.body[reduction.instruction].dtype
+        access = Access(len(buffers), (size, *dense))
+        buffers.append(Buffer(dtype, chunks * size, "temporary", plan.scratch_slot, offset))
+        offset += -(-buffers[-1].nbytes // 64) * 64
+        partial.append(Reduction(reduction.operation, access, reduction.instruction, tuple(axis + 1 for axis in axes)))
+        loads.append(Instruction("load", dtype, access=access))
+        combining.append(replace(reduction, access=_prepended(reduction.access), instruction=number, axes=(0,)))
+    body = tuple(replace(item, access=_prepended(item.access)) if item.access else item for item in nest.body)
+    stores = tuple(replace(store, access=_prepended(store.access)) for store in nest.stores)
+    first = Nest(nest.name, (chunks, *nest.domain), body, stores, tuple(partial))
+    second = Nest(nest.name, (chunks, *kept), tuple(loads), (), tuple(combining))
+    return first, second, replace(plan, buffers=tuple(buffers)), offset
+
+
+def _prepended(access: Access) -> Access:
+    return replace(access, strides=(0, *access.strides))

@@ -1,0 +1,88 @@
+"""From a segment to a graph, and what each input and output of that graph is bound to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from ..graph.graph import Graph, topological_order
+from ..graph.vertex import Vertex
+from ..tensor.events import slot_owner
+from ..tensor.segment import Segment, leaf_number, state
+from .expansion import Expansion
+
+Strides = tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """A graph over the vertices that were recorded, and the meaning of its inputs and outputs.
+
+    - ``inputs``: for each graph input the number of a leaf, or the tensor that owns a slot;
+    - ``live``: recorded vertices whose values are wanted: the first outputs of the graph;
+    - ``gradients``: tensors whose new gradient is an output, in order behind ``live``;
+    - ``cleared``: tensors whose gradient becomes None.
+    """
+
+    graph: Graph
+    inputs: tuple[Any, ...]
+    live: tuple[Vertex, ...]
+    gradients: tuple[Any, ...]
+    cleared: tuple[Any, ...]
+    output_strides: tuple[Strides, ...]
+
+
+def build(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion | None = None) -> Recorded:
+    """Go through the events of ``segment`` and return everything it computes as one graph."""
+    waiting = state.segment
+    state.segment = segment
+    was_symbolic, segment.is_symbolic = segment.is_symbolic, True  # reading a value in here would never end
+    try:
+        if expansion is None:
+            expansion = Expansion(segment)
+            for event in segment.events:
+                expansion.process(event)
+    finally:
+        state.segment = waiting
+        segment.is_symbolic = was_symbolic
+    return _collect(segment, live, expansion)
+
+
+def _collect(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion) -> Recorded:
+    """Gradients written over a held one are updates of it; others are outputs."""
+    updates = dict(segment.updates)
+    fresh: list[tuple[Any, Vertex]] = []
+    cleared = []
+    for slot, gradient in expansion.held.items():
+        owner = slot_owner(slot)
+        if owner is None:
+            continue
+        if gradient is None:
+            cleared.append(owner)
+            continue
+        held = owner._grad
+        held_slot = held._slot if hasattr(held, "_slot") else None
+        if held_slot is not None and _depends_on(gradient, held_slot):
+            updates.setdefault(held_slot, gradient)
+        else:
+            fresh.append((owner, gradient))
+    outputs = (*live, *(gradient for _, gradient in fresh))
+    updates = {slot: value for slot, value in updates.items() if value is not slot}
+    order = topological_order((*outputs, *updates.values()))
+    sources = [vertex for vertex in order if vertex.primitive.name == "input"]
+    sources += [slot for slot in updates if slot not in set(sources)]
+    graph = Graph(tuple(sources), outputs, tuple(updates.items()))
+    inputs = tuple(_bound_to(vertex, segment) for vertex in sources)
+    strides = (*(None for _ in live), *(owner._strides for owner, _ in fresh))
+    return Recorded(graph, inputs, live, tuple(owner for owner, _ in fresh), tuple(cleared), strides)
+
+
+def _depends_on(vertex: Vertex, source: Vertex) -> bool:
+    return source in topological_order([vertex])
+
+
+def _bound_to(vertex: Vertex, segment: Segment) -> Any:
+    number = leaf_number(vertex)
+    if number is not None:
+        return number
+    return segment.slots[vertex] if vertex in segment.slots else slot_owner(vertex)

@@ -1,0 +1,62 @@
+"""Turning the events of a segment into vertices: gradients by the reverse pass, optimiser steps by recording them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..autodiff.reverse import gradients
+from ..graph.vertex import Vertex
+from ..ops.arithmetic import add
+from ..tensor.events import Backward, Step, ZeroGrad, gradient_slots, slot_owner
+from ..tensor.recording import enter, make_slot, pending
+from ..tensor.segment import Segment, state
+
+
+class Expansion:
+    """The gradients that parameters hold while the events of one segment are gone through.
+
+    ``held`` maps a parameter's slot to the vertex of its gradient, or None for no gradient.
+    """
+
+    def __init__(self, segment: Segment) -> None:
+        self.segment = segment
+        self.held: dict[Vertex, Vertex | None] = {}
+
+    def process(self, event: Any) -> None:
+        """Go through one event."""
+        if isinstance(event, ZeroGrad):
+            self.held.update(dict.fromkeys((parameter._slot for parameter in event.parameters.parameters), None))
+        elif isinstance(event, Backward):
+            self._backward(event)
+        elif isinstance(event, Step):
+            self._step(event)
+
+    def gradient(self, slot: Vertex) -> Vertex | None:
+        """The gradient that the parameter of ``slot`` holds at this point."""
+        if slot not in self.held:
+            owner = slot_owner(slot)
+            stored = None if owner is None else owner._grad
+            if stored is not None and stored._slot is None:
+                make_slot(stored)
+            self.held[slot] = None if stored is None else enter(stored, self.segment)
+        return self.held[slot]
+
+    def _backward(self, event: Backward) -> None:
+        slots = gradient_slots(event.root)
+        for slot, gradient in zip(slots, gradients(event.root, slots, event.cotangent), strict=True):
+            if gradient is not None:
+                before = self.gradient(slot)
+                self.held[slot] = gradient if before is None else add(before, gradient)
+
+    def _step(self, event: Step) -> None:
+        optimizer = event.optimizer
+        was_enabled, state.is_grad_enabled = state.is_grad_enabled, False
+        try:
+            optimizer.record_updates(self._gradient_handle)
+        finally:
+            state.is_grad_enabled = was_enabled
+
+    def _gradient_handle(self, parameter: Any) -> Any:
+        """The gradient of a parameter as a tensor, or None."""
+        vertex = None if parameter._slot is None else self.gradient(parameter._slot)
+        return None if vertex is None else pending(vertex, self.segment)

@@ -1,0 +1,61 @@
+"""The program cache: one executable per graph structure, shared by all models of equal shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..execution.executable import Executable
+from ..graph.graph import Graph, rebuild
+from ..graph.vertex import Vertex
+from ..ops.source import make_input
+from ..settings import settings
+from ..types import TensorType
+from .build import Strides
+
+MAX_PROGRAMS = 512
+"""Executables kept; the one unused for longest goes first."""
+
+_PROGRAMS: dict[Any, Executable] = {}
+
+
+def structure(graph: Graph, output_strides: tuple[Strides, ...]) -> tuple[Any, ...]:
+    """Return a key that is equal for graphs that do the same, whatever their tensors."""
+    numbers: dict[Vertex, int] = {}
+    rows: list[Any] = []
+    for vertex in (*graph.inputs, *graph.order()):
+        if vertex not in numbers:
+            numbers[vertex] = len(numbers)
+            attributes = tuple(
+                (name, repr(value) if isinstance(value, float) else value) for name, value in vertex.attributes.items()
+            )
+            rows.append((vertex.primitive, attributes, tuple(numbers[operand] for operand in vertex.inputs)))
+    outputs = tuple(numbers[vertex] for vertex in graph.outputs)
+    updates = tuple((numbers[target], numbers[value]) for target, value in graph.updates)
+    return (tuple(rows), len(graph.inputs), outputs, updates, output_strides)
+
+
+def canonical(graph: Graph) -> Graph:
+    """Return the graph over inputs of its own, so that a cached program keeps no recorded vertex alive."""
+    inputs = {
+        vertex: make_input(vertex.type, strides=vertex.attributes["strides"], site=vertex.site) for vertex in graph.inputs
+    }
+    return rebuild(graph, lambda vertex, operands: inputs.get(vertex))
+
+
+def find_program(graph: Graph, output_strides: tuple[Strides, ...]) -> Executable:
+    """Return the executable of ``graph``: from the cache, or compiled now."""
+    key = (structure(graph, output_strides), settings.backend, settings.cpu_features)
+    program = _PROGRAMS.pop(key, None)
+    if program is None:
+        free = canonical(graph)
+        program = Executable(free, output_strides)
+        while len(_PROGRAMS) >= MAX_PROGRAMS:
+            _PROGRAMS.pop(next(iter(_PROGRAMS)))
+    _PROGRAMS[key] = program
+    return program
+
+
+def output_type(vertex: Vertex) -> TensorType:
+    """The type of a graph output."""
+    type: TensorType = vertex.type
+    return type

@@ -1,0 +1,1 @@
+"""Running programs: the thread pool, buffers and executables."""

@@ -1,0 +1,69 @@
+"""A graph: what one program computes from its inputs, and which inputs it overwrites."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from .vertex import Vertex, make_vertex
+
+
+@dataclass(frozen=True)
+class Graph:
+    """``outputs`` as functions of ``inputs``; after a run each input in ``updates`` holds its new value.
+
+    ``inputs`` are vertices of the primitive ``input``, in the order in which values are passed.
+    """
+
+    inputs: tuple[Vertex, ...]
+    outputs: tuple[Vertex, ...]
+    updates: tuple[tuple[Vertex, Vertex], ...] = ()
+
+    @property
+    def roots(self) -> tuple[Vertex, ...]:
+        """Everything that must be computed: outputs, then the new values of updated inputs."""
+        return self.outputs + tuple(value for _, value in self.updates)
+
+    def order(self) -> list[Vertex]:
+        """All vertices, each after its inputs."""
+        return topological_order(self.roots)
+
+
+def topological_order(roots: Iterable[Vertex]) -> list[Vertex]:
+    """Return every vertex that the roots need, each after its inputs (an explicit stack: graphs may be deep)."""
+    order: list[Vertex] = []
+    done: set[Vertex] = set()
+    stack = list(roots)[::-1]
+    while stack:
+        vertex = stack[-1]
+        if vertex in done:
+            stack.pop()
+            continue
+        waiting = [operand for operand in vertex.inputs if operand not in done]
+        if waiting:
+            stack.extend(reversed(waiting))
+        else:
+            done.add(vertex)
+            order.append(vertex)
+            stack.pop()
+    return order
+
+
+Rule = Callable[[Vertex, tuple[Vertex, ...]], Vertex | None]
+
+
+def rebuild(graph: Graph, rule: Rule) -> Graph:
+    """Rebuild ``graph`` bottom-up. ``rule(vertex, new_inputs)`` gives a replacement, or None to keep the primitive."""
+    new: dict[Vertex, Vertex] = {}
+    for vertex in graph.order():
+        inputs = tuple(new[operand] for operand in vertex.inputs)
+        replacement = rule(vertex, inputs)
+        if replacement is None:
+            unchanged = all(a is b for a, b in zip(inputs, vertex.inputs, strict=True))
+            replacement = vertex if unchanged else make_vertex(vertex.primitive, inputs, vertex.attributes, vertex.site)
+        new[vertex] = replacement
+    return Graph(
+        tuple(new.get(vertex, vertex) for vertex in graph.inputs),
+        tuple(new[vertex] for vertex in graph.outputs),
+        tuple((new.get(target, target), new[value]) for target, value in graph.updates),
+    )

@@ -1,0 +1,61 @@
+"""Where in the user's program a vertex was made: file, line, and the path of modules being called."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Any, NamedTuple
+
+# With the separator: a user's folder may be called chainrule_experiments. Unresolved, as code objects name their files.
+_PACKAGE = str(Path(__file__).parent.parent) + os.sep
+
+
+class Site(NamedTuple):
+    """The user's source line and the path of the module (``"encoder.0"``) in whose ``forward`` it ran."""
+
+    file: str
+    line: int
+    module: str
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}"
+        return f"{place}, in module {self.module!r}" if self.module else place
+
+
+UNKNOWN = Site("<unknown>", 0, "")
+
+
+def _children(owner: object) -> dict[str, Any] | None:
+    """The modules inside ``owner``, None if it is no module. Reads its dictionary: attributes may be computed."""
+    children = getattr(owner, "__dict__", {}).get("_modules")
+    return children if isinstance(children, dict) else None
+
+
+def _module_path(callers: list[object]) -> str:
+    """Name each module on the call stack inside the one that called it: outermost first."""
+    names: list[str] = []
+    for parent, child in itertools.pairwise(callers):
+        names += [name for name, candidate in (_children(parent) or {}).items() if candidate is child][:1]
+    return ".".join(names)
+
+
+def find_site() -> Site:
+    """Return the innermost frame outside this package.
+
+    Called only when a vertex is made for the first time or an error is raised, so recording stays cheap.
+    """
+    frame: FrameType | None = sys._getframe(1)
+    site: tuple[str, int] | None = None
+    modules: list[object] = []
+    while frame is not None:
+        if not frame.f_code.co_filename.startswith(_PACKAGE):
+            site = site or (frame.f_code.co_filename, frame.f_lineno)
+        owner = frame.f_locals.get("self")
+        if _children(owner) is not None and (not modules or modules[-1] is not owner):
+            modules.append(owner)
+        frame = frame.f_back
+    file, line = site or (UNKNOWN.file, UNKNOWN.line)
+    return Site(file, line, _module_path(modules[::-1]))

@@ -1,0 +1,8 @@
+"""The closed set of primitives, one record each, by family. Everything else is composed of them.
+
+Each module also has one function per primitive that builds its vertex; vjp rules and passes are written with them.
+"""
+
+from . import arithmetic, comparison, elementwise, indexing, matmul, movement, random, reduction, source
+
+__all__ = ["arithmetic", "comparison", "elementwise", "indexing", "matmul", "movement", "random", "reduction", "source"]

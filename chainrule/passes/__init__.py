@@ -1,0 +1,1 @@
+"""Rewriting graphs and turning them into plans. Passes are pure: graph to graph, or graph to plan."""

@@ -1,0 +1,227 @@
+"""Turn groups of nodes into kernels: scalar instructions with explicit accesses into buffers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..graph.graph import Graph
+from ..graph.vertex import Vertex
+from ..types import DType, Shape, contiguous_strides, int64
+from .access import IndexMap, alias_origin, identity_map, is_alias, locate
+from .fuse import Group
+from .nodes import Node, Read, Write
+from .place import Home, Placement
+from .plan import Access, Buffer, DynamicTerm, Instruction, Kernel, Nest, Product, Reduction, Store
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A plan before memory is laid out.
+
+    Kernels are in an order that is legal. ``updates`` are pairs (buffer of the new value, buffer of the input that it
+    replaces): the new values have temporary buffers of their own here.
+    """
+
+    buffers: tuple[Buffer, ...]
+    kernels: tuple[Kernel, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    updates: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """Where a vertex lies: strides in elements over its own axes."""
+
+    buffer: int
+    strides: Shape
+
+
+def emit(placement: Placement, groups: Sequence[Group]) -> Draft:
+    """Return the kernels of ``groups``."""
+    group_of = {node: group for group in groups for node in group.members}
+    storage = _Storage(placement)
+    # What depends on a group is a proper subset of what depends on the groups before it.
+    ordered = sorted(groups, key=lambda group: (-group.reaches.bit_count(), group.members[0].number))
+    kernels = [
+        _KernelWriter(group, group_of, storage).kernel(f"{_kernel_name(group)}_{number}")
+        for number, group in enumerate(ordered)
+    ]
+    count = len(placement.graph.inputs)
+    outputs = tuple(range(count, count + len(placement.graph.outputs)))
+    return Draft(tuple(storage.buffers), tuple(kernels), tuple(range(count)), outputs, tuple(storage.updates))
+
+
+def _kernel_name(group: Group) -> str:
+    """The first operations of a kernel, the most telling ones for a reader of profiles."""
+    names = [node.vertex.primitive.name for node in group.members if node.vertex.primitive.name != "stop_gradient"]
+    return "_".join(list(dict.fromkeys(names))[:3]) or "copy"
+
+
+def _span(shape: Shape, strides: Shape) -> int:
+    """Elements from the first to the last of an array with these strides."""
+    if 0 in shape:
+        return 0
+    return 1 + sum((extent - 1) * stride for extent, stride in zip(shape, strides, strict=True))
+
+
+class _Storage:
+    """The buffers, and where each stored vertex lies in them; a temporary is made when first asked for."""
+
+    def __init__(self, placement: Placement) -> None:
+        self.homes = placement.homes
+        self.graph: Graph = placement.graph
+        self.buffers: list[Buffer] = []
+        self.updates: list[tuple[int, int]] = []
+        self._layouts: dict[Vertex, _Layout] = {}
+        for number, vertex in enumerate(self.graph.inputs):
+            strides = vertex.attributes["strides"] or contiguous_strides(vertex.shape)
+            self._layouts[vertex] = _Layout(number, strides)
+            self.buffers.append(Buffer(vertex.dtype, _span(vertex.shape, strides), "input", number))
+        at_home = {home.number: (vertex, home) for vertex, home in self.homes.items() if not home.is_update}
+        for number in range(len(self.graph.outputs)):
+            vertex, home = at_home[number]
+            slot = len(self.buffers)
+            self._layouts[vertex] = _Layout(slot, home.strides)
+            self.buffers.append(Buffer(vertex.dtype, _span(vertex.shape, home.strides), "output", slot))
+
+    def layout(self, vertex: Vertex) -> _Layout:
+        """Where ``vertex`` lies; an alias lies in the buffer of its origin."""
+        found = self._layouts.get(vertex)
+        if found is None:
+            if is_alias(vertex):
+                found = _Layout(self.layout(alias_origin(vertex)).buffer, contiguous_strides(vertex.shape))
+            else:
+                found = self._new_layout(vertex, self.homes.get(vertex))
+            self._layouts[vertex] = found
+        return found
+
+    def _new_layout(self, vertex: Vertex, home: Home | None) -> _Layout:
+        strides = contiguous_strides(vertex.shape) if home is None else home.strides
+        number = len(self.buffers)
+        if home is not None:
+            self.updates.append((number, home.number))
+        arena_slot = len(self.graph.inputs) + len(self.graph.outputs)
+        size = vertex.type.size if home is None else self.buffers[home.number].size
+        self.buffers.append(Buffer(vertex.dtype, size, "temporary", arena_slot))
+        return _Layout(number, strides)
+
+
+class _KernelWriter:
+    """Writes the body of one group. ``values`` are the instructions that hold the values of members."""
+
+    def __init__(self, group: Group, group_of: dict[Node, Group], storage: _Storage) -> None:
+        self.group = group
+        self.group_of = group_of
+        self.storage = storage
+        self.rank = len(group.domain)
+        self.body: list[Instruction] = []
+        self.stores: list[Store] = []
+        self.reductions: list[Reduction] = []
+        self.values: dict[Vertex, int] = {}
+        self._known: dict[Any, int] = {}
+
+    def kernel(self, name: str) -> Kernel:
+        """Return the kernel of the group."""
+        for node in sorted(self.group.members, key=lambda node: node is not self.group.product):
+            self._write_node(node)
+        stores, body, domain = tuple(self.stores), tuple(self.body), self.group.domain
+        if self.group.product is None:
+            return Nest(name, domain, body, stores, tuple(self.reductions))
+        product = self.group.product
+        left, right = (self._access(read.index, read.base, None) for read in product.reads)
+        depth = product.vertex.inputs[0].shape[-1]
+        dtype = product.vertex.dtype
+        return Product(name, dtype, domain[:-2], domain[-2], domain[-1], depth, left, right, body, stores)
+
+    def _write_node(self, node: Node) -> None:
+        vertex, places = node.vertex, self.group.places[node]
+        if node.kind == "fill":
+            self._store(node.write, places, self._constant(0, vertex.dtype))
+        elif node.kind == "part":
+            self._store(node.write, places, self._read(node.reads[0], places))
+        elif node.kind == "reduction":
+            assert node.write is not None
+            access = self._access(node.write.index, vertex, places)
+            axes = tuple(sorted(places[axis] for axis in node.axes))
+            value = self._read(node.reads[0], places)
+            self.reductions.append(Reduction(vertex.primitive.native, access, value, axes))
+        else:
+            self.values[vertex] = value = self._compute(node, places)
+            if vertex in self.storage.homes or any(
+                self.group_of[consumer] is not self.group for consumer, _ in node.consumers
+            ):
+                self._store(Write(vertex, identity_map(vertex.shape)), self.group.core_places(node), value)
+
+    def _compute(self, node: Node, places: tuple[int, ...]) -> int:
+        """The value of an elementwise node or a product at a point."""
+        vertex = node.vertex
+        if node.kind == "product":
+            return self._add(Instruction("accumulator", vertex.dtype))
+        operands = tuple(self._read(read, places) for read in node.reads)
+        name = vertex.primitive.native
+        if name == "random_uniform":
+            element = self._index(identity_map(vertex.shape), contiguous_strides(vertex.shape), places)
+            return self._add(Instruction(name, vertex.dtype, (*operands, element), value=vertex.attributes["stream"]))
+        if vertex.primitive.family != "elementwise" or name == "identity":
+            return operands[0]  # take and dynamic_slice are loads; a reduction over nothing is its operand
+        return self._add(Instruction(name, vertex.dtype, operands))
+
+    def _read(self, read: Read, places: tuple[int, ...]) -> int:
+        """The instruction that holds the operand."""
+        base = read.base
+        if base in self.values:
+            return self.values[base]
+        if base.primitive.name == "constant":
+            return self._constant(base.attributes["value"], base.dtype)
+        if base.primitive.name == "iota":
+            strides = tuple(int(axis == base.attributes["axis"]) for axis in range(len(base.shape)))
+            index = self._index(read.index, strides, places)
+            return index if base.dtype is int64 else self._add(Instruction("cast", base.dtype, (index,)))
+        access = self._access(read.index, base, places, read.position, read.limit)
+        return self._once(access, Instruction("load", base.dtype, access=access))
+
+    def _constant(self, value: Any, dtype: DType) -> int:
+        return self._once((repr(value), dtype), Instruction("constant", dtype, value=value))
+
+    def _index(self, index: IndexMap, strides: Shape, places: tuple[int, ...]) -> int:
+        offset, steps = locate(index, strides, 0, len(places))
+        access = Access(-1, self._spread(steps, places), offset)
+        return self._once(access, Instruction("index", int64, access=access))
+
+    def _store(self, write: Write | None, places: tuple[int, ...], value: int) -> None:
+        assert write is not None
+        access = self._access(write.index, write.target, places, write.position, write.limit)
+        self.stores.append(Store(access, value, write.accumulate))
+
+    def _access(
+        self, index: IndexMap, vertex: Vertex, places: tuple[int, ...] | None, position: Read | None = None, limit: int = 0
+    ) -> Access:
+        """The element of ``vertex`` at ``index``; ``places`` None keeps the dimensions as they are (operands of products)."""
+        layout = self.storage.layout(vertex)
+        if places is None:
+            places = tuple(range(self.rank))
+        offset, steps = locate(index, layout.strides, 0, len(places) + (position is not None))
+        if position is None:
+            return Access(layout.buffer, self._spread(steps, places), offset)
+        term = DynamicTerm(self._read(position, places), steps[-1], limit)
+        return Access(layout.buffer, self._spread(steps[:-1], places), offset, (term,))
+
+    def _spread(self, steps: tuple[int, ...], places: tuple[int, ...]) -> tuple[int, ...]:
+        """Strides over a node's domain as strides over the group's."""
+        result = [0] * self.rank
+        for step, place in zip(steps, places, strict=True):
+            result[place] = step
+        return tuple(result)
+
+    def _once(self, key: Any, instruction: Instruction) -> int:
+        number = self._known.get(key)
+        if number is None:
+            number = self._known[key] = self._add(instruction)
+        return number
+
+    def _add(self, instruction: Instruction) -> int:
+        self.body.append(instruction)
+        return len(self.body) - 1

@@ -1,0 +1,251 @@
+"""The graph as loop work: one node per vertex that is computed, its operands read through index maps.
+
+Views disappear into the maps. A vertex that is put together from parts (concatenate, pad, scatter ...) becomes several
+nodes that write into one buffer, in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..graph.vertex import Vertex
+from ..types import Shape
+from .access import (
+    VIEWS, IndexMap, alias_origin, as_permutation, broadcast_index, core, find_base, full_map, identity_map, is_alias,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Read:
+    """An operand: the vertex whose buffer or value is read, at ``index``.
+
+    With ``position``, the last coefficient of ``index`` belongs to a run-time index: the value read there, clamped to
+    [0, limit]. ``permutation`` says which dimension of the node's domain runs along each core dimension of ``base``; None
+    unless each element is read once, at the point where it would be computed.
+    """
+
+    base: Vertex
+    index: IndexMap
+    permutation: tuple[int, ...] | None = None
+    position: Read | None = None
+    limit: int = 0
+
+
+@dataclass(frozen=True)
+class Write:
+    """Where a node that writes a part of ``target`` puts its value; ``position`` and ``limit`` as in `Read`."""
+
+    target: Vertex
+    index: IndexMap
+    position: Read | None = None
+    limit: int = 0
+    accumulate: bool = False
+
+
+@dataclass(eq=False)
+class Node:
+    """Work over ``domain``. ``kind``: ``"elementwise"``, ``"reduction"``, ``"product"``, ``"part"`` or ``"fill"`` (zeros).
+
+    ``axes`` are the reduced dimensions of the domain. A part copies its one operand to ``write``. ``after`` are nodes that
+    must run before although none of their values is read. ``sources`` and ``consumers`` link nodes, each with the read
+    that makes the link (None for ``after``).
+    """
+
+    vertex: Vertex
+    kind: str
+    domain: Shape
+    reads: tuple[Read, ...]
+    axes: tuple[int, ...] = ()
+    write: Write | None = None
+    after: tuple[Node, ...] = ()
+    number: int = 0
+    sources: list[tuple[Node, Read | None]] = field(default_factory=list)
+    consumers: list[tuple[Node, Read | None]] = field(default_factory=list)
+
+    @property
+    def core_dimensions(self) -> tuple[int, ...]:
+        """The dimensions of the domain whose extent is not 1 (only products have others)."""
+        return tuple(d for d, extent in enumerate(self.domain) if extent != 1)
+
+    @property
+    def gives_value(self) -> bool:
+        """Whether others may use the value where it is computed: it is complete there, and that of ``vertex``."""
+        return self.kind in ("elementwise", "product")
+
+
+def make_read(operand: Vertex, index: IndexMap, domain: Shape) -> Read:
+    """Read ``operand`` at ``index``, looking through its views."""
+    base, index = find_base(operand, index)
+    return Read(base, index, None if is_alias(base) else as_permutation(index, base.shape, domain))
+
+
+def _elementwise(vertex: Vertex) -> list[Node]:
+    domain = core(vertex.shape)
+    index = identity_map(vertex.shape)
+    reads = tuple(
+        make_read(operand, broadcast_index(index, vertex.shape, operand.shape), domain) for operand in vertex.inputs
+    )
+    return [Node(vertex, "elementwise", domain, reads)]
+
+
+def _reduction(vertex: Vertex) -> list[Node]:
+    operand = vertex.inputs[0]
+    domain = core(operand.shape)
+    places = [axis for axis, extent in enumerate(operand.shape) if extent != 1]
+    axes = tuple(i for i, axis in enumerate(places) if axis in vertex.attributes["axes"])
+    read = make_read(operand, identity_map(operand.shape), domain)
+    if not axes:
+        return [Node(vertex, "elementwise", domain, (read,))]
+    index = identity_map(operand.shape)
+    kept = tuple(place for axis, place in enumerate(index) if axis not in vertex.attributes["axes"])
+    return [Node(vertex, "reduction", domain, (read,), axes=axes, write=Write(vertex, kept))]
+
+
+def _product(vertex: Vertex) -> list[Node]:
+    left, right = vertex.inputs
+    rank = len(vertex.shape)
+    index = full_map(rank)
+    left_shape = (*vertex.shape[:-1], left.shape[-1])
+    right_shape = (*vertex.shape[:-2], *right.shape[-2:])
+    reads = (
+        make_read(left, broadcast_index(index, left_shape, left.shape), left_shape),
+        make_read(right, broadcast_index(index, right_shape, right.shape), right_shape),
+    )
+    # Operands come from buffers, so they are never at "the point where they would be computed".
+    return [Node(vertex, "product", vertex.shape, tuple(Read(read.base, read.index) for read in reads))]
+
+
+def _extended(shape: Shape) -> tuple[IndexMap, tuple[int, ...]]:
+    """The identity map with one more dimension, for a run-time index; also the coefficients of that alone."""
+    rank = len(core(shape))
+    index = tuple((offset, (*coefficients, 0)) for offset, coefficients in identity_map(shape))
+    return index, (0,) * rank + (1,)
+
+
+def _read_at(operand: Vertex, index: IndexMap, position: Read, limit: int) -> Read:
+    base, index = find_base(operand, index)
+    return Read(base, index, None, position, limit)
+
+
+def _take(vertex: Vertex) -> list[Node]:
+    source, chosen = vertex.inputs
+    axis, end = vertex.attributes["axis"], vertex.attributes["axis"] + len(chosen.shape)
+    index, run_time = _extended(vertex.shape)
+    domain = core(vertex.shape)
+    position = make_read(chosen, identity_map(vertex.shape)[axis:end], domain)
+    place = (*index[:axis], (0, run_time), *index[end:])
+    read = _read_at(source, place, position, source.shape[axis] - 1)
+    return [Node(vertex, "elementwise", domain, (read,))]
+
+
+def _dynamic_slice(vertex: Vertex) -> list[Node]:
+    source, start = vertex.inputs
+    axis, size = vertex.attributes["axis"], vertex.attributes["size"]
+    index, _ = _extended(vertex.shape)
+    domain = core(vertex.shape)
+    moved = (0, (*index[axis][1][:-1], 1))
+    place = (*index[:axis], moved, *index[axis + 1 :])
+    read = _read_at(source, place, make_read(start, (), domain), source.shape[axis] - size)
+    return [Node(vertex, "elementwise", domain, (read,))]
+
+
+def _part(vertex: Vertex, operand: Vertex, write: Write, after: tuple[Node, ...] = ()) -> Node:
+    domain = core(operand.shape)
+    return Node(vertex, "part", domain, (make_read(operand, identity_map(operand.shape), domain),), (), write, after)
+
+
+def _fill(vertex: Vertex) -> Node:
+    return Node(vertex, "fill", core(vertex.shape), (), write=Write(vertex, identity_map(vertex.shape)))
+
+
+def _concatenate(vertex: Vertex) -> list[Node]:
+    parts, start, axis = [], 0, vertex.attributes["axis"]
+    for operand in vertex.inputs:
+        index = list(identity_map(operand.shape))
+        index[axis] = (start, index[axis][1])
+        parts.append(_part(vertex, operand, Write(vertex, tuple(index))))
+        start += operand.shape[axis]
+    return parts
+
+
+def _pad(vertex: Vertex) -> list[Node]:
+    fill = _fill(vertex)
+    operand = vertex.inputs[0]
+    window = zip(vertex.attributes["low"], vertex.attributes["interior"], identity_map(operand.shape), strict=True)
+    index = tuple((low, tuple((gap + 1) * c for c in coefficients)) for low, gap, (_, coefficients) in window)
+    return [fill, _part(vertex, operand, Write(vertex, index), (fill,))]
+
+
+def _dynamic_update(vertex: Vertex) -> list[Node]:
+    old, value, start = vertex.inputs
+    axis = vertex.attributes["axis"]
+    base = _part(vertex, old, Write(vertex, identity_map(old.shape)))
+    index = list(_extended(value.shape)[0])
+    index[axis] = (0, (*index[axis][1][:-1], 1))
+    position = make_read(start, (), core(value.shape))
+    write = Write(vertex, tuple(index), position, old.shape[axis] - value.shape[axis])
+    return [base, _part(vertex, value, write, (base,))]
+
+
+def _scatter_add(vertex: Vertex) -> list[Node]:
+    values, chosen = vertex.inputs
+    axis, end = vertex.attributes["axis"], vertex.attributes["axis"] + len(chosen.shape)
+    fill = _fill(vertex)
+    index, run_time = _extended(values.shape)
+    position = make_read(chosen, identity_map(values.shape)[axis:end], core(values.shape))
+    place = (*index[:axis], (0, run_time), *index[end:])
+    write = Write(vertex, place, position, vertex.attributes["size"] - 1, accumulate=True)
+    return [fill, _part(vertex, values, write, (fill,))]
+
+
+_MAKERS: dict[str, Callable[[Vertex], list[Node]]] = {
+    "take": _take,
+    "dynamic_slice": _dynamic_slice,
+    "concatenate": _concatenate,
+    "pad": _pad,
+    "dynamic_update": _dynamic_update,
+    "scatter_add": _scatter_add,
+}
+_BY_FAMILY: dict[str, Callable[[Vertex], list[Node]]] = {
+    "elementwise": _elementwise,
+    "random": _elementwise,
+    "reduction": _reduction,
+    "matmul": _product,
+}
+_INLINE = VIEWS | {"input", "constant", "iota"}
+
+
+def all_reads(node: Node) -> list[Read]:
+    """The operands of a node, and the run-time indices with which it reads or writes."""
+    reads = list(node.reads)
+    reads += [read.position for read in node.reads if read.position is not None]
+    if node.write is not None and node.write.position is not None:
+        reads.append(node.write.position)
+    return reads
+
+
+def make_nodes(order: Sequence[Vertex]) -> tuple[list[Node], dict[Vertex, list[Node]]]:
+    """Return the nodes of vertices in topological order, linked to their consumers, and the nodes of each vertex."""
+    nodes: list[Node] = []
+    made_by: dict[Vertex, list[Node]] = {}
+    for vertex in order:
+        if vertex.primitive.name in _INLINE:
+            continue
+        maker: Any = _MAKERS.get(vertex.primitive.name) or _BY_FAMILY[vertex.primitive.family]
+        made_by[vertex] = maker(vertex)
+        for node in made_by[vertex]:
+            node.number = len(nodes)
+            nodes.append(node)
+            for read in all_reads(node):
+                for producer in made_by.get(alias_origin(read.base), ()):
+                    _link(producer, node, read)
+            for earlier in node.after:
+                _link(earlier, node, None)
+    return nodes, made_by
+
+
+def _link(producer: Node, consumer: Node, read: Read | None) -> None:
+    producer.consumers.append((consumer, read))
+    consumer.sources.append((producer, read))

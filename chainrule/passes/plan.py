@@ -1,0 +1,170 @@
+"""The plan: what a program does, as pure data - buffers, and kernels run one after another.
+
+A backend turns a plan into machine code without looking at the graph again. Three ideas carry it:
+
+- an `Access` says where the element for a point of a kernel's loops lies: ``offset + Σ strides[d]·index[d]`` elements
+  into a buffer, plus terms that are known only when the program runs. Views (transpose, slice, broadcast) are accesses;
+- a body is a list of `Instruction`: scalar operations in SSA form, operands named by their position in the list;
+- a kernel is a `Nest` (loops over a domain around a body, with stores and reductions) or a `Product` (a matrix product
+  whose body, the epilogue, sees each finished element).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from ..types import DType, Shape
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A piece of memory.
+
+    ``role``: ``"input"``, ``"output"`` (both addressed by their own entry, number ``slot``, of the pointer array that the
+    program is given) or ``"temporary"`` (``offset`` bytes into the arena, whose pointer is entry ``slot``).
+    ``size`` counts elements.
+    """
+
+    dtype: DType
+    size: int
+    role: str
+    slot: int
+    offset: int = 0
+    name: str = ""
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.size
+
+
+@dataclass(frozen=True)
+class DynamicTerm:
+    """``stride · clamp(value of instruction, 0, limit)`` elements, added to an address when the program runs."""
+
+    instruction: int
+    stride: int
+    limit: int
+
+
+@dataclass(frozen=True)
+class Access:
+    """Where the element of a domain point lies in ``buffer``; all in elements. A stride of 0 repeats one element."""
+
+    buffer: int
+    strides: tuple[int, ...]
+    offset: int = 0
+    dynamic: tuple[DynamicTerm, ...] = ()
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One scalar operation, giving one value of ``dtype``.
+
+    ``operation`` is the native name of an elementwise primitive, or
+
+    - ``"load"``: the element at ``access``;
+    - ``"constant"``: ``value``;
+    - ``"index"``: the int64 ``access.offset + Σ access.strides[d]·index[d]`` (``access.buffer`` is -1);
+    - ``"random_uniform"``: operands (seed, counter, element number as int64), ``value`` is the stream;
+    - ``"accumulator"``: the finished sum of a `Product` (always and only instruction 0 of its body).
+    """
+
+    operation: str
+    dtype: DType
+    operands: tuple[int, ...] = ()
+    access: Access | None = None
+    value: Any = None
+
+
+@dataclass(frozen=True)
+class Store:
+    """Write the value of an instruction to ``access``; ``accumulate`` adds to what is there, in domain order."""
+
+    access: Access
+    instruction: int
+    accumulate: bool = False
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """Reduce an instruction's value over the domain dimensions ``axes`` and write it to ``access`` (stride 0 on axes).
+
+    ``operation``: ``"sum"``, ``"max"``, ``"min"``, ``"argmax"``, ``"argmin"``. Index reductions have one axis.
+    An empty sum is 0.
+    """
+
+    operation: str
+    access: Access
+    instruction: int
+    axes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Nest:
+    """Loops over ``domain`` (extents, outermost first) around a body. All reductions of a nest have the same axes.
+
+    Points of the domain are independent but for reductions and accumulating stores.
+    """
+
+    name: str
+    domain: Shape
+    body: tuple[Instruction, ...]
+    stores: tuple[Store, ...] = ()
+    reductions: tuple[Reduction, ...] = ()
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.domain)
+
+
+@dataclass(frozen=True)
+class Product:
+    """``accumulator[b, i, j] = Σₖ left[b, i, k] · right[b, k, j]``, then the body and the stores at every (b, i, j).
+
+    ``batch`` has any number of dimensions. ``left`` strides are over (batch..., i, k), ``right`` over (batch..., k, j);
+    body and stores over (batch..., i, j).
+    """
+
+    name: str
+    dtype: DType
+    batch: Shape
+    rows: int
+    columns: int
+    depth: int
+    left: Access
+    right: Access
+    body: tuple[Instruction, ...]
+    stores: tuple[Store, ...]
+
+    @property
+    def domain(self) -> Shape:
+        return (*self.batch, self.rows, self.columns)
+
+
+Kernel = Nest | Product
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a backend needs.
+
+    The program is given an array of pointers: one per input, one per output, the arena, the scratch memory.
+    ``inputs`` and ``outputs`` are numbers of buffers, in the graph's order; an input that the graph updates is written
+    in place. ``arena_bytes`` holds all temporaries; they live from one step to the next only by accident.
+    """
+
+    buffers: tuple[Buffer, ...]
+    kernels: tuple[Kernel, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    arena_bytes: int
+
+    @property
+    def arena_slot(self) -> int:
+        return len(self.inputs) + len(self.outputs)
+
+    @property
+    def scratch_slot(self) -> int:
+        return self.arena_slot + 1

@@ -1,0 +1,49 @@
+"""NumPy evaluator, vertex by vertex: slow and obvious. It defines what a graph means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import ops as ops  # the records must be registered before a graph can be evaluated
+from .graph.graph import Graph
+from .graph.vertex import Vertex
+from .ops.source import make_input
+
+Array = np.ndarray[Any, Any]
+Watcher = Callable[[Vertex, Array], None]
+
+
+def evaluate(graph: Graph, values: Sequence[Array], watch: Watcher | None = None) -> tuple[list[Array], list[Array]]:
+    """Return (values of the outputs, new values of the updated inputs), arrays that share no memory with ``values``.
+
+    ``watch(vertex, value)`` sees every value as it is made; the debugger uses it.
+    """
+    known: dict[Vertex, Array] = {
+        vertex: np.asarray(value, vertex.dtype.numpy).reshape(vertex.shape)
+        for vertex, value in zip(graph.inputs, values, strict=True)
+    }
+    with np.errstate(all="ignore"):
+        for vertex in graph.order():
+            if vertex not in known:
+                known[vertex] = evaluate_vertex(vertex, [known[operand] for operand in vertex.inputs])
+                if watch is not None:
+                    watch(vertex, known[vertex])
+    # Copies: a vertex such as a transpose is a view, and the caller may write new values over old ones.
+    outputs = [known[vertex].copy() for vertex in graph.outputs]
+    return outputs, [known[value].copy() for _, value in graph.updates]
+
+
+def evaluate_vertex(vertex: Vertex, operands: Sequence[Array]) -> Array:
+    """Return the value of one vertex, expanding a composite first."""
+    primitive = vertex.primitive
+    if primitive.reference is not None:
+        value = primitive.reference(*operands, **vertex.attributes)
+        return np.asarray(value, vertex.dtype.numpy)
+    if primitive.expand is None:
+        raise ValueError(f"{primitive.name} has no value of its own")
+    inputs = tuple(make_input(operand.type) for operand in vertex.inputs)
+    expanded = Graph(inputs, (primitive.expand(*inputs, **vertex.attributes),))
+    return evaluate(expanded, operands)[0][0]

@@ -1,0 +1,75 @@
+"""Every switch of chainrule in one table. Each can be set by an environment variable before the import.
+
+| setting         | environment variable     | default       | meaning                                                    |
+|-----------------|--------------------------|---------------|------------------------------------------------------------|
+| backend         | CHAINRULE_BACKEND        | native        | what runs programs: "native" or "reference" (NumPy)        |
+| threads         | CHAINRULE_NUM_THREADS    | usable CPUs   | threads of one program, the calling one included           |
+| cache_directory | CHAINRULE_CACHE_DIR      | user's cache  | where compiled programs are kept between runs              |
+| cache_enabled   | CHAINRULE_CACHE          | 1             | 0: nothing is read from or written to the disk cache       |
+| cpu_features    | CHAINRULE_CPU_FEATURES   | the host's    | changes, e.g. "-avx512f", "avx2" limits code to that level |
+| data_directory  | CHAINRULE_DATA           | none          | folder in which data sets are looked for                   |
+| verify_passes   | CHAINRULE_VERIFY         | 1             | check the graph after every compiler pass                  |
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import ArgumentError
+
+
+def _default_cache_directory() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "chainrule" / "cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "chainrule"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chainrule"
+
+
+def _usable_cpus() -> int:
+    """CPUs that this process may run on: a container's or taskset's affinity counts, not the machine's size."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _positive_integer(variable: str, default: int) -> int:
+    text = os.environ.get(variable)
+    if not text:
+        return default
+    if not text.isdigit() or int(text) < 1:
+        raise ArgumentError(f"environment variable {variable} must be a positive whole number, got {text!r}")
+    return int(text)
+
+
+@dataclass
+class Settings:
+    """The current value of every switch; see the table of this module."""
+
+    backend: str
+    threads: int
+    cache_directory: Path
+    cache_enabled: bool
+    cpu_features: str
+    data_directory: Path | None
+    verify_passes: bool
+
+
+def from_environment() -> Settings:
+    """Read the settings from the environment."""
+    data = os.environ.get("CHAINRULE_DATA")
+    return Settings(
+        backend=os.environ.get("CHAINRULE_BACKEND", "native"),
+        threads=_positive_integer("CHAINRULE_NUM_THREADS", _usable_cpus()),
+        cache_directory=Path(os.environ.get("CHAINRULE_CACHE_DIR") or _default_cache_directory()),
+        cache_enabled=os.environ.get("CHAINRULE_CACHE", "1") != "0",
+        cpu_features=os.environ.get("CHAINRULE_CPU_FEATURES", ""),
+        data_directory=Path(data) if data else None,
+        verify_passes=os.environ.get("CHAINRULE_VERIFY", "1") != "0",
+    )
+
+
+settings = from_environment()

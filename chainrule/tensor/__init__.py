@@ -1,0 +1,1 @@
+"""Tensors: recording what Python does as vertices of a graph."""

@@ -1,0 +1,108 @@
+"""Random state: a seed and a counter of draws; every value follows from them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..ops import random as random_ops
+from ..ops.arithmetic import add
+from ..ops.source import make_input
+from ..types import Shape, int64, tensor_type
+from .operands import enter_all
+from .recording import pending, stored
+from .segment import flush, state
+from .storage import allocate, view_array
+
+_SCALAR = tensor_type(int64, ())
+
+
+class Generator:
+    """A source of random numbers.
+
+    Numbers that are drawn inside programs (dropout) are a function of (seed, counter, stream, element): the counter
+    rises by one with every run of a program that draws. Numbers drawn at once (`rand`, initialisers) come from a
+    NumPy Philox generator with the same seed.
+
+    >>> Generator(device="cpu").manual_seed(3).initial_seed()
+    3
+    """
+
+    def __init__(self, device: Any = None) -> None:
+        self._storage = allocate(16)
+        self._seed = stored(self._storage, self._storage.address, _SCALAR)
+        self._counter = stored(self._storage, self._storage.address + 8, _SCALAR)
+        self._state = view_array(self._storage, self._storage.address, tensor_type(int64, (2,)), None)
+        self._numpy: np.random.Generator | None = None
+        self.manual_seed(int(np.random.SeedSequence().entropy) & 0x7FFFFFFF)  # type: ignore[arg-type]
+
+    def manual_seed(self, seed: int) -> Generator:
+        """Start the sequence of ``seed`` from its beginning."""
+        flush()
+        self._state[:] = (np.uint64(seed & 0xFFFFFFFFFFFFFFFF).astype(np.int64), 0)
+        self._numpy = None
+        return self
+
+    def initial_seed(self) -> int:
+        """The seed in use."""
+        return int(self._state[0])
+
+    def numpy(self) -> np.random.Generator:
+        """The NumPy generator of numbers that are drawn at once."""
+        if self._numpy is None:
+            self._numpy = np.random.Generator(np.random.Philox(key=self.initial_seed() & 0xFFFFFFFFFFFFFFFF))
+        return self._numpy
+
+    def get_state(self) -> dict[str, Any]:
+        """Seed, counter and the NumPy generator's state, as JSON types and arrays."""
+        return {"seed": int(self._state[0]), "counter": int(self._state[1]), "numpy": self.numpy().bit_generator.state}
+
+    def set_state(self, saved: dict[str, Any]) -> None:
+        """Continue from what `get_state` returned."""
+        flush()
+        self._state[:] = (saved["seed"], saved["counter"])
+        self._numpy = None
+        self.numpy().bit_generator.state = saved["numpy"]
+
+    def draw_uniform(self, shape: Shape) -> Any:
+        """Record numbers uniform in [0, 1), float32: a new stream of this segment's counter value."""
+        segment = state.segment
+        if segment.generator is None:
+            segment.generator = self._begin(segment)
+        _, (seed, counter) = enter_all(*segment.generator)
+        segment = state.segment
+        vertex = random_ops.random_uniform(seed, counter, shape, segment.draws)
+        segment.draws += 1
+        return pending(vertex, segment)
+
+    def _begin(self, segment: Any) -> tuple[Any, Any]:
+        """Seed and counter for one segment: in a captured program state that it counts up itself, else two values."""
+        if segment.is_capturing:
+            for tensor in (self._seed, self._counter):
+                tensor._slot = tensor._slot or make_input(_SCALAR)
+            return self._seed, self._counter
+        values = allocate(16)
+        view_array(values, values.address, tensor_type(int64, (2,)), None)[:] = self._state
+        self._state[1] += 1
+        return stored(values, values.address, _SCALAR), stored(values, values.address + 8, _SCALAR)
+
+    def count_up(self, segment: Any) -> None:
+        """Let a captured program advance the counter."""
+        _, (counter,) = enter_all(self._counter)
+        segment.updates[self._counter._slot] = add(counter, 1)
+
+
+default_generator = Generator()
+
+
+def manual_seed(seed: int) -> Generator:
+    """Seed everything random in chainrule; returns the generator.
+
+    >>> import chainrule as cr
+    >>> _ = cr.manual_seed(0); a = cr.rand(3)
+    >>> _ = cr.manual_seed(0); b = cr.rand(3)
+    >>> bool((a == b).all())
+    True
+    """
+    return default_generator.manual_seed(seed)

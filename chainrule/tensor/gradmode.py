@@ -1,0 +1,63 @@
+"""Switching the recording of gradients off and on."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+from .segment import state
+
+
+class _GradMode:
+    """A context manager, also a decorator, that sets whether gradients are recorded."""
+
+    def __init__(self, is_enabled: bool) -> None:
+        self.is_enabled = is_enabled
+        self.previous: list[bool] = []
+
+    def __enter__(self) -> None:
+        self.previous.append(state.is_grad_enabled)
+        state.is_grad_enabled = self.is_enabled
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        state.is_grad_enabled = self.previous.pop()
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def wrapped(*arguments: Any, **options: Any) -> Any:
+            with _GradMode(self.is_enabled):
+                return function(*arguments, **options)
+
+        return wrapped
+
+
+def _mode(is_enabled: bool, function: Callable[..., Any] | None) -> Any:
+    mode = _GradMode(is_enabled)
+    return mode if function is None else mode(function)
+
+
+def no_grad(function: Callable[..., Any] | None = None) -> Any:
+    """Within this context, or in the decorated function, nothing records gradients."""
+    return _mode(False, function)
+
+
+def enable_grad(function: Callable[..., Any] | None = None) -> Any:
+    """Within this context, or in the decorated function, gradients are recorded again."""
+    return _mode(True, function)
+
+
+def set_grad_enabled(mode: bool) -> Any:
+    """Record gradients or not, from here on or within the context."""
+    context = _GradMode(mode)
+    context.previous.append(state.is_grad_enabled)
+    state.is_grad_enabled = mode
+    return context
+
+
+def is_grad_enabled() -> bool:
+    """Whether gradients are being recorded."""
+    return state.is_grad_enabled

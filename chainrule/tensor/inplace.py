@@ -1,0 +1,139 @@
+"""Operations that change a tensor instead of making a new one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import GradientError, ShapeError
+from ..graph.vertex import Vertex
+from ..ops.elementwise import cast
+from ..ops.movement import broadcast
+from . import operations
+from .generator import default_generator
+from .operands import as_tensor, enter_all
+from .recording import resolve
+from .segment import flush, state
+
+
+def assign(tensor: Any, value: Any) -> Any:
+    """Make ``tensor`` hold ``value`` (a tensor that broadcasts to it) and return it.
+
+    A value that is not stored yet is replaced in the record. A slot (parameter, state) gets its new value when the
+    segment runs. Any other stored tensor may share its memory with views, so it is written at once.
+    """
+    if tensor.is_leaf and tensor.requires_grad and state.is_grad_enabled:
+        raise GradientError(
+            "a leaf Variable that requires grad is being used in an in-place operation. fix: with torch.no_grad(): ..."
+        )
+    segment, (old, new) = enter_all(tensor, as_tensor(value))
+    new = _fitted(new, old)
+    if tensor._storage is None:
+        tensor._vertex = new
+        return tensor
+    storage = tensor._storage
+    if tensor._slot is None or storage.read_by is not tensor or storage.is_read_by_many or storage.is_exported:
+        return _write_now(tensor, value)
+    segment.updates[tensor._slot] = new
+    tensor._vertex = new
+    storage.written_in = segment
+    return tensor
+
+
+def _fitted(new: Vertex, old: Vertex) -> Vertex:
+    if len(new.shape) > len(old.shape):
+        raise ShapeError(f"output with shape {old.shape} doesn't match the broadcast shape {new.shape}")
+    return broadcast(cast(new, old.dtype), old.shape)
+
+
+def _write_now(tensor: Any, value: Any) -> Any:
+    if state.segment.is_capturing:
+        raise GradientError(
+            "compile() cannot capture an in-place write to a tensor that shares its memory with views. "
+            "fix: write to the original tensor, or return the new value"
+        )
+    result = np.array(as_tensor(value)._array())
+    flush()
+    resolve(tensor)
+    tensor._array()[...] = result
+    return tensor
+
+
+class InPlaceMethods:
+    """Methods whose names end in an underscore, and indexed assignment. Each returns the tensor itself."""
+
+    __slots__ = ()
+
+    def add_(self, other: Any, *, alpha: float = 1) -> Any:
+        """self += alpha · other"""
+        return assign(self, operations.add(self, other, alpha=alpha))
+
+    def sub_(self, other: Any, *, alpha: float = 1) -> Any:
+        """self -= alpha · other"""
+        return assign(self, operations.sub(self, other, alpha=alpha))
+
+    def mul_(self, other: Any) -> Any:
+        """self *= other"""
+        return assign(self, operations.mul(self, other))
+
+    def div_(self, other: Any) -> Any:
+        """self /= other"""
+        return assign(self, operations.div(self, other))
+
+    def pow_(self, exponent: Any) -> Any:
+        """self **= exponent"""
+        return assign(self, operations.pow(self, exponent))
+
+    def clamp_(self, min: Any = None, max: Any = None) -> Any:
+        """Limit the elements to [min, max]."""
+        return assign(self, operations.clamp(self, min, max))
+
+    def copy_(self, source: Any) -> Any:
+        """Take over the elements of ``source``, which broadcasts."""
+        return assign(self, source)
+
+    def fill_(self, value: float) -> Any:
+        """Set every element to ``value``."""
+        return assign(self, as_tensor(value))
+
+    def zero_(self) -> Any:
+        """Set every element to 0."""
+        return assign(self, as_tensor(0))
+
+    def lerp_(self, end: Any, weight: Any) -> Any:
+        """self += weight · (end - self)"""
+        return assign(self, operations.add(self, operations.mul(operations.sub(end, self), weight)))
+
+    def addcmul_(self, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
+        """self += value · tensor1 · tensor2"""
+        return assign(self, operations.add(self, operations.mul(operations.mul(tensor1, tensor2), value)))
+
+    def addcdiv_(self, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
+        """self += value · tensor1 / tensor2"""
+        return assign(self, operations.add(self, operations.mul(operations.div(tensor1, tensor2), value)))
+
+    def uniform_(self, from_: float = 0.0, to: float = 1.0) -> Any:
+        """Fill with numbers uniform in [from_, to)."""
+        drawn = default_generator.numpy().uniform(from_, to, tuple(self.shape))  # type: ignore[attr-defined]
+        return assign(self, as_tensor(drawn, self.dtype))  # type: ignore[attr-defined]
+
+    def normal_(self, mean: float = 0.0, std: float = 1.0) -> Any:
+        """Fill with normal numbers."""
+        drawn = default_generator.numpy().normal(mean, std, tuple(self.shape))  # type: ignore[attr-defined]
+        return assign(self, as_tensor(drawn, self.dtype))  # type: ignore[attr-defined]
+
+    __iadd__ = add_
+    __isub__ = sub_
+    __imul__ = mul_
+    __itruediv__ = div_
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Write into a part of the tensor; views of the same memory see it."""
+        if self.requires_grad and state.is_grad_enabled:  # type: ignore[attr-defined]
+            raise GradientError("indexed assignment to a tensor that requires grad. fix: with torch.no_grad(): ...")
+        items = index if isinstance(index, tuple) else (index,)
+        arrays = tuple(np.asarray(item) if hasattr(item, "_vertex") else item for item in items)
+        new = np.array(as_tensor(value)._array())
+        flush()
+        self._array()[arrays] = new  # type: ignore[attr-defined]

@@ -1,0 +1,113 @@
+"""What may stand beside a tensor in an operation: tensors, Python numbers, arrays - and the type in which they meet."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+from ..errors import DTypeError
+from ..graph.vertex import Vertex
+from ..ops.elementwise import cast
+from ..ops.source import constant
+from ..types import DType, as_dtype, bool_, contiguous_strides, float32, int64, promote, tensor_type
+from .recording import Handle, enter, stored
+from .segment import Segment, state
+from .storage import adopt, allocate, view_array
+
+MAX_CONSTANTS = 3
+"""Different values of a Python number at one place before it becomes a run-time value of the program."""
+
+
+def from_array(array: np.ndarray[Any, Any], dtype: DType | None = None, shares_memory: bool = False) -> Any:
+    """Return a stored tensor with the array's elements; sharing its memory only on request."""
+    wanted = dtype or as_dtype(array.dtype)
+    if shares_memory and wanted.numpy == array.dtype and array.flags.forc and array.flags.writeable and array.size:
+        strides = tuple(step // array.itemsize for step in array.strides)
+        storage = adopt(array)
+        layout = None if strides == contiguous_strides(array.shape) else strides
+        return stored(storage, storage.address, tensor_type(wanted, array.shape), layout)
+    type = tensor_type(wanted, array.shape)
+    storage = allocate(type.nbytes)
+    view_array(storage, storage.address, type, None)[...] = array
+    return stored(storage, storage.address, type)
+
+
+def as_tensor(value: Any, dtype: DType | None = None) -> Any:
+    """Return ``value`` as a tensor: itself, or made from a number, an array, a list or anything with DLPack."""
+    if isinstance(value, Handle):
+        return value
+    if isinstance(value, bool | int | float):
+        return from_array(np.asarray(value, (dtype or number_dtype(value)).numpy))
+    if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray):
+        value = np.from_dlpack(value)
+    if isinstance(value, list | tuple) and any(isinstance(item, Handle) for item in value):
+        value = [np.asarray(item) for item in value]
+    array = np.asarray(value)
+    if array.dtype == object:
+        raise DTypeError(
+            f"cannot make a tensor from {type(value).__name__} with elements of different lengths or types. "
+            "fix: pass numbers, or nested lists of equal lengths"
+        )
+    if dtype is None and not isinstance(value, np.ndarray | np.generic) and array.dtype == np.float64:
+        dtype = float32  # a list of Python floats has the default type, as in PyTorch
+    return from_array(array, dtype)
+
+
+def number_dtype(value: bool | int | float) -> DType:
+    """The type that a Python number has on its own."""
+    if isinstance(value, bool):
+        return bool_
+    return int64 if isinstance(value, int) else float32
+
+
+def enter_all(*handles: Any) -> tuple[Segment, list[Vertex]]:
+    """Give all handles vertices in one segment. Entering one may run the segment: then start again in the new one."""
+    while True:
+        segment = state.segment
+        vertices = [
+            handle._vertex if handle._segment is segment else enter(handle, segment) for handle in handles
+        ]
+        if state.segment is segment:
+            return segment, vertices
+
+
+def result_dtype(*vertices: Vertex) -> DType:
+    """The type in which tensors meet: those without dimensions count only if they are of a higher kind (as PyTorch)."""
+    ranks = {"bool": 0, "int": 1, "float": 2}
+    dimensioned = [vertex.dtype for vertex in vertices if vertex.shape]
+    scalars = [vertex.dtype for vertex in vertices if not vertex.shape]
+    if not dimensioned or not scalars:
+        return promote(*(dimensioned or scalars))
+    base, other = promote(*dimensioned), promote(*scalars)
+    return other if ranks[other.kind] > ranks[base.kind] else base
+
+
+def number_vertex(value: Any, beside: Vertex, place: Any, is_float_result: bool = False) -> Vertex:
+    """Return the vertex of a Python number beside a tensor.
+
+    The first few values at a ``place`` (a hashable name of the operation) become constants; a number that keeps
+    changing becomes a run-time value, so that it compiles nothing new.
+    """
+    dtype = beside.dtype
+    if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral | np.bool_) or is_float_result:
+        dtype = dtype if dtype.is_floating_point else float32
+    elif dtype is bool_ and not isinstance(value, bool | np.bool_):
+        dtype = int64
+    seen = beside.users.setdefault((place, "numbers", dtype), set())
+    key = math.copysign(1, value), repr(value)
+    if key in seen or len(seen) < MAX_CONSTANTS:
+        seen.add(key)
+        return constant(value, dtype)
+    _, (vertex,) = enter_all(from_array(np.asarray(value, dtype.numpy)))
+    return vertex
+
+
+def meet(a: Vertex, b: Vertex, needs_float: bool = False) -> tuple[Vertex, Vertex]:
+    """Cast two vertices to the type in which they meet."""
+    dtype = result_dtype(a, b)
+    if needs_float and not dtype.is_floating_point:
+        dtype = float32
+    return cast(a, dtype), cast(b, dtype)

@@ -1,0 +1,227 @@
+"""How a tensor becomes a vertex of the pending segment, and an operation a handle.
+
+This is the path that every recorded operation takes; it is written for speed: a known operation costs one look-up.
+"""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+from ..errors import GradientError
+from ..graph.vertex import Vertex, apply
+from ..ops.elementwise import stop_gradient
+from ..ops.source import make_input
+from ..types import DType, Shape, TensorType
+from .segment import Segment, flush, leaf_number, leaf_vertex, state
+from .storage import Storage, allocate, view_array
+
+
+class Handle:
+    """The fields of a tensor.
+
+    A pending handle has ``_vertex`` and ``_segment``; its value lies in ``_segment.places`` once the segment has run.
+    A stored handle has ``_storage``, ``_address``, ``_type`` and ``_strides`` (elements; None for row-major).
+    ``_slot`` is the vertex of a tensor that programs may overwrite.
+    """
+
+    __slots__ = (
+        "__weakref__", "_address", "_grad", "_requires_grad", "_segment", "_slot", "_storage", "_strides", "_type", "_vertex",
+    )  # fmt: skip
+
+    _address: int
+    _grad: Any
+    _requires_grad: bool
+    _segment: Segment | None
+    _slot: Vertex | None
+    _storage: Storage | None
+    _strides: Shape | None
+    _type: TensorType
+    _vertex: Any
+
+
+_new = object.__new__
+_tensor_class: type[Any] = Handle
+
+
+def set_tensor_class(tensor_class: type[Any]) -> None:
+    """Tell which class handles are made of (`Tensor`, which is defined on top of this module)."""
+    global _tensor_class
+    _tensor_class = tensor_class
+
+
+def pending(vertex: Vertex, segment: Segment) -> Any:
+    """Return a new handle for ``vertex``; under ``no_grad`` for the vertex cut off from its gradient."""
+    if vertex.requires_grad and not state.is_grad_enabled:
+        vertex = stop_gradient(vertex)
+    handle = _new(_tensor_class)
+    handle._vertex = vertex
+    handle._segment = segment
+    handle._storage = None
+    handle._slot = None
+    handle._grad = None
+    segment.handles.append(handle)
+    return handle
+
+
+def stored(storage: Storage, address: int, type: TensorType, strides: Shape | None = None, requires_grad: bool = False) -> Any:
+    """Return a new handle that looks into memory."""
+    handle = _new(_tensor_class)
+    set_stored(handle, storage, address, type, strides, requires_grad)
+    return handle
+
+
+def set_stored(
+    handle: Any, storage: Storage, address: int, type: TensorType, strides: Shape | None, requires_grad: bool
+) -> None:
+    """Fill the fields of a stored handle."""
+    handle._vertex = None
+    handle._segment = None
+    handle._storage = storage
+    handle._address = address
+    handle._type = type
+    handle._strides = strides
+    handle._requires_grad = requires_grad
+    handle._slot = None
+    handle._grad = None
+    if requires_grad:
+        make_slot(handle, True)
+
+
+def make_slot(handle: Any, requires_grad: bool = False) -> None:
+    """Give a stored handle a vertex of its own, so that programs may overwrite it."""
+    handle._slot = make_input(handle._type, requires_grad=requires_grad, strides=handle._strides)
+    handle._slot.users["owner"] = weakref.ref(handle)
+
+
+def vertex_of(handle: Any) -> Vertex:
+    """Return the vertex of a handle in the current segment, entering it if needed."""
+    segment = state.segment
+    vertex: Vertex = handle._vertex if handle._segment is segment else enter(handle, segment)
+    return vertex
+
+
+def enter(handle: Any, segment: Segment) -> Vertex:
+    """Give a handle that is not of this segment a vertex in it."""
+    slot = handle._slot
+    if slot is not None:
+        vertex = segment.updates.get(slot, slot)
+        segment.slots[slot] = handle
+        _note_read(handle, segment)
+    elif handle._storage is not None and (handle._vertex is None or not handle._vertex.requires_grad):
+        vertex = _enter_stored(handle, segment)
+    else:
+        return _enter_computed(handle, segment)
+    handle._vertex = vertex
+    handle._segment = segment
+    return vertex
+
+
+def _note_read(handle: Any, segment: Segment) -> None:
+    """Keep track of who reads a storage in this segment; what another tensor wrote into it must be run first."""
+    storage = handle._storage
+    if storage.written_in is segment and storage.read_by is not handle:
+        flush()
+    if storage.read_in is not segment:
+        storage.read_in, storage.read_by, storage.is_read_by_many = segment, handle, False
+    elif storage.read_by is not handle:
+        storage.is_read_by_many = True
+
+
+def _enter_stored(handle: Any, segment: Segment) -> Vertex:
+    storage = handle._storage
+    if storage.is_exported:  # foreign memory may change before the program runs: read it now
+        handle = snapshot(handle)
+    elif storage.written_in is segment and not segment.is_done:
+        flush()
+        segment = state.segment
+    _note_read(handle, segment)
+    vertex = leaf_vertex(len(segment.leaves), handle._type, handle._strides)
+    segment.leaves.append(handle)
+    return vertex
+
+
+def snapshot(handle: Any) -> Any:
+    """Return a stored copy of a stored handle, row-major."""
+    storage = allocate(handle._type.nbytes)
+    view_array(storage, storage.address, handle._type, None)[...] = view_array(
+        handle._storage, handle._address, handle._type, handle._strides
+    )
+    return stored(storage, storage.address, handle._type)
+
+
+def _enter_computed(handle: Any, segment: Segment) -> Vertex:
+    """A handle of an earlier segment: a leaf with its value, or, where a gradient may be wanted, its whole history."""
+    origin = handle._segment
+    if not origin.is_done:
+        raise GradientError(
+            "a tensor that is being recorded on another thread, or inside a function that is being compiled, "
+            "was used outside. fix: return it from the function, or call .item() or .numpy() on it there"
+        )
+    if handle._vertex.requires_grad and state.is_grad_enabled and origin.leaves is not None:
+        return _continue_history(handle._vertex, origin, segment)
+    resolve(handle)
+    copy = stored(handle._storage, handle._address, handle._type, handle._strides)
+    return _enter_stored(copy, segment)
+
+
+def _continue_history(vertex: Vertex, origin: Segment, segment: Segment) -> Vertex:
+    """Record ``vertex`` again in ``segment``: the same vertices over the same leaves, renumbered where needed."""
+    if not segment.leaves and not segment.draws:
+        segment.leaves.extend(origin.leaves)
+        segment.draws = origin.draws
+        for slot, tensor in origin.slots.items():
+            segment.slots.setdefault(slot, tensor)
+        if not segment.updates:
+            return vertex
+    replaced: dict[Vertex, Vertex] = {}
+    stack = [vertex]
+    while stack:
+        current = stack[-1]
+        waiting = [operand for operand in current.inputs if operand not in replaced]
+        if waiting:
+            stack.extend(waiting)
+            continue
+        stack.pop()
+        if current not in replaced:
+            replaced[current] = _relocate(current, replaced, origin, segment)
+    return replaced[vertex]
+
+
+def _relocate(vertex: Vertex, replaced: dict[Vertex, Vertex], origin: Segment, segment: Segment) -> Vertex:
+    if vertex in origin.slots:
+        return enter(origin.slots[vertex], segment)
+    if vertex.inputs:
+        return apply(vertex.primitive, *(replaced[operand] for operand in vertex.inputs), **vertex.attributes)
+    number = leaf_number(vertex)
+    return vertex if number is None else enter(origin.leaves[number], segment)
+
+
+def resolve(handle: Any) -> None:
+    """Give a computed handle its memory; run the pending segment first if the handle belongs to it."""
+    if handle._storage is not None:
+        if state.segment.updates and handle._storage.written_in is state.segment:
+            flush()
+        return
+    if not handle._segment.is_done:
+        flush()
+        if not handle._segment.is_done:
+            raise GradientError("this tensor belongs to a function that is being compiled; it has no value outside")
+    storage, address, strides = handle._segment.places[handle._vertex]
+    handle._storage = storage
+    handle._address = address
+    handle._type = handle._vertex.type
+    handle._strides = strides
+    handle._requires_grad = handle._vertex.requires_grad
+
+
+def type_of(handle: Any) -> TensorType:
+    """The type of a handle, pending or stored."""
+    type: TensorType = handle._type if handle._storage is not None else handle._vertex.type
+    return type
+
+
+def dtype_of(handle: Any) -> DType:
+    """The element type of a handle."""
+    return type_of(handle).dtype
+

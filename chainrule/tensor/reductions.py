@@ -1,0 +1,184 @@
+"""Reductions under their PyTorch names. Each function is also a method of `Tensor`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ..errors import ArgumentError
+from ..graph.primitive import PRIMITIVES
+from ..graph.vertex import Vertex, apply
+from ..ops.elementwise import cast
+from ..ops.movement import reshape
+from ..ops.reduction import kept_shape
+from ..types import DType, Shape, as_dtype, bool_, float32, int64, normalize_axis
+from . import operations
+from .operands import as_tensor, enter_all
+from .recording import pending
+from .remembered import remembered
+
+Axes = int | tuple[int, ...] | list[int] | None
+
+
+def normalize_axes(dim: Axes, rank: int) -> Shape:
+    """Return the axes meant by ``dim``, counted from the front; None means all."""
+    if dim is None or (isinstance(dim, tuple | list) and not dim):
+        return tuple(range(rank))
+    chosen = (dim,) if isinstance(dim, int) else tuple(dim)
+    axes = tuple(normalize_axis(int(axis), rank) for axis in chosen)
+    if len(set(axes)) != len(axes):
+        raise ArgumentError(f"dim {dim} names a dimension twice")
+    return axes if rank else ()
+
+
+def _reduce(name: str, x: Any, dim: Axes, keepdim: bool, dtype: DType | None = None) -> Any:
+    segment, (vertex,) = enter_all(as_tensor(x))
+    normalized = tuple(dim) if isinstance(dim, list) else dim
+    key = (name, normalized, keepdim, dtype)
+    found = vertex.users.get(key)
+    if found is None:
+        found = vertex.users[key] = _reduced_vertex(name, vertex, normalized, keepdim, dtype)
+    return pending(found, segment)
+
+
+def _reduced_vertex(name: str, x: Vertex, dim: Axes, keepdim: bool, dtype: DType | None) -> Vertex:
+    if dtype is not None:
+        x = cast(x, dtype)
+    elif x.dtype is bool_:
+        x = cast(x, int64)
+    axes = normalize_axes(dim, len(x.shape))
+    result = apply(PRIMITIVES[name], x, axes=axes) if axes else x
+    return reshape(result, kept_shape(x.shape, axes)) if keepdim else result
+
+
+def sum(input: Any, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """Σ input over ``dim`` (all dimensions by default). Booleans are counted as integers."""
+    return _reduce("sum", input, dim, keepdim, None if dtype is None else as_dtype(dtype))
+
+
+def mean(input: Any, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """The arithmetic mean over ``dim`` (all dimensions by default)."""
+    x = as_tensor(input)
+    if dtype is not None:
+        x = operations.convert(x, as_dtype(dtype))
+    count = math.prod(x.shape[axis] for axis in normalize_axes(dim, x.dim()))
+    total = _reduce("sum", x, dim, keepdim, None if x.dtype.is_floating_point else float32)
+    return operations.div(total, count) if count else operations.mul(total, math.nan)
+
+
+def amax(input: Any, dim: Axes = None, keepdim: bool = False) -> Any:
+    """The largest element over ``dim``; equal elements share the gradient evenly."""
+    return _reduce("max", input, dim, keepdim)
+
+
+def amin(input: Any, dim: Axes = None, keepdim: bool = False) -> Any:
+    """The smallest element over ``dim``; equal elements share the gradient evenly."""
+    return _reduce("min", input, dim, keepdim)
+
+
+def _arg_reduce(name: str, input: Any, dim: int | None, keepdim: bool) -> Any:
+    x = as_tensor(input)
+    if dim is None:
+        flat = _reduce(name, x.reshape(-1), 0, False)
+        return flat.reshape((1,) * x.dim()) if keepdim else flat
+    return _reduce(name, x, dim, keepdim)
+
+
+def argmax(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The index of the first largest element along ``dim``, or in the flattened tensor."""
+    return _arg_reduce("argmax", input, dim, keepdim)
+
+
+def argmin(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The index of the first smallest element along ``dim``, or in the flattened tensor."""
+    return _arg_reduce("argmin", input, dim, keepdim)
+
+
+class ValuesAndIndices(NamedTuple):
+    """What ``max(dim)`` and ``min(dim)`` return."""
+
+    values: Any
+    indices: Any
+
+
+def _extremum(
+    name: str, arg_name: str, pairwise: Callable[[Any, Any], Any], input: Any, dim: Any, keepdim: bool
+) -> Any:
+    if dim is None:
+        return _reduce(name, input, None, False)
+    if not isinstance(dim, int):
+        return pairwise(input, dim)
+    return ValuesAndIndices(_reduce(name, input, dim, keepdim), _reduce(arg_name, input, dim, keepdim))
+
+
+def max(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """The largest element; with ``dim``, (values, indices) along it; with a tensor, the larger of each pair."""
+    return _extremum("max", "argmax", operations.maximum, input, dim, keepdim)
+
+
+def min(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """The smallest element; with ``dim``, (values, indices) along it; with a tensor, the smaller of each pair."""
+    return _extremum("min", "argmin", operations.minimum, input, dim, keepdim)
+
+
+def any(input: Any, dim: Axes = None, keepdim: bool = False) -> Any:
+    """Whether some element is non-zero."""
+    return operations.ne(sum(operations.to_bool(input), dim, keepdim), 0)
+
+
+def all(input: Any, dim: Axes = None, keepdim: bool = False) -> Any:
+    """Whether every element is non-zero."""
+    return operations.eq(sum(operations.logical_not(as_tensor(input)), dim, keepdim), 0)
+
+
+def var(input: Any, dim: Axes = None, *, correction: int = 1, unbiased: bool | None = None, keepdim: bool = False) -> Any:
+    """Σ (x - mean)² / (n - correction) over ``dim``. ``unbiased=False`` is PyTorch's older name of correction 0."""
+    x = as_tensor(input)
+    divisor = (1 if unbiased else 0) if unbiased is not None else correction
+    axes = normalize_axes(dim, x.dim())
+    count = math.prod(x.shape[axis] for axis in axes)
+    centred = operations.sub(x, mean(x, axes, True))
+    return operations.mul(sum(operations.square(centred), axes, keepdim), _reciprocal(count - divisor))
+
+
+def _reciprocal(count: int) -> float:
+    return 1 / count if count > 0 else math.nan
+
+
+def std(input: Any, dim: Axes = None, *, correction: int = 1, unbiased: bool | None = None, keepdim: bool = False) -> Any:
+    """The square root of `var`."""
+    return operations.sqrt(var(input, dim, correction=correction, unbiased=unbiased, keepdim=keepdim))
+
+
+def norm(input: Any, p: float = 2, dim: Axes = None, keepdim: bool = False) -> Any:
+    """(Σ |x|^p)^(1/p) over ``dim``; the largest |x| for p = inf."""
+    x = operations.abs(as_tensor(input))
+    if p == math.inf:
+        return amax(x, dim, keepdim)
+    if p == 2:
+        return operations.sqrt(sum(operations.square(x), dim, keepdim))
+    return operations.pow(sum(operations.pow(x, p), dim, keepdim), 1 / p)
+
+
+def logsumexp(input: Any, dim: Axes, keepdim: bool = False) -> Any:
+    """log Σ e^x over ``dim``, stable: the largest element is taken out first."""
+    x = as_tensor(input)
+    largest = amax(x, dim, True).detach()
+    shift = operations.where(operations.eq(operations.abs(largest), math.inf), 0.0, largest)
+    total = operations.add(operations.log(sum(operations.exp(operations.sub(x, shift)), dim, True)), shift)
+    return total if keepdim else sum(total, dim)
+
+
+@remembered
+def log_softmax(input: Any, *, dim: int) -> Any:
+    """x - log Σ e^x along ``dim``, stable."""
+    shifted = operations.sub(input, amax(input, dim, True).detach())
+    return operations.sub(shifted, operations.log(sum(operations.exp(shifted), dim, True)))
+
+
+@remembered
+def softmax(input: Any, *, dim: int) -> Any:
+    """e^x / Σ e^x along ``dim``, stable."""
+    exponentials = operations.exp(operations.sub(input, amax(input, dim, True).detach()))
+    return operations.div(exponentials, sum(exponentials, dim, True))

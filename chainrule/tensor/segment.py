@@ -1,0 +1,115 @@
+"""A segment: what has been recorded on one thread since values were last computed.
+
+Handles (tensors) refer to a segment and a vertex; vertices never refer to handles, so a handle's reference count tells
+whether the user can still ask for its value. Stored tensors enter a segment as leaves. Parameters and other tensors
+that programs overwrite have a vertex of their own, their slot; all other leaves are numbered in the order in which they
+enter, so that the next iteration, with another batch, records the very same vertices.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import CaptureError, GradientError
+from ..graph.site import find_site
+from ..graph.vertex import Vertex
+from ..ops.source import make_input
+from ..types import Shape, TensorType
+
+MAX_HANDLES = 20_000
+"""Handles after which a segment is run even if nobody asked for a value, so that memory stays bounded."""
+
+
+class Segment:
+    """Handles, leaves, events and in-place updates that wait to be run.
+
+    - ``leaves``: stored tensors by number; ``slots``: overwritable tensors by their vertex.
+    - ``events``: hashable records of zero_grad, backward and step, in order (see `chainrule.tensor.events`).
+    - ``updates``: the vertex that an overwritable tensor will hold.
+    - ``places``: after the run, where each computed vertex lies: ``(storage, address)``.
+    """
+
+    __slots__ = (
+        "draws", "events", "generator", "handles", "is_capturing", "is_done", "is_symbolic", "leaves", "places", "slots", "updates",
+    )  # fmt: skip
+
+    def __init__(self, is_capturing: bool = False, is_symbolic: bool = False) -> None:
+        self.handles: list[Any] = []
+        self.leaves: list[Any] = []
+        self.slots: dict[Vertex, Any] = {}
+        self.events: list[Any] = []
+        self.updates: dict[Any, Vertex] = {}
+        self.draws = 0
+        self.generator: Any = None
+        self.is_done = False
+        self.is_capturing = is_capturing
+        self.is_symbolic = is_symbolic
+        self.places: Any = None
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self.handles or self.events or self.updates)
+
+
+class _ThreadState(threading.local):
+    """Recording state of one thread."""
+
+    def __init__(self) -> None:
+        self.segment = Segment()
+        self.is_grad_enabled = True
+
+
+state = _ThreadState()
+
+_LEAVES: dict[tuple[int, TensorType, Shape | None], Vertex] = {}
+
+
+def leaf_vertex(number: int, type: TensorType, strides: Shape | None) -> Vertex:
+    """Return the vertex that stands for leaf ``number`` of this type and layout, in every segment."""
+    key = (number, type, strides)
+    found = _LEAVES.get(key)
+    if found is None:
+        found = _LEAVES[key] = make_input(type, strides=strides)
+        found.users["leaf number"] = number
+    return found
+
+
+def leaf_number(vertex: Vertex) -> int | None:
+    """The number of a numbered leaf's vertex; None for slots."""
+    number: Any = vertex.users.get("leaf number")
+    return number
+
+
+Runner = Callable[[Segment], None]
+_runner: Runner | None = None
+
+
+def install_runner(runner: Runner) -> None:
+    """Set what runs a segment; `chainrule.compiler` calls this once, so that tensors need not know the compiler."""
+    global _runner
+    _runner = runner
+
+
+def flush() -> None:
+    """Run what is pending on this thread, if anything is.
+
+    The new segment is in place before the old one runs: an interrupt in between cannot run a step twice.
+    Errors: `CaptureError` while a function is being captured.
+    """
+    segment = state.segment
+    if segment.is_capturing:
+        raise CaptureError(
+            f"a value was asked for while compile() was capturing the function, at {find_site()}. "
+            "The captured program would freeze that value. fix: read values (print, item(), float(), if) outside the "
+            "compiled function, or return the tensor and read it there"
+        )
+    if segment.is_symbolic:
+        raise GradientError("a layer asked for a value inside a function that chainrule expands symbolically")
+    if not segment.has_work:
+        return
+    state.segment = Segment()
+    if _runner is None:
+        raise RuntimeError("no compiler is installed; import chainrule, not one of its parts")
+    _runner(segment)

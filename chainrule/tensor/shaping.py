@@ -1,0 +1,277 @@
+"""Rearranging tensors: shapes, axes, joining, indexing. Each function is also a method of `Tensor` where it can be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, IndexOutOfRangeError, ShapeError
+from ..graph.vertex import Vertex
+from ..ops import indexing, movement
+from ..ops.elementwise import cast
+from ..ops.matmul import matmul as matmul_vertex
+from ..types import Shape, contiguous_strides, int64, normalize_axis, promote, tensor_type
+from .operands import as_tensor, enter_all, from_array, meet
+from .recording import Handle, pending, resolve, stored
+from .remembered import remembered
+from .storage import address_of
+
+
+def _sizes(sizes: tuple[Any, ...]) -> Shape:
+    """Sizes given one by one or as one sequence."""
+    if len(sizes) == 1 and isinstance(sizes[0], tuple | list):
+        sizes = tuple(sizes[0])
+    return tuple(int(size) for size in sizes)
+
+
+def _move(x: Any, key: tuple[Any, ...], build: Any) -> Any:
+    """Record a movement, remembered under ``key``."""
+    segment, (vertex,) = enter_all(x)
+    found = vertex.users.get(key)
+    if found is None:
+        found = vertex.users[key] = build(vertex)
+    return pending(found, segment)
+
+
+def infer_shape(shape: Shape, size: int) -> Shape:
+    """Replace the one -1 in ``shape`` by what makes it hold ``size`` elements."""
+    if shape.count(-1) > 1:
+        raise ArgumentError("only one dimension can be inferred")
+    if -1 not in shape:
+        return shape
+    known = math.prod(extent for extent in shape if extent != -1)
+    if known == 0 or size % known:
+        raise ShapeError(f"shape {list(shape)} is invalid for input of size {size}")
+    return tuple(size // known if extent == -1 else extent for extent in shape)
+
+
+def reshape(input: Any, *shape: Any) -> Any:
+    """The same elements in row-major order under another shape; one size may be -1."""
+    x = as_tensor(input)
+    wanted = infer_shape(_sizes(shape), x.numel())
+    return _move(x, ("reshape", wanted), lambda vertex: movement.reshape(vertex, wanted))
+
+
+def view_as(input: Any, other: Any) -> Any:
+    """``input`` under the shape of ``other``."""
+    return reshape(input, other.shape)
+
+
+def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    """The dimensions from ``start_dim`` to ``end_dim`` made one."""
+    shape = input.shape
+    first, last = normalize_axis(start_dim, len(shape)), normalize_axis(end_dim, len(shape))
+    if first > last:
+        raise ArgumentError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
+    return reshape(input, *shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :])
+
+
+def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Any:
+    """Dimension ``dim`` split into ``sizes``."""
+    axis = normalize_axis(dim, input.dim())
+    return reshape(input, *input.shape[:axis], *infer_shape(tuple(sizes), input.shape[axis]), *input.shape[axis + 1 :])
+
+
+def permute(input: Any, *dims: Any) -> Any:
+    """Dimension i of the result is dimension dims[i] of the input."""
+    permutation = tuple(normalize_axis(axis, input.dim()) for axis in _sizes(dims))
+    return _move(input, ("permute", permutation), lambda vertex: movement.transpose(vertex, permutation))
+
+
+def transpose(input: Any, dim0: int, dim1: int) -> Any:
+    """Two dimensions exchanged."""
+    order = list(range(input.dim()))
+    first, second = normalize_axis(dim0, len(order)), normalize_axis(dim1, len(order))
+    if order:
+        order[first], order[second] = order[second], order[first]
+    return permute(input, *order)
+
+
+def t(input: Any) -> Any:
+    """The transpose of a matrix; a vector stays as it is."""
+    if input.dim() > 2:
+        raise ShapeError(f"t() expects a tensor with at most 2 dimensions, got shape {tuple(input.shape)}")
+    return permute(input, *reversed(range(input.dim())))
+
+
+def squeeze(input: Any, dim: int | tuple[int, ...] | None = None) -> Any:
+    """Dimensions of size 1 removed: all of them, or those in ``dim``."""
+    shape = input.shape
+    chosen = range(len(shape)) if dim is None else [dim] if isinstance(dim, int) else dim
+    removed = {normalize_axis(axis, len(shape)) for axis in chosen}
+    return reshape(input, *(size for axis, size in enumerate(shape) if not (axis in removed and size == 1)))
+
+
+def unsqueeze(input: Any, dim: int) -> Any:
+    """A dimension of size 1 put in at ``dim``."""
+    axis = normalize_axis(dim, input.dim() + 1)
+    return reshape(input, *input.shape[:axis], 1, *input.shape[axis:])
+
+
+def expand(input: Any, *sizes: Any) -> Any:
+    """Dimensions of size 1 repeated to ``sizes``; -1 keeps a size."""
+    wanted = _sizes(sizes)
+    extra = len(wanted) - input.dim()
+    shape = tuple(input.shape[axis - extra] if size == -1 else size for axis, size in enumerate(wanted))
+    return _move(input, ("expand", shape), lambda vertex: movement.broadcast(vertex, shape))
+
+
+def flip(input: Any, dims: int | Sequence[int]) -> Any:
+    """The order of elements reversed along ``dims``."""
+    axes = tuple(normalize_axis(axis, input.dim()) for axis in ([dims] if isinstance(dims, int) else dims))
+    return _move(input, ("flip", axes), lambda vertex: movement.apply(movement.FLIP, vertex, axes=axes))
+
+
+def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
+    """Tensors put one behind another along ``dim``."""
+    if not tensors:
+        raise ArgumentError("cat expected a non-empty list of tensors")
+    handles = [as_tensor(tensor) for tensor in tensors]
+    segment, vertices = enter_all(*handles)
+    dtype = promote(*(vertex.dtype for vertex in vertices))
+    axis = normalize_axis(dim, len(vertices[0].shape))
+    return pending(movement.concatenate(*(cast(vertex, dtype) for vertex in vertices), axis=axis), segment)
+
+
+def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
+    """Tensors of equal shape put side by side along a new dimension."""
+    return cat([unsqueeze(as_tensor(tensor), dim) for tensor in tensors], dim)
+
+
+@remembered
+def matmul(input: Any, other: Any) -> Any:
+    """The matrix product, over batches that broadcast; vectors are rows on the left and columns on the right."""
+    segment, (a, b) = enter_all(input, other)
+    if not a.shape or not b.shape:
+        raise ShapeError("matmul needs at least one dimension in each operand, got a scalar. fix: use *")
+    a, b = meet(a, b)
+    left = movement.reshape(a, (1, *a.shape)) if len(a.shape) == 1 else a
+    right = movement.reshape(b, (*b.shape, 1)) if len(b.shape) == 1 else b
+    product = matmul_vertex(left, right)
+    shape = list(product.shape)
+    if len(b.shape) == 1:
+        shape.pop()
+    if len(a.shape) == 1:
+        del shape[-1 if len(b.shape) == 1 else -2]
+    return pending(movement.reshape(product, tuple(shape)), segment)
+
+
+def getitem(x: Any, index: Any) -> Any:
+    """``x[index]``: slices of stored tensors are views of their memory; other indices are recorded or computed."""
+    if x._storage is not None and x._slot is None and _is_basic(index):
+        return _view(x, index)
+    items = index if isinstance(index, tuple) else (index,)
+    if len(items) == 1 and isinstance(items[0], Handle | np.ndarray | list):
+        return _take(x, as_tensor(items[0]))
+    if not _is_basic(index):
+        return _advanced(x, items)
+    return _move(x, ("getitem", _hashable(items)), lambda vertex: _slice_vertex(vertex, items))
+
+
+def _is_basic(index: Any) -> bool:
+    if isinstance(index, tuple):
+        return all(_is_basic(item) for item in index)
+    return isinstance(index, int | slice | np.integer) and not isinstance(index, bool) or index is None or index is Ellipsis
+
+
+def _hashable(items: tuple[Any, ...]) -> tuple[Any, ...]:
+    return tuple((item.start, item.stop, item.step, "slice") if isinstance(item, slice) else item for item in items)
+
+
+def _view(x: Any, index: Any) -> Any:
+    """A stored tensor over a part of another's memory. Writes to it that are still pending are run first."""
+    if type(index) is slice and index.step is None and x._storage.written_in is None and x._type.shape:
+        return _row_view(x, index)
+    resolve(x)
+    try:
+        array = x._array()[index]
+    except IndexError as error:
+        raise IndexOutOfRangeError(f"{error} (tensor of shape {tuple(x.shape)})") from None
+    return stored_view(x, array)
+
+
+def _row_view(x: Any, rows: slice) -> Any:
+    """``x[a:b]`` without NumPy: the usual way to cut a batch, so it is worth a path of its own."""
+    type = x._type
+    start, stop, _ = rows.indices(type.shape[0])
+    strides = x._strides
+    step = (strides or contiguous_strides(type.shape))[0]
+    part = tensor_type(type.dtype, (max(stop - start, 0), *type.shape[1:]))
+    return stored(x._storage, x._address + start * step * type.dtype.size, part, strides)
+
+
+def stored_view(x: Any, array: np.ndarray[Any, Any]) -> Any:
+    """Return the tensor that looks where ``array``, a NumPy view of x's memory, looks."""
+    array = np.asarray(array)
+    strides = tuple(step // x.dtype.size for step in array.strides)
+    layout = None if strides == contiguous_strides(array.shape) or array.size < 2 else strides
+    return stored(x._storage, address_of(array), tensor_type(x.dtype, array.shape), layout)
+
+
+def _slice_vertex(x: Vertex, items: tuple[Any, ...]) -> Vertex:
+    """Slices, integers, None and Ellipsis as slice, flip and reshape."""
+    given = sum(item is not None and item is not Ellipsis for item in items)
+    if given > len(x.shape):
+        raise IndexOutOfRangeError(f"too many indices for tensor of dimension {len(x.shape)}")
+    missing = (slice(None),) * (len(x.shape) - given)
+    position = next((i for i, item in enumerate(items) if item is Ellipsis), len(items))
+    items = (*items[:position], *missing, *items[position + 1 :])
+    starts, stops, steps, flipped, shape = [], [], [], [], []
+    axis = 0
+    for item in items:
+        if item is None:
+            shape.append(1)
+            continue
+        size = x.shape[axis]
+        start, stop, step = _range_of(item, size, axis)
+        if step < 0:
+            flipped.append(axis)
+            start, stop, step = size - 1 - start, size - 1 - stop, -step
+        stop = max(start, stop)
+        starts.append(start), stops.append(stop), steps.append(step)
+        if isinstance(item, slice):
+            shape.append(-((start - stop) // step))
+        axis += 1
+    if flipped:
+        x = movement.apply(movement.FLIP, x, axes=tuple(flipped))
+    return movement.reshape(movement.slice_(x, tuple(starts), tuple(stops), tuple(steps)), tuple(shape))
+
+
+def _range_of(item: Any, size: int, axis: int) -> tuple[int, int, int]:
+    if isinstance(item, slice):
+        return item.indices(size)
+    if not -size <= item < size:
+        raise IndexOutOfRangeError(f"index {item} is out of bounds for dimension {axis} with size {size}")
+    return int(item) % size, int(item) % size + 1, 1
+
+
+def _take(x: Any, index: Any) -> Any:
+    """Rows of x by a tensor of positions or by a boolean mask."""
+    if index.dtype.kind == "bool":
+        return _advanced(x, (index,))
+    if index._storage is not None:
+        positions = index._array()
+        size = x.shape[0]
+        if positions.size and (positions.min() < -size or positions.max() >= size):
+            raise IndexOutOfRangeError(f"index out of range: positions must lie in [{-size}, {size - 1}] for dimension 0")
+        if positions.size and positions.min() < 0:
+            index = from_array(positions % size)
+    segment, (rows, at) = enter_all(x, index)
+    return pending(indexing.take(rows, cast(at, int64), 0), segment)
+
+
+def _advanced(x: Any, items: tuple[Any, ...]) -> Any:
+    """Any other index: computed at once, by NumPy. No gradient flows through it."""
+    arrays = tuple(np.asarray(item) if isinstance(item, Handle) else item for item in items)
+    if x.requires_grad:
+        raise ArgumentError(
+            "this kind of index has no gradient. fix: index a detached tensor, or use slices, integers, "
+            "one tensor of positions, or where()"
+        )
+    try:
+        return from_array(np.asarray(np.asarray(x)[arrays]))
+    except IndexError as error:
+        raise IndexOutOfRangeError(str(error)) from None

@@ -1,0 +1,168 @@
+"""Runs plans by NumPy, kernel by kernel, and refuses plans that would depend on the order of points or on stale memory."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from chainrule.graph.primitive import PRIMITIVES
+from chainrule.ops.random import random_uniform  # noqa: F401  registers the record
+from chainrule.passes.memory import read_accesses, written_accesses
+from chainrule.passes.plan import Nest, Product
+from chainrule.types import contiguous_strides
+
+BY_NATIVE = {record.native: record for record in PRIMITIVES.values() if record.family == "elementwise"}
+REDUCTIONS = {"sum": np.sum, "max": np.max, "min": np.min}
+
+
+def spread(array, shape, strides):
+    """The memory of an array that lies with ``strides`` (in elements)."""
+    size = 0 if 0 in shape else 1 + sum((n - 1) * s for n, s in zip(shape, strides))
+    memory = np.zeros(size, array.dtype)
+    np.lib.stride_tricks.as_strided(memory, shape, [s * memory.itemsize for s in strides])[...] = array
+    return memory
+
+
+def gather(memory, shape, strides):
+    """The array that lies in ``memory`` with ``strides``."""
+    return np.lib.stride_tricks.as_strided(memory, shape, [s * memory.itemsize for s in strides]).copy()
+
+
+def run_plan(plan, graph, values, output_strides=None):
+    """Return (outputs, new values of updated inputs), like `chainrule.reference.evaluate`."""
+    arena = np.full(plan.arena_bytes, 0xFF, np.uint8)
+    input_strides = [vertex.attributes["strides"] or contiguous_strides(vertex.shape) for vertex in graph.inputs]
+    output_strides = output_strides or [None] * len(graph.outputs)
+    output_strides = [s or contiguous_strides(v.shape) for s, v in zip(output_strides, graph.outputs)]
+    memories = {}
+    for number, vertex, value, strides in zip(plan.inputs, graph.inputs, values, input_strides):
+        memories[number] = spread(np.asarray(value, vertex.dtype.numpy).reshape(vertex.shape), vertex.shape, strides)
+    for number, buffer in enumerate(plan.buffers):
+        if buffer.role == "output":
+            memories[number] = np.frombuffer(b"\xff" * buffer.nbytes, buffer.dtype.numpy).copy()
+        elif buffer.role == "temporary":
+            assert buffer.offset % 64 == 0
+            piece = arena[buffer.offset : buffer.offset + buffer.nbytes]
+            memories[number] = piece.view(buffer.dtype.numpy) if piece.size == buffer.nbytes else None
+        assert buffer.role != "input" or number in memories
+    with np.errstate(all="ignore"):
+        for kernel in plan.kernels:
+            check_kernel(plan, kernel)
+            run_kernel(kernel, memories)
+    outputs = [gather(memories[n], v.shape, s) for n, v, s in zip(plan.outputs, graph.outputs, output_strides)]
+    targets = {vertex: index for index, vertex in enumerate(graph.inputs)}
+    updated = [
+        gather(memories[plan.inputs[targets[target]]], target.shape, input_strides[targets[target]])
+        for target, _ in graph.updates
+    ]
+    return outputs, updated
+
+
+def check_kernel(plan, kernel):
+    """A kernel may read what it writes only at the same point; different buffers do not overlap."""
+    accesses = read_accesses(kernel) + written_accesses(kernel)
+    used = {access.buffer for access in accesses}
+    temporaries = [plan.buffers[n] for n in used if plan.buffers[n].role == "temporary"]
+    for i, one in enumerate(temporaries):
+        for other in temporaries[:i]:
+            assert one.offset + one.nbytes <= other.offset or other.offset + other.nbytes <= one.offset
+    operands = [kernel.left, kernel.right] if isinstance(kernel, Product) else []
+    for written in written_accesses(kernel):
+        for read in read_accesses(kernel):
+            if read.buffer == written.buffer:
+                assert read == written and read not in operands, f"{kernel.name} reads what another point writes"
+    rank = len(kernel.domain)
+    assert all(len(access.strides) == rank for access in accesses)
+    if isinstance(kernel, Nest):
+        assert len({reduction.axes for reduction in kernel.reductions}) <= 1
+    else:
+        assert kernel.body[0].operation == "accumulator"
+
+
+def place(access, grid, shape, results):
+    index = np.full(shape, access.offset, np.int64)
+    for stride, points in zip(access.strides, grid, strict=True):
+        index = index + stride * points
+    for term in access.dynamic:
+        index = index + term.stride * np.clip(results[term.instruction], 0, term.limit)
+    return index
+
+
+def run_body(kernel, memories, accumulator=None):
+    shape = kernel.domain
+    grid = np.indices(shape)
+    results = []
+    for number, step in enumerate(kernel.body):
+        assert all(operand < number for operand in step.operands)
+        operands = [results[operand] for operand in step.operands]
+        if step.operation == "accumulator":
+            assert number == 0
+            value = accumulator
+        elif step.operation == "load":
+            index = place(step.access, grid, shape, results)
+            memory = memories[step.access.buffer]
+            assert index.size == 0 or (index.min() >= 0 and index.max() < memory.size), "read outside its buffer"
+            value = memory[index]
+        elif step.operation == "constant":
+            value = np.full(shape, step.value, step.dtype.numpy)
+        elif step.operation == "index":
+            assert step.access.buffer == -1
+            value = place(step.access, grid, shape, results)
+        elif step.operation == "random_uniform":
+            value = uniform(*operands, step.value)
+        elif step.operation == "cast":
+            value = operands[0].astype(step.dtype.numpy)
+        else:
+            value = np.asarray(BY_NATIVE[step.operation].reference(*operands))
+            assert value.dtype == step.dtype.numpy
+        results.append(value)
+    return results, grid
+
+
+def uniform(seed, counter, element, stream):
+    if element.size == 0:
+        return np.zeros(element.shape, np.float32)
+    numbers = PRIMITIVES["random_uniform"].reference(
+        seed.flat[0], counter.flat[0], shape=(int(element.max()) + 1,), stream=stream
+    )
+    return numbers[element]
+
+
+def run_kernel(kernel, memories):
+    accumulator = None
+    if isinstance(kernel, Product):
+        batch, rows, columns, depth = kernel.batch, kernel.rows, kernel.columns, kernel.depth
+        operands = []
+        for access, shape in ((kernel.left, (*batch, rows, depth)), (kernel.right, (*batch, depth, columns))):
+            assert not access.dynamic
+            index = place(access, np.indices(shape), shape, [])
+            operands.append(memories[access.buffer][index])
+        accumulator = np.matmul(*operands).astype(kernel.dtype.numpy)
+    results, grid = run_body(kernel, memories, accumulator)
+    for store in kernel.stores:
+        index = place(store.access, grid, kernel.domain, results)
+        memory, value = memories[store.access.buffer], results[store.instruction]
+        assert memory.dtype == value.dtype
+        assert index.size == 0 or (index.min() >= 0 and index.max() < memory.size), "written outside its buffer"
+        if store.accumulate:
+            np.add.at(memory, index.reshape(-1), value.reshape(-1))
+        else:
+            assert store.access.dynamic or np.unique(index).size == index.size, "an element is written twice"
+            memory[index] = value
+    for reduction in getattr(kernel, "reductions", ()):
+        run_reduction(reduction, kernel, results, grid, memories)
+
+
+def run_reduction(reduction, kernel, results, grid, memories):
+    value, axes = results[reduction.instruction], reduction.axes
+    assert axes and all(reduction.access.strides[axis] == 0 for axis in axes)
+    if reduction.operation in ("argmax", "argmin"):
+        assert len(axes) == 1
+        value = getattr(np, reduction.operation)(value, axes[0])
+    else:
+        value = REDUCTIONS[reduction.operation](value, axes, **({"dtype": value.dtype} if reduction.operation == "sum" else {}))
+    kept = tuple(extent for axis, extent in enumerate(kernel.domain) if axis not in axes)
+    strides = [stride for axis, stride in enumerate(reduction.access.strides) if axis not in axes]
+    index = np.full(kept, reduction.access.offset, np.int64)
+    for stride, points in zip(strides, np.indices(kept), strict=True):
+        index = index + stride * points
+    memories[reduction.access.buffer][index] = value
