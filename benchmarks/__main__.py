@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import importlib
 import json
 import sys
 from pathlib import Path
@@ -12,10 +14,14 @@ from . import harness, report
 RESULTS = Path(__file__).parent / "results"
 
 
-def names() -> list[str]:
-    """Every module of this folder that defines a ``BENCHMARK``."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
-    return [file.stem for file in files if "\nBENCHMARK = " in file.read_text(encoding="utf-8")]
+def available() -> dict[str, str]:
+    """Name and first line of every module of this folder that has a ``BENCHMARK``, or a ``main()`` of its own."""
+    found = {}
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        text = file.read_text(encoding="utf-8")
+        if "\nBENCHMARK = " in text or "\ndef main() -> None:" in text:
+            found[file.stem] = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+    return found
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -27,19 +33,24 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--only", default="", metavar="TEXT", help="only contestants whose name contains TEXT")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder for the figures as JSON")
     options = parser.parse_args(arguments)
-    unknown = set(options.names) - set(names()) - {"all"}
+    benchmarks = available()
+    unknown = set(options.names) - set(benchmarks) - {"all"}
     if unknown:
-        parser.error(f"no benchmark named {', '.join(sorted(unknown))}; there are: {', '.join(names())}")
+        parser.error(f"no benchmark named {', '.join(sorted(unknown))}; there are: {', '.join(benchmarks)}")
     if not options.names:
-        for name in names():
-            print(f"{name:20} {harness.find(name).title}")
+        for name, title in benchmarks.items():
+            print(f"{name:20} {title}")
         return 0
-    wanted = names() if "all" in options.names else options.names
+    wanted = list(benchmarks) if "all" in options.names else options.names
     return max(run(name, options) for name in wanted)
 
 
 def run(name: str, options: argparse.Namespace) -> int:
     """Run one benchmark, print its table and goals, and write its figures."""
+    module = importlib.import_module(f"benchmarks.{name}")
+    if not hasattr(module, "BENCHMARK"):
+        module.main()
+        return 0
     benchmark = harness.find(name)
     print(f"\n{name}: {benchmark.title}\n", flush=True)
     outcomes = harness.run(name, threads=options.threads, rounds=options.rounds, only=options.only)

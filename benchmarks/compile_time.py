@@ -5,6 +5,7 @@ Run as ``python -m benchmarks.compile_time LIBRARY TASK`` it measures one librar
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 import tempfile
@@ -27,7 +28,7 @@ def compilation(library: str, task: str, is_cached: bool = False) -> Callable[[]
     """A contestant: the compile time of ``library`` for the task, with an empty or a filled disk cache."""
 
     def setup() -> Measure:
-        __import__(library)
+        importlib.import_module(library)
         folder = tempfile.TemporaryDirectory(prefix="chainrule-benchmark-")
 
         def measure() -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 
 from .harness import AtMost, Benchmark, Measure, fresh_process
@@ -18,7 +19,7 @@ def importing(module: str) -> Callable[[], Measure]:
     """A contestant that imports ``module``."""
 
     def setup() -> Measure:
-        __import__(module)
+        importlib.import_module(module)
         return lambda: fresh_process(["-c", SCRIPT, module])["seconds"]
 
     return setup

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +16,11 @@ from .programs import training_step
 EPOCHS, BATCH = 10, 10
 
 
-def prepare(torch: Any, compile_step: bool = False) -> tuple[Callable[[], None], int]:
-    """The program up to its loop; returns the loop over ten epochs, and the number of its steps."""
+STEPS = EPOCHS * -(-768 // BATCH)
+
+
+def prepare(torch: Any, compile_step: bool) -> Callable[[], None]:
+    """The program up to its loop; returns the loop, as it is or with its step in ``compile``."""
     dataset = np.loadtxt(ROOT / "examples" / "data" / "diabetes.csv", delimiter=",", skiprows=1)
     X = torch.tensor(dataset[:, 0:8], dtype=torch.float32)
     y = torch.tensor(dataset[:, 8], dtype=torch.float32).reshape(-1, 1)
@@ -25,39 +29,45 @@ def prepare(torch: Any, compile_step: bool = False) -> tuple[Callable[[], None],
     model = nn.Sequential(nn.Linear(8, 12), nn.ReLU(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 1), nn.Sigmoid())
     loss_fn = nn.BCELoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001)
-    step = torch.compile(training_step(model, loss_fn, optimizer)) if compile_step else None
 
     def loop() -> None:
-        for number in range(EPOCHS):
+        for epoch in range(EPOCHS):
             for i in range(0, len(X), BATCH):
                 Xbatch = X[i:i + BATCH]
-                ybatch = y[i:i + BATCH]
-                if step is not None:
-                    loss = step(Xbatch, ybatch)
-                    continue
                 y_pred = model(Xbatch)
+                ybatch = y[i:i + BATCH]
                 loss = loss_fn(y_pred, ybatch)
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
-            print(f"Finished epoch {number}, latest loss {loss}")
+            print(f"Finished epoch {epoch}, latest loss {loss}")
 
-    return loop, EPOCHS * -(-len(X) // BATCH)
+    if not compile_step:
+        return loop
+    step = torch.compile(training_step(model, loss_fn, optimizer))
+
+    def compiled_loop() -> None:
+        for epoch in range(EPOCHS):
+            for i in range(0, len(X), BATCH):
+                loss = step(X[i:i + BATCH], y[i:i + BATCH])
+            print(f"Finished epoch {epoch}, latest loss {loss}")
+
+    return compiled_loop
 
 
 def contestant(name: str, compile_step: bool = False) -> Callable[[], Measure]:
     """The program, run by the library ``name``."""
 
     def setup() -> Measure:
-        torch = __import__(name)
+        torch = importlib.import_module(name)
         torch.set_num_threads(thread_count())
-        loop, steps = prepare(torch, compile_step)
+        loop = prepare(torch, compile_step)
 
         def run() -> None:
             with contextlib.redirect_stdout(io.StringIO()):
                 loop()
 
-        return per_step(run, steps)
+        return per_step(run, STEPS)
 
     return setup
 

@@ -7,12 +7,12 @@ from array import array
 from sys import getrefcount
 from typing import Any
 
-from ..errors import GradientError
 from ..graph.vertex import Vertex
-from ..tensor.recording import make_slot, set_stored, stored
+from ..tensor.recording import make_slot, stored
 from ..tensor.segment import Segment, install_runner
-from ..tensor.storage import ALIGNMENT, Storage, allocate
-from ..types import Shape, contiguous_strides
+from ..memory import ALIGNMENT
+from ..tensor.storage import Storage, allocate
+from ..types import Shape
 from .build import Recorded, build
 from .programs import find_program
 
@@ -76,7 +76,7 @@ class Launch:
                 pointers[position] = address + offset
                 position += 1
         if self.kernels_run:
-            self.program.run(self.pointer_argument, 1)
+            self.program.run(self.pointers, self.pointer_argument, 1)
         segment.places = results
         segment.is_done = True
         self.last = segment
@@ -166,4 +166,3 @@ def run_segment(segment: Segment) -> None:
 
 
 install_runner(run_segment)
-__all__ = ["GradientError", "Launch", "contiguous_strides", "epoch", "run_segment", "set_stored"]

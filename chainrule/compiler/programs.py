@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..execution.executable import Executable
+from ..execution.executable import Executable, make_executable
+from ..execution.interpreter import Interpreter
 from ..graph.graph import Graph, rebuild
 from ..graph.vertex import Vertex
 from ..ops.source import make_input
 from ..settings import settings
-from ..types import TensorType
 from .build import Strides
 
 MAX_PROGRAMS = 512
 """Executables kept; the one unused for longest goes first."""
 
-_PROGRAMS: dict[Any, Executable] = {}
+Program = Executable | Interpreter
+_PROGRAMS: dict[Any, Program] = {}
 
 
 def structure(graph: Graph, output_strides: tuple[Strides, ...]) -> tuple[Any, ...]:
@@ -42,20 +43,15 @@ def canonical(graph: Graph) -> Graph:
     return rebuild(graph, lambda vertex, operands: inputs.get(vertex))
 
 
-def find_program(graph: Graph, output_strides: tuple[Strides, ...]) -> Executable:
+def find_program(graph: Graph, output_strides: tuple[Strides, ...]) -> Program:
     """Return the executable of ``graph``: from the cache, or compiled now."""
     key = (structure(graph, output_strides), settings.backend, settings.cpu_features)
     program = _PROGRAMS.pop(key, None)
     if program is None:
         free = canonical(graph)
-        program = Executable(free, output_strides)
+        program = make_executable(free, output_strides)
         while len(_PROGRAMS) >= MAX_PROGRAMS:
             _PROGRAMS.pop(next(iter(_PROGRAMS)))
     _PROGRAMS[key] = program
     return program
 
-
-def output_type(vertex: Vertex) -> TensorType:
-    """The type of a graph output."""
-    type: TensorType = vertex.type
-    return type

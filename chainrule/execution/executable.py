@@ -1,4 +1,4 @@
-"""A compiled graph with its memory: what is called to run a training step."""
+"""Executables: compiled graphs with their working memory, called with the addresses of inputs and outputs."""
 
 from __future__ import annotations
 
@@ -6,57 +6,80 @@ import ctypes
 import threading
 from array import array
 from collections.abc import Sequence
-from typing import Any
 
-import numpy as np
-
+from ..backends.native.cpu import host_target
+from ..backends.native.driver import lower
+from ..backends.native.jit import compile_module
+from ..errors import ArgumentError
 from ..graph.graph import Graph
-from ..reference import evaluate
-from ..types import Shape, TensorType, contiguous_strides
+from ..memory import ALIGNMENT, aligned_block
+from ..passes.pipeline import make_plan
+from ..settings import settings
+from ..types import Shape
+from .interpreter import Interpreter
+from .threads import launch
 
-Array = np.ndarray[Any, Any]
+_Entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
+_ShortEntry = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
 
 
 class Executable:
-    """A program for ``graph``; ``run`` takes the addresses of its inputs, outputs and working memory."""
+    """The native program of a graph.
 
-    def __init__(self, graph: Graph, output_strides: Sequence[Shape | None] | None = None) -> None:
+    ``run`` takes an array of addresses with room for ``pointer_count``: inputs and outputs are the caller's, the rest
+    is filled in by ``bind``. One program runs at a time: its temporaries are its own.
+    """
+
+    def __init__(self, graph: Graph, output_strides: Sequence[Shape | None]) -> None:
+        target = host_target(settings.cpu_features)
         self.graph = graph
-        self.output_strides = tuple(output_strides or (None,) * len(graph.outputs))
-        self.pointer_count = len(graph.inputs) + len(graph.outputs)
-        self.lock = threading.Lock()
+        self.plan = make_plan(graph, output_strides)
+        self.program = lower(self.plan, target)
+        self.target = target
+        self._library = compile_module(
+            self.program.text, target, settings.cache_directory if settings.cache_enabled else None
+        )
+        address = self._library.address(self.program.entry)
+        self.pointer_count = self.plan.scratch_slot + 1
+        self._short_entry = _ShortEntry(address)
+        self._entry = _Entry(address)
+        self._arena, self._arena_address = aligned_block(max(self.plan.arena_bytes, ALIGNMENT))
+        self._scratch, self._scratch_address, self._workers = self._arena, 0, 0
+        self._lock = threading.Lock()
 
     def bind(self, pointers: array[int]) -> None:
         """Fill in the addresses of working memory."""
+        pointers[self.plan.arena_slot] = self._arena_address
 
-    def run(self, pointers: ctypes.c_void_p, repeats: int) -> None:
-        """Run the program ``repeats`` times."""
-        addresses = np.ctypeslib.as_array((ctypes.c_uint64 * self.pointer_count).from_address(pointers.value or 0))
-        count = len(self.graph.inputs)
-        inputs = [
-            _view(int(address), vertex.type, vertex.attributes["strides"])
-            for address, vertex in zip(addresses, self.graph.inputs, strict=False)
-        ]
-        for _ in range(repeats):
-            outputs, updates = evaluate(self.graph, [array.copy() for array in inputs])
-            places = zip(addresses[count:], self.graph.outputs, self.output_strides, outputs, strict=True)
-            for address, vertex, strides, value in places:
-                _view(int(address), vertex.type, strides)[...] = value
-            for (target, _), value in zip(self.graph.updates, updates, strict=True):
-                inputs[self.graph.inputs.index(target)][...] = value
+    def run(self, pointers: array[int], argument: ctypes.c_void_p, repeats: int) -> None:
+        """Run the program ``repeats`` times; ``argument`` is the address of ``pointers``.
+
+        A program too short to be worth several threads keeps Python's lock when it runs once: that is cheaper.
+        """
+        with self._lock:
+            if self._workers != settings.threads:
+                self._allocate_scratch()
+            pointers[self.plan.scratch_slot] = self._scratch_address
+            if self.program.is_parallel:
+                with launch() as pool:
+                    self._entry(argument, repeats, pool)
+            elif repeats == 1:
+                self._short_entry(argument, 1, None)
+            else:
+                self._entry(argument, repeats, None)
+
+    def _allocate_scratch(self) -> None:
+        self._workers = settings.threads
+        self._scratch, self._scratch_address = aligned_block(max(self.program.scratch_size(self._workers), ALIGNMENT))
 
 
-def _view(address: int, type: TensorType, strides: Shape | None) -> Array:
-    size = type.dtype.size
-    steps = tuple(stride * size for stride in (strides or contiguous_strides(type.shape)))
-    block = (ctypes.c_uint8 * max(_extent(type, strides) * size, 1)).from_address(address)
-    return np.ndarray(type.shape, type.dtype.numpy, block, 0, steps)
+def make_executable(graph: Graph, output_strides: Sequence[Shape | None]) -> Executable | Interpreter:
+    """Return what runs ``graph`` on the backend of the settings.
 
-
-def _extent(type: TensorType, strides: Shape | None) -> int:
-    """Elements from the first to behind the last."""
-    if not type.size:
-        return 0
-    return 1 + sum(
-        (n - 1) * step for n, step in zip(type.shape, strides or contiguous_strides(type.shape), strict=True)
-    )
+    ``output_strides``: how each output lies in memory, in elements; None for row-major.
+    """
+    if settings.backend == "native":
+        return Executable(graph, output_strides)
+    if settings.backend == "reference":
+        return Interpreter(graph, output_strides)
+    raise ArgumentError(f"unknown backend {settings.backend!r}; expected 'native' or 'reference'")

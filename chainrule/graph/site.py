@@ -43,9 +43,10 @@ def _module_path(callers: list[object]) -> str:
 
 
 def find_site() -> Site:
-    """Return the innermost frame outside this package.
+    """Return the innermost frame outside this package, and the modules on the stack: the ``self`` of ``__call__``.
 
-    Called only when a vertex is made for the first time or an error is raised, so recording stays cheap.
+    Called only when a vertex is made for the first time or an error is raised, so recording stays cheap. Locals of
+    other functions are not read: Python would keep a copy of them, and what they hold alive, until they return.
     """
     frame: FrameType | None = sys._getframe(1)
     site: tuple[str, int] | None = None
@@ -53,9 +54,10 @@ def find_site() -> Site:
     while frame is not None:
         if not frame.f_code.co_filename.startswith(_PACKAGE):
             site = site or (frame.f_code.co_filename, frame.f_lineno)
-        owner = frame.f_locals.get("self")
-        if _children(owner) is not None and (not modules or modules[-1] is not owner):
-            modules.append(owner)
+        if frame.f_code.co_name == "__call__":
+            owner = frame.f_locals.get("self")
+            if _children(owner) is not None:
+                modules.append(owner)
         frame = frame.f_back
     file, line = site or (UNKNOWN.file, UNKNOWN.line)
     return Site(file, line, _module_path(modules[::-1]))

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import ArgumentError, IndexOutOfRangeError, ShapeError
 from ..graph.vertex import Vertex
+from ..memory import address_of
 from ..ops import indexing, movement
 from ..ops.elementwise import cast
 from ..ops.matmul import matmul as matmul_vertex
@@ -17,7 +18,6 @@ from ..types import Shape, contiguous_strides, int64, normalize_axis, promote, t
 from .operands import as_tensor, enter_all, from_array, meet
 from .recording import Handle, pending, resolve, stored
 from .remembered import remembered
-from .storage import address_of
 
 
 def _sizes(sizes: tuple[Any, ...]) -> Shape:

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..memory import address_of, aligned_block
 from ..types import Shape, TensorType, contiguous_strides
-
-ALIGNMENT = 64
 
 
 class Storage:
@@ -32,17 +31,10 @@ class Storage:
         self.written_in: Any = None
 
 
-def address_of(array: np.ndarray[Any, Any]) -> int:
-    """The address of an array's first element."""
-    address: int = array.__array_interface__["data"][0]
-    return address
-
-
 def allocate(nbytes: int) -> Storage:
-    """Return new memory, aligned for the widest vectors, with unspecified contents."""
-    block = np.empty(nbytes + ALIGNMENT, np.uint8)
-    start = -address_of(block) % ALIGNMENT
-    return Storage(block[start : start + nbytes], address_of(block) + start, nbytes)
+    """Return new memory with unspecified contents."""
+    array, address = aligned_block(nbytes)
+    return Storage(array, address, nbytes)
 
 
 def adopt(array: np.ndarray[Any, Any]) -> Storage:

@@ -1,12 +1,14 @@
-"""Large matrix products: panels of the right operand are packed, and a register tile walks down the rows.
+"""Large matrix products: operands are packed in the order in which a register tile reads them.
 
-A task is a block of rows and a group of panels. It packs its panels once, and for every tile of rows multiplies with each
-of them; the tile of the left operand is packed too where its rows would get in each other's way in the cache. A depth
-beyond ``DEPTH_BLOCK`` is done in blocks, with the sums of the whole task in scratch memory between them.
+A task is a block of rows and a group of panels, which are two vectors of columns wide. It goes through the depth in blocks
+that keep a packed panel of the right operand in the first-level cache while all tiles of rows are multiplied with it; in
+between, the sums are kept in scratch memory. The left operand is packed too where that pays; it then lies in the
+second-level cache. The epilogue runs on a tile's sums right after the last block.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from chainrule.backends.native.kernel import worker_scratch
@@ -15,7 +17,6 @@ from chainrule.backends.native.product_pack import Panel, pack, packed_width
 from chainrule.backends.native.product_site import (
     Site,
     Steps,
-    cases,
     even_split,
     multiply,
     only_for,
@@ -24,14 +25,20 @@ from chainrule.backends.native.product_site import (
 )
 from chainrule.passes.plan import Product
 
-DEPTH_BLOCK = 4096
-"""Most values of k that a panel holds."""
+PANEL_BYTES = 24 << 10
+"""A packed panel fits into a first-level cache of 32 KB, with room for the tile of the left operand."""
 
-GROUP_BYTES = 256 << 10
-"""The panels of a task share the second-level cache with the tiles of the left operand."""
+BLOCK_ROWS = 256
+"""Most rows of a task: their packed block of the left operand fits into half of a second-level cache of 512 KB."""
 
-BLOCK_WORK = 1 << 24
-"""A task is about so many multiplications: enough to make packing its panels small, few enough to feed many threads."""
+GROUP = 8
+"""Most panels of a task, all multiplied with the same rows."""
+
+TASK_WORK = 1 << 22
+"""A task is at least about so many multiplications: 50 microseconds."""
+
+TASKS = 64
+"""Of a very large product, so many tasks are enough."""
 
 
 class Packed:
@@ -39,43 +46,57 @@ class Packed:
 
     def __init__(self, product: Product, f: Function) -> None:
         self.product, self.element = product, product.dtype.name
-        self.size = BYTES[self.element]
         self.lanes = f.module.target.lanes(self.element)
-        sums, needed = sums_in_registers(f), -(-product.columns // self.lanes)
-        self.vectors = min(2, needed)
+        self.vectors = min(2, -(-product.columns // self.lanes))
         self.width = self.vectors * self.lanes
-        self.tile_rows = even_split(product.rows, sums // self.vectors)
-        self.depth = min(product.depth, DEPTH_BLOCK)
-        self.depth_blocks = -(-product.depth // self.depth)
         self.full_panels, self.rest_columns = divmod(product.columns, self.width)
-        panels = self.full_panels + (self.rest_columns > 0)
-        panel_work = product.rows * self.width * self.depth
-        most = min(GROUP_BYTES // (self.depth * self.width * self.size), BLOCK_WORK // panel_work)
-        self.group = even_split(panels, max(1, most))
-        self.groups = -(-panels // self.group)
-        tiles = product.rows // self.tile_rows
-        tile_work = self.tile_rows * self.group * self.width * self.depth
-        self.block_rows = self.tile_rows * even_split(tiles, max(1, BLOCK_WORK // tile_work))
-        self.whole_rows = tiles * self.tile_rows
-        self.row_blocks = -(-self.whole_rows // self.block_rows)
-        self.rest_rows = product.rows - self.whole_rows
+        self.tile_rows = even_split(product.rows, sums_in_registers(f) // self.vectors)
+        self.rest_rows = product.rows % self.tile_rows
+        self._split_depth()
+        self._split_into_tasks()
         self.packs_left = self._should_pack_left()
         self.left_width = packed_width(f, self.element, self.tile_rows)
-        self.right_bytes = self.group * self.width * self.depth * self.size
-        self.left_bytes = self.packs_left * whole_lines(self.left_width * self.depth * self.size)
-        self.kept_rows = self.tile_rows if self.depth_blocks == 1 else self.block_rows + self.rest_rows
-        kept_panels = 1 if self.depth_blocks == 1 else self.group
-        self.sums_bytes = whole_lines(self.kept_rows * kept_panels * self.width * self.size)
-        self.scratch_bytes = self.right_bytes + self.left_bytes + self.sums_bytes
+        self._share_out_scratch()
+
+    def _split_depth(self) -> None:
+        most = PANEL_BYTES // (self.width * BYTES[self.element])
+        self.depth_blocks = -(-self.product.depth // most)
+        even = -(-self.product.depth // self.depth_blocks)
+        self.depth = min(self.product.depth, -(-even // self.lanes) * self.lanes)  # whole vectors for the packing
+        self.depth_blocks = -(-self.product.depth // self.depth)
+        self.last_depth = self.product.depth - (self.depth_blocks - 1) * self.depth
+
+    def _split_into_tasks(self) -> None:
+        product = self.product
+        work = math.prod(product.domain) * product.depth
+        task_work = max(TASK_WORK, work // TASKS)
+        tiles, panels = product.rows // self.tile_rows, self.full_panels + (self.rest_columns > 0)
+        block_tiles = min(tiles, even_split(tiles, max(1, BLOCK_ROWS // self.tile_rows)))
+        panel_work = block_tiles * self.tile_rows * self.width * product.depth
+        self.group = even_split(panels, max(1, min(GROUP, task_work // panel_work)))
+        self.groups = -(-panels // self.group)
+        self.block_rows = block_tiles * self.tile_rows
+        self.whole_rows = tiles * self.tile_rows
+        self.row_blocks = -(-self.whole_rows // self.block_rows)
+
+    def _should_pack_left(self) -> bool:
+        """Whether enough panels of a task use the left operand, and its rows lie far enough apart, to copy it."""
+        return self.group >= 4
+
+    def _share_out_scratch(self) -> None:
+        size = BYTES[self.element]
+        rows = self.block_rows + self.rest_rows
+        self.right_bytes = whole_lines(self.depth * self.width * size)
+        tiles = self.block_rows // self.tile_rows + (self.rest_rows > 0)
+        self.left_bytes = whole_lines(tiles * self.depth * self.left_width * size) if self.packs_left else 0
+        kept = self.group * rows if self.depth_blocks > 1 else self.tile_rows
+        self.kept_rows = rows
+        self.scratch_bytes = self.right_bytes + self.left_bytes + whole_lines(kept * self.width * size)
 
     @property
     def blocks(self) -> tuple[int, int]:
         """Numbers of row blocks and of groups of panels: a task is one of both."""
         return self.row_blocks, self.groups
-
-    def _should_pack_left(self) -> bool:
-        """Whether the tile's elements lie so far apart that copying them together for all panels of a task pays."""
-        return True
 
     def emit(self, site: Site, is_parallel: bool) -> None:
         Emission(self, site).emit(is_parallel)
@@ -91,138 +112,115 @@ class Emission:
         self.packed_right = scratch.freeze()
         self.packed_left = scratch.byte(plan.right_bytes).freeze()
         self.sums = scratch.byte(plan.right_bytes + plan.left_bytes).freeze()
-        self.tiles: set[str] = set()
+        self.tile_functions: set[str] = set()
 
     def emit(self, is_parallel: bool) -> None:
         plan, f = self.plan, self.f
         with self.site.tasks(plan.blocks, is_parallel) as (self.row_block, self.group):
-            if plan.depth_blocks == 1:
-                self._depth_block(f.index(0), plan.depth)
-            else:
-                f.fill(self.sums, 0, plan.sums_bytes)
-                full, rest = divmod(self.product.depth, plan.depth)
-                with f.loop(0, plan.depth_blocks, name="depth_block") as loop:
-                    for is_rest in cases(f, loop.index, full, rest > 0):
-                        self._depth_block(loop.index * plan.depth, rest if is_rest else plan.depth)
-                self._finish_block()
+            self.first_row, self.first_panel = self.row_block * plan.block_rows, self.group * plan.group
+            if plan.depth_blocks > 1:
+                size = BYTES[self.element]
+                f.fill(self.sums, 0, plan.group * plan.kept_rows * plan.width * size)
+            last = (plan.depth_blocks - 1) * plan.depth
+            with f.loop(0, last, plan.depth, name="depth_block") as loop:
+                self._depth_block(loop.index, plan.depth, is_last=False)
+            self._depth_block(f.index(last), plan.last_depth, is_last=True)
 
-    def _panels(self) -> Iterator[tuple[Value, Value, int]]:
-        """Code for each panel of the task: its number in the task, its first column, how many columns it has."""
+    def _panels(self) -> Iterator[tuple[Value, int]]:
+        """Code for each panel of the task: its number, how many columns it has."""
         plan, f = self.plan, self.f
-        first, stop = self.group * plan.group, f.index(plan.full_panels)
+        stop = f.index(plan.full_panels)
         if plan.groups > 1:
-            stop = (first + plan.group).minimum(stop)
-        with f.loop(first, stop, name="panel") as loop:
-            yield loop.index - first, loop.index * plan.width, plan.width
+            stop = (self.first_panel + plan.group).minimum(stop)
+        with f.loop(self.first_panel, stop, name="panel") as loop:
+            yield loop.index, plan.width
         if plan.rest_columns:
             with only_for(f, self.group, plan.groups - 1, plan.groups):
-                last = f.index(plan.full_panels)
-                yield last - first, last * plan.width, plan.rest_columns
+                yield f.index(plan.full_panels), plan.rest_columns
 
     def _tiles(self) -> Iterator[tuple[Value, int]]:
         """Code for each tile of rows of the task: its first row, how many rows it has."""
         plan, f = self.plan, self.f
-        first, stop = self._first_row, f.index(plan.whole_rows)
+        stop = f.index(plan.whole_rows)
         if plan.row_blocks > 1:
-            stop = (first + plan.block_rows).minimum(stop)
-        with f.loop(first, stop, plan.tile_rows, name="tile") as loop:
+            stop = (self.first_row + plan.block_rows).minimum(stop)
+        with f.loop(self.first_row, stop, plan.tile_rows, name="tile") as loop:
             yield loop.index, plan.tile_rows
         if plan.rest_rows:
             with only_for(f, self.row_block, plan.row_blocks - 1, plan.row_blocks):
                 yield f.index(plan.whole_rows), plan.rest_rows
 
-    @property
-    def _first_row(self) -> Value:
-        return self.row_block * self.plan.block_rows
+    def _depth_block(self, first: Value, depth: int, is_last: bool) -> None:
+        """Multiply the task's rows and columns for ``depth`` values of k from ``first`` on."""
+        plan, f, product = self.plan, self.f, self.product
+        row_stride, left_stride = product.left.strides[-2:]
+        right_stride, column_stride = product.right.strides[-2:]
+        if plan.packs_left:
+            for row, rows in self._tiles():
+                source = self.site.left(row).at(first * left_stride, self.element)
+                panel = Panel(self.element, rows, left_stride, row_stride)
+                pack(f, panel, source, self._packed_tile(row), plan.left_width, depth)
+        for number, columns in self._panels():
+            source = self.site.right(number * plan.width).at(first * right_stride, self.element)
+            panel = Panel(self.element, columns, right_stride, column_stride)
+            pack(f, panel, source, self.packed_right, plan.width, depth)
+            for row, rows in self._tiles():
+                left = self.site.left(row).at(first * left_stride, self.element)
+                left = self._packed_tile(row) if plan.packs_left else left
+                self._multiply(left, depth, row, rows, number, columns, is_last)
 
-    def _depth_block(self, first_depth: Value, depth: int) -> None:
-        """Multiply the task's rows and columns for ``depth`` values of k."""
-        plan, f = self.plan, self.f
-        depth_stride, column_stride = self.product.right.strides[-2:]
-        for number, column, columns in self._panels():
-            panel = Panel(self.element, columns, depth_stride, column_stride)
-            source = self.site.right(column).at(first_depth * depth_stride, self.element)
-            pack(f, panel, source, self._panel(number, depth), plan.width, depth)
-        for row, rows in self._tiles():
-            left, steps = self._left(row, rows, first_depth, depth)
-            for number, column, columns in self._panels():
-                self._multiply(left, self._panel(number, depth), steps, depth, row, rows, number, column, columns)
+    def _packed_tile(self, row: Value) -> Value:
+        tile = (row - self.first_row) // self.plan.tile_rows
+        return self.packed_left.at(tile * (self.plan.depth * self.plan.left_width), self.element)
 
-    def _panel(self, number: Value, depth: int) -> Value:
-        return self.packed_right.at(number * (depth * self.plan.width), self.element)
-
-    def _left(self, row: Value, rows: int, first_depth: Value, depth: int) -> tuple[Value, Steps]:
-        """The tile of the left operand, packed or where it is."""
-        plan, product = self.plan, self.product
-        row_stride, depth_stride = product.left.strides[-2:]
-        source = self.site.left(row).at(first_depth * depth_stride, self.element)
-        if not plan.packs_left:
-            return source, Steps(row_stride, depth_stride, plan.width)
-        panel = Panel(self.element, rows, depth_stride, row_stride)
-        pack(self.f, panel, source, self.packed_left, plan.left_width, depth)
-        return self.packed_left, Steps(1, plan.left_width, plan.width)
+    def _sums(self, row: Value, panel: Value) -> Value:
+        """Where the sums of a tile are kept."""
+        if self.plan.depth_blocks == 1:
+            return self.sums
+        kept_row = (panel - self.first_panel) * self.plan.kept_rows + (row - self.first_row)
+        return self.sums.at(kept_row * self.plan.width, self.element)
 
     def _multiply(
-        self,
-        left: Value,
-        right: Value,
-        steps: Steps,
-        depth: int,
-        row: Value,
-        rows: int,
-        number: Value,
-        column: Value,
-        columns: int,
+        self, left: Value, depth: int, row: Value, rows: int, panel: Value, columns: int, is_last: bool
     ) -> None:
-        """One tile times one panel, and what is to be done with the sums."""
+        """One tile times one panel, added to the sums; after the last block, what is to be done with them."""
         plan, f, site = self.plan, self.f, self.site
         vectors = -(-columns // plan.lanes)
-        if plan.depth_blocks > 1:
-            sums = self._kept_sums(number).at((row - self._first_row) * plan.width, self.element)
-            f.call(self._tile(rows, vectors, depth, steps), [left, right, sums, f.index(plan.width)])
-        elif site.is_plain and columns == vectors * plan.lanes:
-            target, stride = site.plain_target(row, column)
-            f.call(self._tile(rows, vectors, depth, steps), [left, right, target, f.index(stride)])
-        else:
-            f.call(self._tile(rows, vectors, depth, steps), [left, right, self.sums, f.index(plan.width)])
-            site.finish_rows(row, column, self.sums, rows, columns, plan.width)
+        column = panel * plan.width
+        sums = self._sums(row, panel)
+        function = self._tile_function(rows, vectors)
+        if is_last and site.is_plain and columns == vectors * plan.lanes:
+            target, distance = site.plain_target(row, column)
+            f.call(function, [left, self.packed_right, sums, target, f.index(depth), f.index(distance)])
+            return
+        f.call(function, [left, self.packed_right, sums, sums, f.index(depth), f.index(plan.width)])
+        if is_last:
+            site.finish_rows(row, column, sums, rows, columns, plan.width)
 
-    def _kept_sums(self, number: Value) -> Value:
-        """The sums of a panel's columns between blocks of the depth."""
-        return self.sums.at(number * (self.plan.kept_rows * self.plan.width), self.element)
+    def _tile_function(self, rows: int, vectors: int) -> str:
+        """A function that multiplies a tile with the packed panel, adds the kept sums and stores the result.
 
-    def _finish_block(self) -> None:
-        """Finish the kept sums of all rows and columns of the task."""
-        plan, f, first = self.plan, self.f, self._first_row
-        rows = f.index(self.product.rows) - first
-        if plan.row_blocks > 1:
-            is_last = self.row_block.equal(plan.row_blocks - 1)
-            rows = is_last.select(rows, f.index(plan.block_rows))
-        for number, column, columns in self._panels():
-            self.site.finish_rows(first, column, self._kept_sums(number), rows, columns, self.plan.width)
-
-    def _tile(self, rows: int, vectors: int, depth: int, steps: Steps) -> str:
-        """A function that multiplies a tile with a panel: (left, right, sums, distance of rows of sums)."""
-        name = f"{self.f.name}_{rows}x{vectors}x{depth}"
-        if name in self.tiles:
+        Arguments: left, right, depth, sums, target, and the distance of the target's rows.
+        """
+        name = f"{self.f.name}_{rows}x{vectors}"
+        if name in self.tile_functions:
             return name
-        self.tiles.add(name)
+        self.tile_functions.add(name)
         plan, element = self.plan, self.element
-        arguments = [("left", POINTER), ("right", POINTER), ("sums", POINTER), ("distance", INDEX)]
-        with self.f.module.function(name, arguments, exported=False) as f:
-            left, right, sums, distance = f.arguments
-            columns = vectors * plan.lanes
-            places = [
-                [sums.at(distance * row + first, element) for first in range(0, columns, plan.lanes)]
-                for row in range(rows)
-            ]
-            tile = zeros(f, element, rows, columns, plan.lanes)
+        row_stride, depth_stride = self.product.left.strides[-2:]
+        steps = Steps(1, plan.left_width, plan.width) if plan.packs_left else Steps(row_stride, depth_stride, plan.width)
+        pointers = [(argument, POINTER) for argument in ("left", "right", "sums", "target")]
+        with self.f.module.function(name, [*pointers, ("depth", INDEX), ("distance", INDEX)], exported=False) as f:
+            left, right, sums, target, depth, distance = f.arguments
+            tile = zeros(f, element, rows, vectors * plan.lanes, plan.lanes)
+            vector = Type(element, plan.lanes)
+            places = [(row, column) for row in range(rows) for column in range(vectors)]
             if plan.depth_blocks > 1:
-                tile = [[f.load(place, Type(element, plan.lanes)) for place in line] for line in places]
-            tile = multiply(f, left, right, steps, f.index(depth), tile, columns)
-            for vectors_of_row, line in zip(tile, places, strict=True):
-                for vector, place in zip(vectors_of_row, line, strict=True):
-                    f.store(vector, place)
+                for row, column in places:
+                    tile[row][column] = f.load(sums.at(row * plan.width + column * plan.lanes, element), vector)
+            tile = multiply(f, left, right, steps, depth, tile, vectors * plan.lanes)
+            for row, column in places:
+                f.store(tile[row][column], target.at(distance * row + column * plan.lanes, element))
         return name
 
 

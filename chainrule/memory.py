@@ -1,0 +1,27 @@
+"""Memory aligned for the widest vectors, for tensors and for the working memory of programs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+ALIGNMENT = 64
+"""Bytes: one cache line, and one AVX-512 register."""
+
+
+def aligned_block(nbytes: int) -> tuple[np.ndarray[Any, Any], int]:
+    """Return (uint8 array of ``nbytes``, its address), at a multiple of 64; contents are unspecified.
+
+    The array keeps the memory alive.
+    """
+    block = np.empty(nbytes + ALIGNMENT, np.uint8)
+    address = address_of(block)
+    start = -address % ALIGNMENT
+    return block[start : start + nbytes], address + start
+
+
+def address_of(array: np.ndarray[Any, Any]) -> int:
+    """The address of an array's first element."""
+    address: int = array.__array_interface__["data"][0]
+    return address
