@@ -29,7 +29,7 @@ def _default_cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "chainrule"
 
 
-def _usable_cpus() -> int:
+def usable_cpus() -> int:
     """CPUs that this process may run on: a container's or taskset's affinity counts, not the machine's size."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
@@ -63,7 +63,7 @@ def from_environment() -> Settings:
     data = os.environ.get("CHAINRULE_DATA")
     return Settings(
         backend=os.environ.get("CHAINRULE_BACKEND", "native"),
-        threads=_positive_integer("CHAINRULE_NUM_THREADS", _usable_cpus()),
+        threads=_positive_integer("CHAINRULE_NUM_THREADS", usable_cpus()),
         cache_directory=Path(os.environ.get("CHAINRULE_CACHE_DIR") or _default_cache_directory()),
         cache_enabled=os.environ.get("CHAINRULE_CACHE", "1") != "0",
         cpu_features=os.environ.get("CHAINRULE_CPU_FEATURES", ""),

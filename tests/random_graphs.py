@@ -318,17 +318,18 @@ def grow(b: Builder, vertices: int) -> None:
         b.admit(b.choose(KINDS)(b))
 
 
-def random_graph(seed: int, parts: int = 1) -> tuple[Graph, list[Array]]:
+def random_graph(seed: int, parts: int = 1, only: DType | None = None) -> tuple[Graph, list[Array]]:
     """Return a graph of ``parts`` unconnected random graphs of 3 to 25 vertices, and values for its inputs.
 
-    Each part has a few outputs and sometimes updates an input.
+    Each part has a few outputs and sometimes updates an input. Its floating point values are of the type ``only``
+    (but for casts and random numbers), or of one chosen for each part.
     """
     rng = np.random.default_rng(seed)
     outputs: list[Vertex] = []
     updates: list[tuple[Vertex, Vertex]] = []
     inputs: dict[Vertex, Array] = {}
     for _ in range(parts):
-        b = Builder(rng, float32 if rng.random() < 0.7 else float64)
+        b = Builder(rng, only or (float32 if rng.random() < 0.7 else float64))
         while not b.pool:
             grow(b, int(rng.integers(4, 30)))
         ends = [vertex for vertex in b.pool if not any(vertex in other.inputs for other in b.pool)] or b.pool[-1:]

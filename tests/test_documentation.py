@@ -36,11 +36,17 @@ def run_examples(test: doctest.DocTest) -> None:
     assert runner.failures == 0, "".join(report)
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if code_blocks(page)], ids=name_of)
-def test_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The blocks of a page run in order and share their names; blocks with ``>>>`` must print what they show."""
+@pytest.fixture
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes a temporary folder with the data of the examples the current one, so that what is saved leaves no trace."""
     shutil.copytree(ROOT / "examples" / "data", tmp_path / "examples" / "data")
     monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("workplace")
+@pytest.mark.parametrize("page", [page for page in PAGES if code_blocks(page)], ids=name_of)
+def test_code_of_a_page_runs(page: Path) -> None:
+    """The blocks of a page run in order and share their names; blocks with ``>>>`` must print what they show."""
     names: dict[str, object] = {"__name__": "__main__"}
     for line, code in code_blocks(page):
         if ">>> " in code:
@@ -49,10 +55,10 @@ def test_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.Mon
             exec(compile("\n" * (line - 1) + code, str(page), "exec"), names)
 
 
+@pytest.mark.usefixtures("workplace")
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_examples_in_docstrings(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_examples_in_docstrings(path: Path) -> None:
     """Examples in docstrings print what they show; ``cr``, ``nn`` and ``np`` are there without an import."""
-    monkeypatch.chdir(tmp_path)
     name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
     names = {"cr": chainrule, "nn": chainrule.nn, "np": np}
     tests = doctest.DocTestFinder(exclude_empty=True).find(importlib.import_module(name), extraglobs=names)

@@ -52,11 +52,11 @@ class Expansion:
         optimizer = event.optimizer
         was_enabled, state.is_grad_enabled = state.is_grad_enabled, False
         try:
-            optimizer.record_updates(self._gradient_handle)
+            optimizer.record_updates(self.gradient_handle)
         finally:
             state.is_grad_enabled = was_enabled
 
-    def _gradient_handle(self, parameter: Any) -> Any:
+    def gradient_handle(self, parameter: Any) -> Any:
         """The gradient of a parameter as a tensor, or None."""
         vertex = None if parameter._slot is None else self.gradient(parameter._slot)
         return None if vertex is None else pending(vertex, self.segment)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..graph.vertex import Vertex
 from ..tensor.recording import make_slot, stored
-from ..tensor.segment import Segment, install_runner
+from ..tensor.segment import Segment, addresses, install_runner
 from ..memory import ALIGNMENT
 from ..tensor.storage import Storage, allocate
 from ..types import Shape
@@ -61,10 +61,10 @@ class Launch:
         self.last: Segment | None = None
         self.program.bind(self.pointers)
 
-    def run(self, segment: Segment) -> None:
-        """Fill in addresses, run the program, and tell the segment where its values are."""
+    def run(self, segment: Segment, repeats: int = 1) -> None:
+        """Fill in addresses, run the program ``repeats`` times, and tell the segment where its values are."""
         global _gradients_of
-        if self.epoch != epoch.value:
+        if self.epoch != addresses.epoch:
             self._bind()
         pointers, leaves = self.pointers, segment.leaves
         for position, number in self.leaves:
@@ -76,7 +76,7 @@ class Launch:
                 pointers[position] = address + offset
                 position += 1
         if self.kernels_run:
-            self.program.run(self.pointers, self.pointer_argument, 1)
+            self.program.run(self.pointers, self.pointer_argument, repeats)
         segment.places = results
         segment.is_done = True
         self.last = segment
@@ -102,7 +102,7 @@ class Launch:
         for owner in self.gradient_owners:
             self.pointers[position] = _gradient_home(owner)._address
             position += 1
-        self.epoch = epoch.value
+        self.epoch = addresses.epoch
         _gradients_of = None
 
     def _hand_out_gradients(self) -> None:
@@ -112,22 +112,14 @@ class Launch:
             owner._grad = None
 
 
-class Epoch:
-    """A counter that rises whenever an address that programs were bound to may have changed."""
-
-    def __init__(self) -> None:
-        self.value = 0
-
-
-epoch = Epoch()
 _gradients_of: Launch | None = None
 _LAUNCHES: dict[Any, Launch] = {}
 
 
 def _gradient_home(owner: Any) -> Any:
-    """The tensor that receives the gradient of ``owner``: the one of last time, unless the user has seen it."""
+    """The tensor that receives the gradient of ``owner``: the one of last time, unless the user has taken it."""
     home = owner._slot.users.get("gradient")
-    if home is None or home._storage.is_exported:
+    if home is None:
         storage = allocate(owner._type.nbytes)
         home = stored(storage, storage.address, owner._type, owner._strides)
         make_slot(home)

@@ -33,6 +33,7 @@ class Executable:
     def __init__(self, graph: Graph, output_strides: Sequence[Shape | None]) -> None:
         target = host_target(settings.cpu_features)
         self.graph = graph
+        self.output_strides = tuple(output_strides)
         self.plan = make_plan(graph, output_strides)
         self.program = lower(self.plan, target)
         self.target = target

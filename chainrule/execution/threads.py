@@ -31,7 +31,7 @@ from chainrule.backends.native.cpu import host_target
 from chainrule.backends.native.jit import Library, compile_module
 from chainrule.errors import ArgumentError
 from chainrule.execution.threads_ir import LINE, ControlBlock, threads_ir
-from chainrule.settings import _usable_cpus, settings
+from chainrule.settings import usable_cpus, settings
 
 SPIN_PAUSES = 4096  # pauses a worker spins for the next order before it sleeps: about 100 µs
 
@@ -92,7 +92,7 @@ class ThreadPool:
         self.address = ctypes.addressof(self._block)
         self._block.fork_join = library.address("fork_join")
         # Where threads must share a CPU, spinning only keeps the others from their work.
-        self._block.spin = SPIN_PAUSES if size <= _usable_cpus() else 0
+        self._block.spin = SPIN_PAUSES if size <= usable_cpus() else 0
         self._threads: list[threading.Thread] = []
         # Daemons, because the interpreter joins other threads before it runs the exit function that stops these.
         with contextlib.suppress(RuntimeError):  # the system grants no more threads: the pool is smaller

@@ -10,8 +10,8 @@ yet Linux often wakes a worker on the CPU of the master, and may leave it there 
 the CPU it runs on; a worker that wakes there moves to another CPU, one that finds itself there later sleeps at once,
 and a master that has waited for long yields its CPU.
 
-On Linux a worker sleeps by futex. Elsewhere it only yields its CPU while a program is running, and looks every millisecond
-between programs.
+On Linux a worker sleeps by futex. Elsewhere it only yields its CPU while a program is running, and between programs it
+looks for an order every millisecond.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ FUTEX_CALLS = {"x86_64": 202, "aarch64": 98, "riscv64": 98, "ppc64le": 221}
 MASTER_PAUSES = 400  # about 10 µs; after them the master yields its CPU, in case a worker needs it
 
 PROTOCOL = """
+; Run the kernel on one worker's part of [0, tasks).
 define internal void @run_share(ptr %pool, i64 %worker) {
   %kernel_at = getelementptr i8, ptr %pool, i64 $kernel
   %buffers_at = getelementptr i8, ptr %pool, i64 $buffers
@@ -101,6 +102,7 @@ define void @post(ptr %pool, ptr %kernel, ptr %buffers, i64 %tasks) {
   ret void
 }
 
+; Run all tasks on all threads, this one included. A single task is not worth waking anyone.
 define void @fork_join(ptr %pool, ptr %kernel, ptr %buffers, i64 %tasks) {
 entry:
   %pending_at = getelementptr i8, ptr %pool, i64 $pending
@@ -350,8 +352,8 @@ define internal void @nap() {
 def threads_ir(system: str, machine: str) -> str:
     """The LLVM module text of the pool for an operating system and a processor, as ``platform`` names them.
 
-    It defines ``fork_join(pool, kernel, buffers, tasks)``, ``post`` (the same without doing a share and without waiting)
-    and ``work(pool, worker)``, the life of a worker. Nothing in it depends on CPU features.
+    It defines ``fork_join(pool, kernel, buffers, tasks)``, ``post`` (the same without doing a share and without
+    waiting) and ``work(pool, worker)``, the life of a worker. Nothing in it depends on CPU features.
 
     >>> "futex" in threads_ir("Darwin", "arm64").lower()
     False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ from ..graph.graph import Graph
 from ..graph.vertex import Vertex
 from ..types import DType, Shape, contiguous_strides, int64
 from .access import IndexMap, alias_origin, identity_map, is_alias, locate
-from .fuse import Group
+from .fuse import Fused, Group
 from .nodes import Node, Read, Write
 from .place import Home, Placement
 from .plan import Access, Buffer, DynamicTerm, Instruction, Kernel, Nest, Product, Reduction, Store
@@ -39,25 +39,18 @@ class _Layout:
     strides: Shape
 
 
-def emit(placement: Placement, groups: Sequence[Group]) -> Draft:
-    """Return the kernels of ``groups``."""
-    group_of = {node: group for group in groups for node in group.members}
+def emit(fused: Fused) -> Draft:
+    """Return one kernel per group."""
+    placement, groups = fused.placement, fused.groups
     storage = _Storage(placement)
     # What depends on a group is a proper subset of what depends on the groups before it.
     ordered = sorted(groups, key=lambda group: (-group.reaches.bit_count(), group.members[0].number))
-    kernels = [
-        _KernelWriter(group, group_of, storage).kernel(f"{_kernel_name(group)}_{number}")
-        for number, group in enumerate(ordered)
-    ]
+    made_by = {node.vertex: node for group in groups for node in group.members if node.gives_value}
+    writers = [_KernelWriter(group, fused.stored, made_by, storage) for group in ordered]
+    kernels = [writer.kernel(number) for number, writer in enumerate(writer for writer in writers if writer.members)]
     count = len(placement.graph.inputs)
     outputs = tuple(range(count, count + len(placement.graph.outputs)))
     return Draft(tuple(storage.buffers), tuple(kernels), tuple(range(count)), outputs, tuple(storage.updates))
-
-
-def _kernel_name(group: Group) -> str:
-    """The first operations of a kernel, the most telling ones for a reader of profiles."""
-    names = [node.vertex.primitive.name for node in group.members if node.vertex.primitive.name != "stop_gradient"]
-    return "_".join(list(dict.fromkeys(names))[:3]) or "copy"
 
 
 def _span(shape: Shape, strides: Shape) -> int:
@@ -110,12 +103,19 @@ class _Storage:
 
 
 class _KernelWriter:
-    """Writes the body of one group. ``values`` are the instructions that hold the values of members."""
+    """Writes the body of one group. ``values`` are the instructions that hold the values of members.
 
-    def __init__(self, group: Group, group_of: dict[Node, Group], storage: _Storage) -> None:
+    ``members`` are those whose value is stored or used inside the group; there may be none (all computed again elsewhere).
+    """
+
+    def __init__(
+        self, group: Group, stored: frozenset[Node], made_by: Mapping[Vertex, Node], storage: _Storage
+    ) -> None:
         self.group = group
-        self.group_of = group_of
+        self.stored = stored
+        self.made_by = made_by
         self.storage = storage
+        self.members = self._needed_members()
         self.rank = len(group.domain)
         self.body: list[Instruction] = []
         self.stores: list[Store] = []
@@ -123,9 +123,18 @@ class _KernelWriter:
         self.values: dict[Vertex, int] = {}
         self._known: dict[Any, int] = {}
 
-    def kernel(self, name: str) -> Kernel:
-        """Return the kernel of the group."""
-        for node in sorted(self.group.members, key=lambda node: node is not self.group.product):
+    def _needed_members(self) -> list[Node]:
+        needed: set[Node] = set()
+        for node in reversed(self.group.members):
+            if node in self.stored or any(consumer in needed for consumer, _ in node.consumers):
+                needed.add(node)
+        return [node for node in self.group.members if node in needed]
+
+    def kernel(self, number: int) -> Kernel:
+        """Return the kernel of the group. It is named after its first operations, for readers of profiles."""
+        names = [node.vertex.primitive.name for node in self.members if node.vertex.primitive.name != "stop_gradient"]
+        name = f"{'_'.join(list(dict.fromkeys(names))[:3]) or 'copy'}_{number}"
+        for node in sorted(self.members, key=lambda node: node is not self.group.product):
             self._write_node(node)
         stores, body, domain = tuple(self.stores), tuple(self.body), self.group.domain
         if self.group.product is None:
@@ -150,9 +159,7 @@ class _KernelWriter:
             self.reductions.append(Reduction(vertex.primitive.native, access, value, axes))
         else:
             self.values[vertex] = value = self._compute(node, places)
-            if vertex in self.storage.homes or any(
-                self.group_of[consumer] is not self.group for consumer, _ in node.consumers
-            ):
+            if node in self.stored:
                 self._store(Write(vertex, identity_map(vertex.shape)), self.group.core_places(node), value)
 
     def _compute(self, node: Node, places: tuple[int, ...]) -> int:
@@ -180,8 +187,18 @@ class _KernelWriter:
             strides = tuple(int(axis == base.attributes["axis"]) for axis in range(len(base.shape)))
             index = self._index(read.index, strides, places)
             return index if base.dtype is int64 else self._add(Instruction("cast", base.dtype, (index,)))
+        made = self.made_by.get(base)
+        if made is not None and made not in self.stored and read.permutation is not None:
+            return self._recompute(made, tuple(places[d] for d in read.permutation))
         access = self._access(read.index, base, places, read.position, read.limit)
         return self._once(access, Instruction("load", base.dtype, access=access))
+
+    def _recompute(self, node: Node, places: tuple[int, ...]) -> int:
+        """Compute, here too, a cheap value of another group; ``places`` are the group's dimensions along its domain."""
+        found = self._known.get((node, places))
+        if found is None:
+            found = self._known[node, places] = self._compute(node, places)
+        return found
 
     def _constant(self, value: Any, dtype: DType) -> int:
         return self._once((repr(value), dtype), Instruction("constant", dtype, value=value))

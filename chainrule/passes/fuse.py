@@ -6,18 +6,25 @@ of a reduction, and if nothing outside both lies between them. Three sweeps, eac
 
 1. products take the elementwise nodes behind them as their epilogue, in topological order;
 2. nests and epilogues take producers and consumers with which they exchange values;
-3. nests that exchange nothing but read the same memory, and all work on single numbers, are put together.
+3. nests that exchange nothing but read the same array, or are very small, are put together.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from ..graph.vertex import Vertex
+from ..types import Shape
 from .access import core
-from .nodes import Node, Read
+from .nodes import Node, Read, make_nodes
+from .place import Placement
+from .storage import choose_stored
 
 MEMBER_LIMIT = 256  # nodes of one kernel: bounds the time that code generation takes
+SMALL = 64  # points of a nest whose work is about as long as the call of a kernel
+_COSTLY = {"exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "sigmoid", "power"}
 
 
 class Group:
@@ -47,26 +54,54 @@ class Group:
         return tuple(places[d] for d in node.core_dimensions)
 
 
-def fuse(nodes: Sequence[Node], roots: set[Node]) -> list[Group]:
-    """Return the groups; every node is in one of them. ``roots`` are nodes whose value must be stored."""
+@dataclass(frozen=True)
+class Fused:
+    """Groups that together hold every node of a placed graph once, and the nodes whose values go through memory."""
+
+    placement: Placement
+    groups: tuple[Group, ...]
+    stored: frozenset[Node]
+
+
+def fuse(placement: Placement) -> Fused:
+    """Return the groups of a graph's nodes."""
+    nodes, made_by = make_nodes(placement.graph.order())
     fusion = _Fusion(nodes)
-    fusion.take_epilogues()
+    roots = {node for vertex in placement.homes for node in made_by[vertex]}
+    fusion.take_epilogues(roots)
     fusion.take_producers(roots)
     fusion.merge_nests()
-    fusion.merge_scalars()
     fusion.merge_readers()
-    groups = list(dict.fromkeys(fusion.group_of))
+    fusion.merge_small()
+    groups = tuple(dict.fromkeys(fusion.group_of))
     for group in groups:
         group.members.sort(key=lambda node: node.number)
-    return groups
+    group_of = dict(zip(nodes, fusion.group_of, strict=True))
+    overwritten = {target for target, _ in placement.graph.updates}
+    return Fused(placement, groups, frozenset(choose_stored(nodes, group_of, roots, overwritten)))
 
 
-def takes_epilogue(product: Node, node: Node) -> bool:
-    """Whether an elementwise node is better computed in the product's epilogue than in a nest of its own.
+def takes_epilogue(node: Node, only_reduced: set[Node]) -> bool:
+    """Whether an elementwise node is better computed in the epilogue of a product than in a nest.
 
-    Values that only reductions use stay with the reductions: then they need not be stored.
+    Values that only reductions use stay with the reductions: then they need not be stored. So do costly ones that a
+    reduction uses among others, rather than being computed twice.
     """
-    return not node.consumers or any(consumer.kind != "reduction" for consumer, _ in node.consumers)
+    if node in only_reduced:
+        return False
+    name = node.vertex.primitive.name
+    is_reduced = any(consumer.kind == "reduction" or consumer in only_reduced for consumer, _ in node.consumers)
+    return not (name in _COSTLY and is_reduced)
+
+
+def _find_only_reduced(nodes: Sequence[Node]) -> set[Node]:
+    """Elementwise nodes whose value goes into reductions and nowhere else, directly or through others like them."""
+    found: set[Node] = set()
+    for node in reversed(nodes):
+        users = [consumer for consumer, _ in node.consumers]
+        if node.kind == "elementwise" and users and all(user.kind == "reduction" or user in found for user in users):
+            found.add(node)
+    return found
 
 
 class _Fusion:
@@ -83,14 +118,14 @@ class _Fusion:
         self.group_of = [Group(node, reaches[node.number]) for node in nodes]
         self.groups = set(self.group_of)
 
-    def take_epilogues(self) -> None:
+    def take_epilogues(self, roots: set[Node]) -> None:
         """Let each elementwise node join the latest product whose result, or epilogue, it continues."""
+        only_reduced = _find_only_reduced(self.nodes) - roots
         for node in self.nodes:
-            if node.kind not in ("elementwise", "part"):
+            if node.kind not in ("elementwise", "part") or not takes_epilogue(node, only_reduced):
                 continue
             for producer, read in sorted(node.sources, key=lambda source: -source[0].number):
-                product = self.group_of[producer.number].product
-                if product is not None and takes_epilogue(product, node) and self._join(producer, node, read):
+                if self.group_of[producer.number].product and self._join(producer, node, read):
                     break
 
     def take_producers(self, roots: set[Node]) -> None:
@@ -109,12 +144,16 @@ class _Fusion:
                 if not (self.group_of[producer.number].product or self.group_of[node.number].product):
                     self._join(producer, node, read)
 
-    def merge_scalars(self) -> None:
-        """Merge nests that compute single numbers: each is too short to be worth a kernel."""
-        kept: list[Group] = []
+    def merge_small(self) -> None:
+        """Merge small nests of one domain that have nothing else in common: each is too short to be worth a kernel."""
+        kept: dict[tuple[Shape, bool], list[Group]] = {}
         for group in self._nests():
-            if group.domain == () and not any(self._merge(other, group, {}) for other in kept):
-                kept.append(group)
+            if math.prod(group.domain) > SMALL:
+                continue
+            same = kept.setdefault((group.domain, group.axes is None), [])
+            identity = {d: d for d in range(len(group.domain))}
+            if not any(self._merge(other, group, identity) for other in same):
+                same.append(group)
 
     def merge_readers(self) -> None:
         """Merge nests that read the same array in the same order."""
@@ -181,16 +220,17 @@ class _Fusion:
 
     def _exchange_at_points(self, group: Group, other: Group, places: dict[Node, tuple[int, ...]]) -> bool:
         """Whether each value that goes between the groups is used at the point where it is computed."""
-        for node in (*group.members, *other.members):
-            own = self.group_of[node.number]
-            for producer, read in node.sources:
-                source = self.group_of[producer.number]
-                if source is own or source not in (group, other):
+        for node in other.members:
+            above = [(producer, node, read) for producer, read in node.sources]
+            below = [(node, consumer, read) for consumer, read in node.consumers]
+            for producer, consumer, read in above + below:
+                linked = consumer if producer is node else producer
+                if self.group_of[linked.number] is not group:
                     continue
                 if read is None or read.permutation is None or not producer.gives_value:
                     return False
-                produced = (places[producer][d] for d in producer.core_dimensions)
-                if any(a != places[node][d] for a, d in zip(produced, read.permutation, strict=True)):
+                produced = [places[producer][d] for d in producer.core_dimensions]
+                if produced != [places[consumer][d] for d in read.permutation]:
                     return False
         return True
 

@@ -8,15 +8,22 @@ operand is the same become rows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 from ..types import Shape
+from .emit import Draft
 from .plan import Access, Instruction, Kernel, Nest, Product, Reduction, Store
 
 
-def normalize(kernel: Kernel) -> Kernel | None:
-    """Return the kernel with better loops; None if it has nothing to do."""
+def normalize(draft: Draft) -> Draft:
+    """Return the draft with better loops; kernels that have nothing to do are dropped."""
+    kernels = (_normalize_kernel(kernel) for kernel in draft.kernels)
+    return replace(draft, kernels=tuple(kernel for kernel in kernels if kernel is not None))
+
+
+def _normalize_kernel(kernel: Kernel) -> Kernel | None:
     if isinstance(kernel, Product):
         return None if 0 in kernel.domain else _join_batch(_orient(kernel))
     if 0 in kernel.domain and not any(_has_result(reduction, kernel.domain) for reduction in kernel.reductions):
@@ -71,8 +78,11 @@ def _order_dimensions(nest: Nest) -> Nest:
     if rank < 2 or any(store.accumulate for store in nest.stores):  # sums into one place keep their order
         return nest
     memory = [access for access in _accesses(nest) if access.buffer >= 0]
-    steps = [sum(abs(access.strides[d]) for access in memory) for d in range(rank)]
-    unit = [sum(abs(access.strides[d]) == 1 for access in memory) for d in range(rank)]
+    # An access that moves along every dimension outweighs one that only repeats: it touches more elements.
+    weights = [math.prod(n for n, stride in zip(nest.domain, access.strides, strict=True) if stride) for access in memory]
+    pairs = list(zip(memory, weights, strict=True))
+    steps = [sum(abs(access.strides[d]) * weight for access, weight in pairs) for d in range(rank)]
+    unit = [sum(weight for access, weight in pairs if abs(access.strides[d]) == 1) for d in range(rank)]
     innermost = max(range(rank), key=lambda d: (unit[d], d))
     order = sorted((d for d in range(rank) if d != innermost), key=lambda d: (-steps[d], d))
     order.append(innermost)

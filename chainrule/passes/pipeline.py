@@ -1,27 +1,111 @@
-"""The compiler's passes, in order."""
+"""The compiler's passes, in order: the graph is rewritten, cut into kernels, and these are given memory."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import Any, NamedTuple
 
 from ..graph.graph import Graph
+from ..graph.text import format_graph
+from ..graph.verify import verify
+from ..settings import settings
 from ..types import Shape
-from .emit import emit
-from .fuse import fuse
+from .cse import merge_equal
+from .emit import Draft, emit
+from .expand import expand
+from .fuse import Fused, fuse
+from .masks import read_masks_off_results
 from .memory import lay_out
-from .nodes import make_nodes
 from .normalize import normalize
-from .place import place
+from .place import Placement, place
 from .plan import Plan
+from .simplify import simplify
+from .text import format_draft, format_groups, format_plan
+
+
+class Pass(NamedTuple):
+    """One stage: what it makes of the result of the stage before, and why it is there."""
+
+    name: str
+    run: Callable[[Any], Any]
+    reason: str
+
+
+GRAPH_PASSES = (
+    Pass("expand", expand, "only primitives have lowerings; composites were kept whole to be cheap to record"),
+    Pass("simplify", simplify, "vjp rules and users write more than is needed: x·1, transposed twice, constants"),
+    Pass("read_masks_off_results", read_masks_off_results, "the result of a rectifier is in memory, its argument is not"),
+    Pass("merge_equal", merge_equal, "forward and backward often compute the same expression"),
+)
+
+
+def plan_passes(output_strides: Sequence[Shape | None] | None = None) -> tuple[Pass, ...]:
+    """The passes from a graph to a plan, in order; each runs once."""
+    return (
+        *GRAPH_PASSES,
+        Pass("place", partial(place, output_strides=output_strides), "results belong in given memory; copies are explicit"),
+        Pass("fuse", fuse, "a value that is used where it is made need not go through memory"),
+        Pass("emit", emit, "views become accesses, groups become kernels of scalar instructions"),
+        Pass("normalize", normalize, "loops that walk memory in steps of 1, and few of them, run fastest"),
+        Pass("lay_out", lay_out, "new values replace old ones in place; temporaries share one arena"),
+    )
+
+
+def run_passes(passes: Sequence[Pass], graph: Graph) -> Iterator[tuple[str, Any]]:
+    """Run passes one after another; yield (name, result) after each, verified if the settings say so.
+
+    Errors: `CompilationError` naming the pass after which a graph is not well formed.
+    """
+    value: Any = graph
+    for stage in passes:
+        value = stage.run(value)
+        rewritten = value.graph if isinstance(value, Placement) else value
+        if settings.verify_passes and isinstance(rewritten, Graph):
+            verify(rewritten, stage.name)
+        yield stage.name, value
+
+
+def optimize(graph: Graph) -> Graph:
+    """Return the graph after all passes that make a graph of a graph."""
+    for _, value in run_passes(GRAPH_PASSES, graph):
+        graph = value
+    return graph
 
 
 def make_plan(graph: Graph, output_strides: Sequence[Shape | None] | None = None) -> Plan:
-    placement = place(graph, output_strides)
-    nodes, made_by = make_nodes(placement.graph.order())
-    roots = {node for vertex in placement.homes for node in made_by[vertex]}
-    groups = fuse(nodes, roots)
-    draft = emit(placement, groups)
-    kernels = (normalize(kernel) for kernel in draft.kernels)
-    return lay_out(replace(draft, kernels=tuple(kernel for kernel in kernels if kernel is not None)))
+    """Return the plan that computes ``graph``.
+
+    ``output_strides``: for each output how it shall lie in memory, in elements; None is row-major. Inputs lie as their
+    attribute ``strides`` says. Errors: `CompilationError` if a pass is defective.
+
+    >>> from chainrule.ops.source import make_input
+    >>> from chainrule.types import float32, tensor_type
+    >>> x = make_input(tensor_type(float32, (3,)))
+    >>> len(make_plan(Graph((x,), (x,))).kernels)
+    1
+    """
+    result: Plan | None = None
+    for _, value in run_passes(plan_passes(output_strides), graph):
+        result = value
+    assert result is not None
+    return result
+
+
+def describe_stages(graph: Graph, output_strides: Sequence[Shape | None] | None = None) -> dict[str, str]:
+    """Return the text of every stage by name, from ``"graph"`` as given to the plan."""
+    texts = {"graph": format_graph(graph)}
+    for name, value in run_passes(plan_passes(output_strides), graph):
+        texts[name] = _format_stage(value)
+    return texts
+
+
+def _format_stage(value: Any) -> str:
+    formats: dict[type, Callable[[Any], str]] = {
+        Graph: format_graph,
+        Placement: lambda placement: format_graph(placement.graph),
+        Fused: lambda fused: format_groups(fused.groups),
+        Draft: format_draft,
+        Plan: format_plan,
+    }
+    return formats[type(value)](value)

@@ -70,13 +70,22 @@ def gradient_slots(root: Vertex) -> tuple[Vertex, ...]:
     return slots
 
 
+def record(event: ZeroGrad | Backward | Step) -> None:
+    """Append an event. While a function is captured it takes effect at once, so that what follows sees its result."""
+    segment = state.segment
+    if segment.expansion is None:
+        segment.events.append(event)
+    else:
+        segment.expansion.process(event)
+
+
 def record_zero_grad(parameters: ParameterSet) -> None:
-    """Append a `ZeroGrad`."""
-    state.segment.events.append(ZeroGrad(parameters))
+    """Record that the gradients of ``parameters`` become None."""
+    record(ZeroGrad(parameters))
 
 
 def record_backward(tensor: Any, gradient: Any, retain_graph: bool) -> None:
-    """Check and append a `Backward`.
+    """Check and record a `Backward`.
 
     Errors: `GradientError` if nothing requires a gradient, or for a second time; `ShapeError` for a wrong cotangent.
     """
@@ -102,7 +111,7 @@ def record_backward(tensor: Any, gradient: Any, retain_graph: bool) -> None:
         if tuple(gradient.shape) != tuple(tensor.shape):
             raise ShapeError(f"gradient has shape {tuple(gradient.shape)}, the tensor {tuple(tensor.shape)}")
         segment, (root, cotangent) = enter_all(tensor, gradient)
-    segment.events.append(Backward(root, cotangent, _held_flags(root, segment.events)))
+    record(Backward(root, cotangent, _held_flags(root, segment.events)))
     if not retain_graph and tensor._slot is None:
         tensor._grad = CONSUMED
 
@@ -120,7 +129,7 @@ def _held_flags(root: Vertex, events: list[Any]) -> tuple[bool, ...] | None:
 
 
 def record_step(optimizer: Any) -> None:
-    """Append a `Step` and run everything that is pending; while capturing, only append it."""
-    state.segment.events.append(Step(optimizer))
-    if not state.segment.is_capturing:
+    """Record a step of ``optimizer`` and, unless a function is being captured, run everything that is pending."""
+    record(Step(optimizer))
+    if state.segment.expansion is None:
         flush()

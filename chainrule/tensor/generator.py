@@ -69,8 +69,8 @@ class Generator:
         """Record numbers uniform in [0, 1), float32: a new stream of this segment's counter value."""
         segment = state.segment
         if segment.generator is None:
-            segment.generator = self._begin(segment)
-        _, (seed, counter) = enter_all(*segment.generator)
+            segment.generator = (self, *self._begin(segment))
+        _, (seed, counter) = enter_all(*segment.generator[1:])
         segment = state.segment
         vertex = random_ops.random_uniform(seed, counter, shape, segment.draws)
         segment.draws += 1

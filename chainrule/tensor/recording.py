@@ -130,7 +130,7 @@ def _note_read(handle: Any, segment: Segment) -> None:
 
 def _enter_stored(handle: Any, segment: Segment) -> Vertex:
     storage = handle._storage
-    if storage.is_exported:  # foreign memory may change before the program runs: read it now
+    if storage.is_exported and segment.expansion is None:  # foreign memory may change before the program runs: read it now
         handle = snapshot(handle)
     elif storage.written_in is segment and not segment.is_done:
         flush()

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import CaptureError, GradientError
+from ..errors import CaptureError
 from ..graph.site import find_site
 from ..graph.vertex import Vertex
 from ..ops.source import make_input
@@ -28,14 +28,15 @@ class Segment:
     - ``leaves``: stored tensors by number; ``slots``: overwritable tensors by their vertex.
     - ``events``: hashable records of zero_grad, backward and step, in order (see `chainrule.tensor.events`).
     - ``updates``: the vertex that an overwritable tensor will hold.
-    - ``places``: after the run, where each computed vertex lies: ``(storage, address)``.
+    - ``places``: after the run, where each computed vertex lies: ``(storage, address, strides)``.
+    - ``expansion``: while a function is captured, what turns its events into vertices at once; else None.
     """
 
     __slots__ = (
-        "draws", "events", "generator", "handles", "is_capturing", "is_done", "is_symbolic", "leaves", "places", "slots", "updates",
+        "draws", "events", "expansion", "generator", "handles", "is_done", "is_symbolic", "leaves", "places", "slots", "updates",
     )  # fmt: skip
 
-    def __init__(self, is_capturing: bool = False, is_symbolic: bool = False) -> None:
+    def __init__(self) -> None:
         self.handles: list[Any] = []
         self.leaves: list[Any] = []
         self.slots: dict[Vertex, Any] = {}
@@ -44,9 +45,13 @@ class Segment:
         self.draws = 0
         self.generator: Any = None
         self.is_done = False
-        self.is_capturing = is_capturing
-        self.is_symbolic = is_symbolic
+        self.is_symbolic = False
+        self.expansion: Any = None
         self.places: Any = None
+
+    @property
+    def is_capturing(self) -> bool:
+        return self.expansion is not None
 
     @property
     def has_work(self) -> bool:
@@ -82,6 +87,19 @@ def leaf_number(vertex: Vertex) -> int | None:
     return number
 
 
+class Addresses:
+    """A counter that rises whenever memory that programs were bound to may have been replaced."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+
+    def changed(self) -> None:
+        """Make every bound program look up its addresses again."""
+        self.epoch += 1
+
+
+addresses = Addresses()
+
 Runner = Callable[[Segment], None]
 _runner: Runner | None = None
 
@@ -106,7 +124,7 @@ def flush() -> None:
             "compiled function, or return the tensor and read it there"
         )
     if segment.is_symbolic:
-        raise GradientError("a layer asked for a value inside a function that chainrule expands symbolically")
+        raise CaptureError(f"a value was asked for while an optimiser's update was recorded, at {find_site()}")
     if not segment.has_work:
         return
     state.segment = Segment()

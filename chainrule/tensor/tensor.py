@@ -12,11 +12,11 @@ from ..ops.elementwise import stop_gradient
 from ..types import DType, as_dtype, bool_, float32, float64, int32, int64
 from . import operations, reductions, shaping
 from .display import format_tensor
-from .events import record_backward
+from .events import CONSUMED, record_backward
 from .inplace import InPlaceMethods
 from .operands import as_tensor, enter_all
 from .recording import Handle, pending, resolve, set_stored, set_tensor_class, snapshot, stored, type_of
-from .segment import flush, state
+from .segment import addresses, flush, state
 from .storage import view_array
 
 
@@ -236,17 +236,24 @@ class Tensor(InPlaceMethods, Handle):
     @property
     def grad(self) -> Tensor | None:
         """The gradient that ``backward`` accumulated; None before."""
+        if state.segment.expansion is not None:
+            recorded: Tensor | None = state.segment.expansion.gradient_handle(self)
+            return recorded
         if state.segment.events:
             flush()
-        gradient: Tensor | None = self._grad
-        if gradient is not None and gradient._storage is not None:
-            gradient._storage.is_exported = True
+        gradient: Any = self._grad
+        if gradient is CONSUMED:
+            return None
+        if gradient is not None and self._slot is not None and self._slot.users.get("gradient") is gradient:
+            del self._slot.users["gradient"]  # from now on the user's: the next gradient gets memory of its own
+            addresses.changed()
         return gradient
 
     @grad.setter
     def grad(self, value: Any) -> None:
         if state.segment.events:
             flush()
+        addresses.changed()
         if value is not None and tuple(value.shape) != tuple(self.shape):
             raise GradientError(f"grad must have the tensor's shape {tuple(self.shape)}, got {tuple(value.shape)}")
         self._grad = None if value is None else as_tensor(value, self.dtype)._resolved()

@@ -91,8 +91,7 @@ def test_requires_grad_follows_differentiable_paths() -> None:
 
 def test_a_vertex_knows_the_line_that_made_it_first() -> None:
     x = source.make_input(VECTOR)
-    vertex = reduction.sum_(x, (0,))
-    here = find_site()
+    vertex, here = reduction.sum_(x, (0,)), find_site()
     assert vertex.site == here
     assert here.file == __file__
     assert reduction.sum_(x, (0,)).site == here

@@ -35,6 +35,15 @@ def place(access: Access) -> Place:
     return Place(access.buffer, access.strides, access.dynamic)
 
 
+class Piece(NamedTuple):
+    """Some neighbouring points of a dimension, as `Point.enter` takes them."""
+
+    start: Value
+    offset: int
+    lanes: int
+    active: int | None
+
+
 class Variation:
     """Which loops decide an instruction or an access: ``depth`` is the number of loops, counted from the outermost,
     that must have been entered before it is known; ``varies`` tells whether it differs along the vector dimension.
@@ -93,6 +102,9 @@ class Body:
         own += [store.access for store in kernel.stores]
         self.places = list(dict.fromkeys(map(place, [*own, *others])))
         self.splatted = self._splatted(kernel)
+        loaded = {item.access.buffer for item in kernel.body if item.operation == "load" and item.access is not None}
+        in_place = any(store.access.buffer in loaded for store in kernel.stores) and len(self.order) > 1
+        self.masks_tails = f.module.target.vector_bits == 512 and not in_place
 
     def _splatted(self, kernel: Kernel) -> set[int]:
         """Instructions that do not vary but are used by something that does."""
@@ -102,6 +114,25 @@ class Body:
         if isinstance(kernel, Nest):
             used |= {reduction.instruction for reduction in kernel.reductions}
         return {i for i in used if not varying[i] and kernel.body[i].operation != "constant"}
+
+    def pieces(self, start: Value, count: int, lanes: int, always_whole: bool = False) -> list[Piece]:
+        """``count`` points from ``start`` on: whole vectors, then one with the last points active.
+
+        Unless ``always_whole``, the last points are in ever smaller vectors where masks are slow: on processors before
+        AVX-512, and where rows are updated in place, as loading the next row would wait for the masked store.
+        """
+        done = count // lanes * lanes
+        pieces = [Piece(start, offset, lanes, None) for offset in range(0, done, lanes)]
+        while done < count:
+            left = count - done
+            width = 1 << (left.bit_length() - 1)
+            if always_whole:
+                width = lanes
+            elif self.masks_tails and width < left:
+                width *= 2
+            pieces.append(Piece(start, done, width, left))
+            done += width
+        return pieces
 
     def origin(self) -> Point:
         """Outside of all loops; emits what no loop decides."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from chainrule.backends.native.body import Body, Point
+from chainrule.backends.native.body import Body, Piece, Point
 from chainrule.backends.native.kernel import KernelInfo
 from chainrule.backends.native.language import KERNEL_ARGUMENTS, Function, Module, Value
 from chainrule.backends.native.reduction import Accumulators, accumulation, across_lanes
@@ -47,7 +47,7 @@ def emit_nest(module: Module, nest: Nest, plan: Plan, name: str) -> KernelInfo:
             return KernelInfo(name, 1, is_parallel=False)
     schedule = make_schedule(simplify(nest), module.target)
     unit, tasks = _tasks(schedule, module)
-    chunk = _chunk(schedule, tasks)
+    chunk = _chunk(schedule, tasks, module)
     if chunk:
         return _emit_chunked(module, schedule, plan, name, chunk)
     is_parallel = schedule.parallel and tasks > 1 and schedule.nanoseconds > GRAIN
@@ -66,27 +66,33 @@ def _tasks(schedule: Schedule, module: Module) -> tuple[int, int]:
     return unit, math.ceil(extent / unit)
 
 
-def _chunk(schedule: Schedule, tasks: int) -> int:
-    """How much of the outermost reduced dimension to reduce in one task, 0 for all of it."""
-    nest, kept = schedule.nest, schedule.kept
-    if tasks >= MOST_CHUNKS // 4 or schedule.nanoseconds < 2 * GRAIN or kept == len(schedule.order):
-        return 0
+class Chunk(NamedTuple):
+    """How much of a reduced dimension, at a position in the order, is reduced in one task."""
+
+    position: int
+    length: int
+
+
+def _chunk(schedule: Schedule, tasks: int, module: Module) -> Chunk | None:
+    """The chunks of a reduction that has much to do but few results; None if there is no need to cut it."""
+    nest, kept, order = schedule.nest, schedule.kept, schedule.order
+    if tasks >= MOST_CHUNKS // 4 or schedule.nanoseconds < GRAIN or kept == len(order):
+        return None
     if any(r.operation in ("argmax", "argmin") for r in nest.reductions) or any(s.accumulate for s in nest.stores):
-        return 0
-    extent = nest.domain[schedule.order[kept]]
-    chunks = min(MOST_CHUNKS, int(schedule.nanoseconds / TASK), extent)
-    shared = chunks * 8 * math.prod(nest.domain[d] for d in schedule.order[:kept]) * len(nest.reductions)
-    chunk = math.ceil(extent / chunks)
-    if schedule.order[kept] == schedule.order[-1]:
-        chunk = math.ceil(chunk / 64) * 64  # a multiple of every block
-    return chunk if chunk < extent and shared <= SHARED_LIMIT else 0
+        return None
+    unrolling = Unrolling(schedule, module)
+    position = max(range(kept, len(order)), key=lambda p: nest.domain[order[p]] // unrolling.block(p))
+    extent, block = nest.domain[order[position]], unrolling.block(position)
+    wanted = min(MOST_CHUNKS, int(schedule.nanoseconds / TASK))
+    length = math.ceil(math.ceil(extent / wanted) / block) * block
+    partial_bytes = wanted * 8 * math.prod(nest.domain[d] for d in order[:kept]) * len(nest.reductions)
+    return Chunk(position, length) if length < extent and partial_bytes <= SHARED_LIMIT else None
 
 
-def _emit_chunked(module: Module, schedule: Schedule, plan: Plan, name: str, chunk: int) -> KernelInfo:
+def _emit_chunked(module: Module, schedule: Schedule, plan: Plan, name: str, chunk: Chunk) -> KernelInfo:
     """Reduce chunks of a dimension to partial results in shared scratch memory, then those to the result."""
-    dimension = schedule.order[schedule.kept]
-    chunks = math.ceil(schedule.nest.domain[dimension] / chunk)
-    first, second, extended, shared = split_reduction(schedule.nest, plan, dimension, chunks)
+    chunks = math.ceil(schedule.nest.domain[schedule.order[chunk.position]] / chunk.length)
+    first, second, extended, shared = split_reduction(schedule.nest, plan, chunks)
     partial = replace(
         schedule,
         nest=first,
@@ -95,13 +101,15 @@ def _emit_chunked(module: Module, schedule: Schedule, plan: Plan, name: str, chu
         vector=None if schedule.vector is None else schedule.vector + 1,
         parallel=True,
     )
-    _emit_function(module, partial, extended, name, 1, chunk)
+    _emit_function(module, partial, extended, name, 1, Chunk(chunk.position + 1, chunk.length))
     finish = f"{name}_finish"
     _emit_function(module, make_schedule(simplify(second), module.target), extended, finish, 0)
     return KernelInfo(name, chunks, is_parallel=True, shared_bytes=shared, finish=finish)
 
 
-def _emit_function(module: Module, schedule: Schedule, plan: Plan, name: str, unit: int, chunk: int = 0) -> None:
+def _emit_function(
+    module: Module, schedule: Schedule, plan: Plan, name: str, unit: int, chunk: Chunk | None = None
+) -> None:
     """Write the function; ``unit`` is the length of its tasks on the outermost dimension, 0 for a single task."""
     with module.function(name, KERNEL_ARGUMENTS, exported=False) as f:
         emitter = NestEmitter(f, plan, schedule, chunk)
@@ -119,15 +127,6 @@ class Span(NamedTuple):
     start: Value
     stop: Value
     reaches_end: bool | Value
-
-
-class Piece(NamedTuple):
-    """Some neighbouring points of a dimension: arguments of ``Point.enter``."""
-
-    start: Value
-    offset: int
-    lanes: int
-    active: int | None
 
 
 class Unrolling:
@@ -172,14 +171,13 @@ class Unrolling:
 class NestEmitter:
     """Writes the loops of one schedule into one function."""
 
-    def __init__(self, f: Function, plan: Plan, schedule: Schedule, chunk: int) -> None:
+    def __init__(self, f: Function, plan: Plan, schedule: Schedule, chunk: Chunk | None) -> None:
         self.f, self.plan, self.schedule, self.chunk, self.nest = f, plan, schedule, chunk, schedule.nest
         nest = schedule.nest
         others = [reduction.access for reduction in nest.reductions]
         self.body = Body(f, plan, nest, schedule.order, schedule.vector, schedule.lanes, others)
         self.kinds = [accumulation(r.operation, nest.body[r.instruction].dtype.name) for r in nest.reductions]
         self.unrolling = Unrolling(schedule, f.module)
-        self.masks = f.module.target.vector_bits == 512
 
     def extent(self, position: int) -> int:
         return self.nest.domain[self.schedule.order[position]]
@@ -221,7 +219,7 @@ class NestEmitter:
         lanes = [self.schedule.lanes if across else point.lanes for point in points]
         sums = Accumulators(self.f, self.kinds, lanes, slots)
         if self.schedule.kept < loops:
-            self._reduce(points, self.schedule.kept, self._first_span(points[0]), sums)
+            self._reduce(points, self.schedule.kept, sums)
         else:
             self._contribute(points, 0, sums)
         for number, reduction in enumerate(self.nest.reductions):
@@ -232,18 +230,17 @@ class NestEmitter:
                     state = across_lanes(self.kinds[number], state)
                 point.store(state[-1].cast(element), reduction.access)
 
-    def _first_span(self, point: Point) -> Span:
-        """What to reduce of the outermost reduced dimension: all or, in the task of a chunk, that chunk."""
-        if not self.chunk:
-            return self.whole(self.schedule.kept)
-        extent = self.extent(self.schedule.kept)
-        start = point.indices[0] * self.chunk
-        stop = (start + self.chunk).minimum(extent)
+    def _reduced_span(self, position: int, point: Point) -> Span:
+        """What to reduce of a dimension: all or, if a task is a chunk of it, that chunk."""
+        if self.chunk is None or self.chunk.position != position:
+            return self.whole(position)
+        start, extent = point.indices[0] * self.chunk.length, self.extent(position)
+        stop = (start + self.chunk.length).minimum(extent)
         return Span(start, stop, stop.equal(extent))
 
-    def _reduce(self, points: list[Point], position: int, span: Span, sums: Accumulators) -> None:
+    def _reduce(self, points: list[Point], position: int, sums: Accumulators) -> None:
         """Add the points of the loops from a position on to the accumulators."""
-        step = self.unrolling.block(position)
+        span, step = self._reduced_span(position, points[0]), self.unrolling.block(position)
         if self.extent(position) > LONGEST_SUM * step:
             self._reduce_in_parts(points, position, span, sums)
         else:
@@ -275,7 +272,7 @@ class NestEmitter:
         def inner(index: Value) -> None:
             partial = sums.fresh() if starts_afresh else sums
             entered = [point.enter(dimension, index) for point in points]
-            self._reduce(entered, position + 1, self.whole(position + 1), partial)
+            self._reduce(entered, position + 1, partial)
             if starts_afresh:
                 sums.merge(partial)
 
@@ -343,7 +340,7 @@ class NestEmitter:
             self._loop(position, main, block, sums, lambda index: body([Piece(index, o, lanes, None) for o in offsets]))
         if full == extent:
             return
-        rest = self._rest(full, extent - full, lanes, is_reduced=position >= self.schedule.kept)
+        rest = self.body.pieces(f.index(full), extent - full, lanes, always_whole=position >= self.schedule.kept)
         if span.reaches_end is True:
             body(rest)
         elif isinstance(span.reaches_end, Value):
@@ -353,17 +350,3 @@ class NestEmitter:
                     end.next(sums.values())
             if sums:
                 sums.load(end.results)
-
-    def _rest(self, start: int, count: int, lanes: int, is_reduced: bool) -> list[Piece]:
-        """Whole vectors, then the last points: masked, or in ever smaller vectors where masks are slow."""
-        index, done = self.f.index(start), count // lanes * lanes
-        pieces = [Piece(index, offset, lanes, None) for offset in range(0, done, lanes)]
-        left = count - done
-        if left and is_reduced:
-            return [*pieces, Piece(index, done, lanes, left)]
-        while left:
-            width = power_of_two(left) if self.masks else power_of_two(left + 1) // 2
-            pieces.append(Piece(index, done, width, left))
-            done, left = done + width, max(0, left - width)
-        return pieces
-

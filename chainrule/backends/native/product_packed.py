@@ -31,6 +31,8 @@ PANEL_BYTES = 24 << 10
 BLOCK_ROWS = 256
 """Most rows of a task: their packed block of the left operand fits into half of a second-level cache of 512 KB."""
 
+AHEAD_LINES = 2
+TARGETPF = True
 GROUP = 8
 """Most panels of a task, all multiplied with the same rows."""
 
@@ -118,6 +120,9 @@ class Emission:
         plan, f = self.plan, self.f
         with self.site.tasks(plan.blocks, is_parallel) as (self.row_block, self.group):
             self.first_row, self.first_panel = self.row_block * plan.block_rows, self.group * plan.group
+            self.stop_panel = f.index(plan.full_panels)
+            if plan.groups > 1:
+                self.stop_panel = (self.first_panel + plan.group).minimum(self.stop_panel)
             if plan.depth_blocks > 1:
                 size = BYTES[self.element]
                 f.fill(self.sums, 0, plan.group * plan.kept_rows * plan.width * size)
@@ -129,10 +134,7 @@ class Emission:
     def _panels(self) -> Iterator[tuple[Value, int]]:
         """Code for each panel of the task: its number, how many columns it has."""
         plan, f = self.plan, self.f
-        stop = f.index(plan.full_panels)
-        if plan.groups > 1:
-            stop = (self.first_panel + plan.group).minimum(stop)
-        with f.loop(self.first_panel, stop, name="panel") as loop:
+        with f.loop(self.first_panel, self.stop_panel, name="panel") as loop:
             yield loop.index, plan.width
         if plan.rest_columns:
             with only_for(f, self.group, plan.groups - 1, plan.groups):
@@ -164,10 +166,21 @@ class Emission:
             source = self.site.right(number * plan.width).at(first * right_stride, self.element)
             panel = Panel(self.element, columns, right_stride, column_stride)
             pack(f, panel, source, self.packed_right, plan.width, depth)
+            ahead = self._ahead(first, number, columns, is_last)
             for row, rows in self._tiles():
                 left = self.site.left(row).at(first * left_stride, self.element)
                 left = self._packed_tile(row) if plan.packs_left else left
-                self._multiply(left, depth, row, rows, number, columns, is_last)
+                self._multiply(left, depth, row, rows, number, columns, is_last, ahead)
+
+    def _ahead(self, first: Value, panel: Value, columns: int, is_last: bool) -> Value:
+        """The address of what will be packed after this block of a panel."""
+        plan, f = self.plan, self.f
+        right_stride = self.product.right.strides[-2]
+        next_first = f.index(0) if is_last else first + plan.depth
+        same = self.site.right((panel + 1) * plan.width).at(first * right_stride, self.element)
+        following = panel + 1 if is_last else self.first_panel
+        other = self.site.right(following * plan.width).at(next_first * right_stride, self.element)
+        return (panel + 1 < self.stop_panel).select(same, other)
 
     def _packed_tile(self, row: Value) -> Value:
         tile = (row - self.first_row) // self.plan.tile_rows
@@ -181,7 +194,7 @@ class Emission:
         return self.sums.at(kept_row * self.plan.width, self.element)
 
     def _multiply(
-        self, left: Value, depth: int, row: Value, rows: int, panel: Value, columns: int, is_last: bool
+        self, left: Value, depth: int, row: Value, rows: int, panel: Value, columns: int, is_last: bool, ahead: Value
     ) -> None:
         """One tile times one panel, added to the sums; after the last block, what is to be done with them."""
         plan, f, site = self.plan, self.f, self.site
@@ -189,11 +202,15 @@ class Emission:
         column = panel * plan.width
         sums = self._sums(row, panel)
         function = self._tile_function(rows, vectors)
+        tile = (row - self.first_row) // plan.tile_rows
+        useful = tile < AHEAD_LINES
+        ahead = useful.select(ahead.byte(tile*64), ahead)
+        stride = useful.select(f.index(self.product.right.strides[-2]), f.index(0))
         if is_last and site.is_plain and columns == vectors * plan.lanes:
             target, distance = site.plain_target(row, column)
-            f.call(function, [left, self.packed_right, sums, target, f.index(depth), f.index(distance)])
+            f.call(function, [left, self.packed_right, sums, target, f.index(depth), f.index(distance), ahead, stride])
             return
-        f.call(function, [left, self.packed_right, sums, sums, f.index(depth), f.index(plan.width)])
+        f.call(function, [left, self.packed_right, sums, sums, f.index(depth), f.index(plan.width), ahead, stride])
         if is_last:
             site.finish_rows(row, column, sums, rows, columns, plan.width)
 
@@ -210,15 +227,18 @@ class Emission:
         row_stride, depth_stride = self.product.left.strides[-2:]
         steps = Steps(1, plan.left_width, plan.width) if plan.packs_left else Steps(row_stride, depth_stride, plan.width)
         pointers = [(argument, POINTER) for argument in ("left", "right", "sums", "target")]
-        with self.f.module.function(name, [*pointers, ("depth", INDEX), ("distance", INDEX)], exported=False) as f:
-            left, right, sums, target, depth, distance = f.arguments
+        with self.f.module.function(name, [*pointers, ("depth", INDEX), ("distance", INDEX), ("ahead", POINTER), ("astride", INDEX)], exported=False) as f:
+            left, right, sums, target, depth, distance, ahead, astride = f.arguments
             tile = zeros(f, element, rows, vectors * plan.lanes, plan.lanes)
             vector = Type(element, plan.lanes)
             places = [(row, column) for row in range(rows) for column in range(vectors)]
             if plan.depth_blocks > 1:
                 for row, column in places:
                     tile[row][column] = f.load(sums.at(row * plan.width + column * plan.lanes, element), vector)
-            tile = multiply(f, left, right, steps, depth, tile, vectors * plan.lanes)
+            if TARGETPF:
+                for row, column in places:
+                    f.prefetch(target.at(distance * row + column * plan.lanes, element), write=True)
+            tile = multiply(f, left, right, steps, depth, tile, vectors * plan.lanes, (ahead, astride) if AHEAD_LINES else None)
             for row, column in places:
                 f.store(tile[row][column], target.at(distance * row + column * plan.lanes, element))
         return name

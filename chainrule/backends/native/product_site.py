@@ -17,6 +17,7 @@ Tile = list[list[Value]]
 UNROLLED_EPILOGUE = 5
 """An epilogue of at most so many instructions and stores is repeated for every vector; a longer one is a loop."""
 
+LOCALITY = 3
 CHAINS = 4
 """Independent sums that are needed to keep the multipliers busy, which take about 4 cycles for one result."""
 
@@ -123,7 +124,7 @@ class Site:
 
 
 def multiply(
-    f: Function, left: Value, right: Value, steps: Steps, depth: int | Value, tile: Tile, columns: int
+    f: Function, left: Value, right: Value, steps: Steps, depth: int | Value, tile: Tile, columns: int, ahead=None
 ) -> Tile:
     """The tile plus Σₖ left[i, k] · right[k, j] over ``depth`` values of k; columns from ``columns`` on do not exist.
 
@@ -135,6 +136,10 @@ def multiply(
     rest = depth % chains if isinstance(depth, int) else 0
     sums += [f.constant(0.0, sums[0].type)] * ((chains - 1) * count)
     with f.loop(0, depth if rest == 0 else depth - rest, chains, carried=[left, right, *sums], name="depth") as loop:
+        if ahead:
+            pointer = ahead[0].at(loop.index * ahead[1], sums[0].type.element)
+            f.module.declare("llvm.prefetch.p0", [pointer.type, Type("int32"), Type("int32"), Type("int32")])
+            f.lines.append(f"  call void @llvm.prefetch.p0({pointer!r}, i32 0, i32 {LOCALITY}, i32 1)")
         loop.next(_add_products(f, loop.values, steps, chains, len(tile), columns))
     sums = _add_products(f, loop.results, steps, rest, len(tile), columns)[2:]
     while len(sums) > count:

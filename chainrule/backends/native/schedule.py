@@ -193,7 +193,7 @@ def _cost_per_point(nest: Nest, vector: int, is_reduced: bool, target: Target) -
         else:
             cost += each * vectors_per_point
     for store in nest.stores:
-        cost += 2 * _memory_cost(store.access, vector, variation, vectors_per_point)
+        cost += 1.5 * _memory_cost(store.access, vector, variation, vectors_per_point)
     for reduction in nest.reductions:
         across = 3 * math.log2(lanes) / extent if is_reduced else 0.0
         cost += vectors_per_point + across + (0.0 if is_reduced else 0.01 * abs(reduction.access.strides[vector]))
@@ -203,7 +203,8 @@ def _cost_per_point(nest: Nest, vector: int, is_reduced: bool, target: Target) -
 def _memory_cost(access: Access, vector: int, variation: Variation, vectors_per_point: float) -> float:
     if any(variation.varying[term.instruction] for term in access.dynamic):
         return 1.5
-    return {0: 0.0, 1: vectors_per_point, -1: 2 * vectors_per_point}.get(access.strides[vector], 1.2)
+    # A whole vector from the outer caches takes about as long as two or three instructions.
+    return {0: 0.0, 1: 2 * vectors_per_point, -1: 3 * vectors_per_point}.get(access.strides[vector], 1.2)
 
 
 def _nanoseconds(nest: Nest, vector: int | None, axes: set[int], target: Target) -> float:
@@ -216,12 +217,11 @@ def _nanoseconds(nest: Nest, vector: int | None, axes: set[int], target: Target)
 # Splitting a long reduction among threads
 
 
-def split_reduction(nest: Nest, plan: Plan, dimension: int, chunks: int) -> tuple[Nest, Nest, Plan, int]:
-    """A reduction of parts of a dimension into partial results, and one that combines them.
+def split_reduction(nest: Nest, plan: Plan, chunks: int) -> tuple[Nest, Nest, Plan, int]:
+    """A reduction to partial results, one for each chunk of its points, and a reduction that combines them.
 
-    Returns the first nest (its new dimension 0 counts the chunks; the reduction over ``dimension`` must be limited to
-    the chunk), the second, the plan with buffers for the partial results at the start of the scratch memory, and the
-    bytes of these.
+    Returns the first nest (its new dimension 0 counts the chunks; whoever writes its loops limits them to the chunk),
+    the second, the plan with buffers for the partial results at the start of the scratch memory, and their bytes.
     """
     axes = nest.reductions[0].axes
     kept = tuple(1 if axis in axes else extent for axis, extent in enumerate(nest.domain))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -12,16 +13,15 @@ from chainrule.backends.native.jit import compile_module
 from chainrule.backends.native.kernel import KernelInfo
 from chainrule.backends.native.language import KERNEL_ARGUMENTS, Module
 from chainrule.backends.native.nest import emit_nest
-from chainrule.ops.random import RANDOM_UNIFORM, threefry
+from chainrule.ops.random import RANDOM_UNIFORM
 from chainrule.passes.plan import Access, Buffer, Instruction, Nest, Plan
 from chainrule.types import DType, as_dtype, float32
 
 GUARD = 64  # elements around every array that must stay as they are
 
 OPERATIONS = {
-    "add": np.add, "subtract": np.subtract, "multiply": np.multiply, "divide": np.divide, "sqrt": np.sqrt, "exp": np.exp,
-    "maximum": np.maximum, "less": np.less, "where": np.where, "negative": np.negative, "tanh": np.tanh,
-    "equal": np.equal, "logical_not": np.logical_not, "abs": np.abs,
+    "add": np.add, "multiply": np.multiply, "sqrt": np.sqrt, "exp": np.exp, "less": np.less, "where": np.where,
+    "tanh": np.tanh,
 }  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def run_nest(builder: Builder, nest: Nest, target: Target | None = None, parts: 
     aligned = -(-scratch.ctypes.data // 64) * 64
     pointers = (ctypes.c_void_p * (len(builder.arrays) + 2))(*[a.ctypes.data for a in builder.arrays], 0, aligned)
     bounds = [info.tasks * part // parts for part in range(parts + 1)] if info.is_parallel else [0, info.tasks]
-    for worker, (begin, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
+    for worker, (begin, end) in enumerate(pairwise(bounds)):
         if begin < end:
             entry(ctypes.addressof(pointers), begin, end, worker)
     finish(ctypes.addressof(pointers), 0, 1, 0)
@@ -146,7 +146,6 @@ def _evaluate(item, values, memory, addresses, domain) -> np.ndarray:
     if item.operation == "random_uniform":
         seed, counter, element = (operand.ravel() for operand in operands)
         size = int(element.max()) + 1
-        assert RANDOM_UNIFORM.reference is not None and threefry
         flat = RANDOM_UNIFORM.reference(seed[0], counter[0], shape=(size,), stream=item.value)
         return flat[element].reshape(domain)
     return np.asarray(OPERATIONS[item.operation](*operands), dtype)

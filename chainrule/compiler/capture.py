@@ -1,0 +1,245 @@
+"""``compile``: capture a whole step once per shapes, then run it as one native call."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, CaptureError
+from ..tensor.operands import as_tensor
+from ..tensor.recording import Handle, enter, pending, resolve, stored, vertex_of
+from ..tensor.segment import Segment, flush, state
+from .build import Recorded, build
+from .expansion import Expansion
+from .launch import Launch
+from .stages import explain_program, format_stage
+
+MAX_CAPTURES = 64
+"""Argument combinations kept per function; the oldest goes first."""
+
+
+@dataclass
+class Captured:
+    """One captured call: its bound program, and the shape of what it returns."""
+
+    launch: Launch
+    recorded: Recorded
+    constants: list[Any]
+    result: Any
+
+
+class Compiled:
+    """A function that `compile` made: call it like the original."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        functools.update_wrapper(self, function)
+        self._function = function
+        self._captures: dict[Any, Captured] = {}
+        self._reasons: list[str] = []
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        if state.segment.is_capturing:
+            return self._function(*arguments, **options)
+        tensors: list[Any] = []
+        key = (_signature((arguments, tuple(options.items())), tensors), state.is_grad_enabled, guard.version)
+        captured = self._captures.get(key)
+        if state.segment.has_work:
+            flush()
+        for tensor in tensors:
+            if tensor._storage is None:
+                resolve(tensor)
+        if captured is None:
+            captured = self._capture(key, arguments, options, tensors)
+        segment = Segment()
+        segment.leaves = tensors + captured.constants
+        captured.launch.run(segment)
+        return _map(captured.result, lambda vertex: pending(vertex, segment))
+
+    def _capture(self, key: Any, arguments: Any, options: Any, tensors: list[Any]) -> Captured:
+        """Record the function over stand-ins for its tensors and bind the program."""
+        self._note_reason(key)
+        segment = Segment()
+        segment.expansion = Expansion(segment)
+        with recording_into(segment):
+            stand_ins = iter([_stand_in(tensor, segment) for tensor in tensors])
+            arguments, options = _map((arguments, options), lambda tensor: next(stand_ins))
+            result = _map(self._function(*arguments, **options), _result_vertex)
+        live: list[Any] = []
+        _map(result, live.append, is_leaf=_is_vertex)
+        recorded = build(segment, tuple(dict.fromkeys(live)), segment.expansion)
+        captured = Captured(Launch(segment, recorded), recorded, segment.leaves[len(tensors) :], result)
+        segment.is_done = True
+        if len(self._captures) >= MAX_CAPTURES:
+            self._captures.pop(next(iter(self._captures)))
+        self._captures[key] = captured
+        return captured
+
+    def _note_reason(self, key: Any) -> None:
+        if not self._captures:
+            self._reasons.append(f"first call: {_describe(key[0])}")
+            return
+        nearest = min(self._captures, key=lambda known: sum(a != b for a, b in zip(_flat(known), _flat(key), strict=False)))
+        changes = [f"{_describe(a)} became {_describe(b)}" for a, b in zip(_flat(nearest), _flat(key), strict=False) if a != b]
+        self._reasons.append("; ".join(changes) or "the arguments have another structure")
+
+    def explain(self) -> str:
+        """Why it was compiled each time, and for the latest program passes, kernels, memory, FLOPs and bytes."""
+        lines = [f"{self.__name__}: {len(self._reasons)} capture(s)"]  # type: ignore[attr-defined]
+        lines += [f"  {number}. {reason}" for number, reason in enumerate(self._reasons, 1)]
+        return "\n".join([*lines, explain_program(self._latest().launch.program)])
+
+    def ir(self, stage: str = "graph") -> str:
+        """The latest program as text at ``stage``: "graph", "passes", "plan", "llvm" or "asm"."""
+        return format_stage(self._latest().launch.program, self._latest().recorded.graph, stage)
+
+    def _latest(self) -> Captured:
+        if not self._captures:
+            raise ArgumentError("nothing has been compiled yet. fix: call the function once, then look inside")
+        return next(reversed(self._captures.values()))
+
+
+@contextlib.contextmanager
+def recording_into(segment: Segment) -> Iterator[None]:
+    """Record into ``segment``, which captures; a program that drew random numbers counts up their generator."""
+    flush()
+    before, state.segment = state.segment, segment
+    try:
+        yield
+        if segment.generator is not None:
+            segment.generator[0].count_up(segment)
+    finally:
+        state.segment = before
+
+
+class Loop:
+    """A step without arguments or results, captured once and run many times in one native call.
+
+    Everything it reads and writes is state: parameters, optimiser slots, counters, data. Gradients are not kept.
+    """
+
+    def __init__(self, step: Callable[[], Any]) -> None:
+        segment = Segment()
+        expansion = segment.expansion = Expansion(segment)
+        with recording_into(segment):
+            step()
+        expansion.held.clear()
+        self.recorded = build(segment, (), expansion)
+        self._launch = Launch(segment, self.recorded)
+        self._leaves = segment.leaves
+        segment.is_done = True
+
+    @property
+    def program(self) -> Any:
+        """The executable, for `format_stage`."""
+        return self._launch.program
+
+    def run(self, repeats: int) -> None:
+        """Run the step ``repeats`` times."""
+        flush()
+        segment = Segment()
+        segment.leaves = self._leaves
+        self._launch.run(segment, repeats)
+
+
+class Guard:
+    """A version that rises when Python state that captured functions may depend on has changed: modes, modules."""
+
+    def __init__(self) -> None:
+        self.version = 0
+
+
+guard = Guard()
+
+
+def compile(function: Callable[..., Any]) -> Compiled:
+    """Return ``function`` compiled: a whole step, or a loop of steps, captured once per shapes and dtypes.
+
+    Tensors and arrays among the arguments are inputs of the program; anything else is fixed by its value, and another
+    value captures again. Tensors that the function uses without being given them are read and written in place.
+    What it returns carries no gradient history. Reading a value inside (``item``, ``print``, ``if``) is an error.
+    Errors: `CaptureError` for a value read while capturing.
+
+    >>> import chainrule as cr
+    >>> double = cr.compile(lambda x: x * 2)
+    >>> double(cr.tensor([1.0, 2.0]))
+    tensor([2., 4.])
+    """
+    return Compiled(function)
+
+
+def _signature(value: Any, tensors: list[Any]) -> Any:
+    """A hashable key of an argument; tensors met on the way are appended to ``tensors``."""
+    if isinstance(value, np.ndarray):
+        value = as_tensor(value)
+        tensors.append(value)
+        return value._type, value._strides
+    if isinstance(value, Handle):
+        if value._slot is not None:
+            return value._slot
+        tensors.append(value)
+        if value._storage is None:
+            return value._vertex.type, None
+        return value._type, value._strides
+    if isinstance(value, list | tuple):
+        return (type(value), *(_signature(item, tensors) for item in value))
+    if isinstance(value, dict):
+        return (dict, *((name, _signature(item, tensors)) for name, item in value.items()))
+    try:
+        hash(value)
+    except TypeError:
+        raise ArgumentError(
+            f"an argument of type {type(value).__name__} cannot be part of a compiled call. fix: pass tensors, numbers, "
+            "strings, or lists, tuples and dictionaries of them"
+        ) from None
+    return type(value), value
+
+
+def _map(value: Any, function: Callable[[Any], Any], is_leaf: Callable[[Any], bool] | None = None) -> Any:
+    """Apply ``function`` to every tensor (or what ``is_leaf`` accepts) in nested lists, tuples and dictionaries."""
+    matches = is_leaf or _is_leaf
+    if matches(value):
+        return function(value)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*(_map(item, function, is_leaf) for item in value))
+    if isinstance(value, list | tuple):
+        return type(value)(_map(item, function, is_leaf) for item in value)
+    if isinstance(value, dict):
+        return {name: _map(item, function, is_leaf) for name, item in value.items()}
+    return value
+
+
+def _is_vertex(value: Any) -> bool:
+    return type(value).__name__ == "Vertex"
+
+
+def _is_leaf(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or (isinstance(value, Handle) and value._slot is None) or _is_vertex(value)
+
+
+def _stand_in(tensor: Any, segment: Segment) -> Any:
+    """A handle for an argument, entered as the next numbered leaf."""
+    handle = stored(tensor._storage, tensor._address, tensor._type, tensor._strides)
+    enter(handle, segment)
+    return handle
+
+
+def _result_vertex(value: Any) -> Any:
+    """The vertex of a tensor that the function returned."""
+    if isinstance(value, np.ndarray):
+        raise CaptureError("a compiled function cannot return a NumPy array. fix: return the tensor")
+    return vertex_of(value)
+
+
+def _flat(key: Any) -> list[Any]:
+    if isinstance(key, tuple) and not (len(key) == 2 and not isinstance(key[0], tuple)):
+        return [item for part in key for item in _flat(part)]
+    return [key]
+
+
+def _describe(part: Any) -> str:
+    return repr(part[0] if isinstance(part, tuple) and part and part[-1] is None else part)

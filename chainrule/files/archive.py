@@ -1,0 +1,185 @@
+"""The model file: one zip of JSON documents and weights in safetensors, with a checksum of each.
+
+    manifest.json          {"format": "chainrule model", "version": 1, "chainrule": "0.1.0", "sha256": {member: digest}}
+    architecture.json      any number of documents
+    weights.safetensors    arrays by name (huggingface.co/docs/safetensors)
+
+Members are stored uncompressed: nothing can unpack to more than the file's own size. Equal contents give equal bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from chainrule.errors import ModelFileError
+from chainrule.files.atomic import write_atomically
+
+FORMAT = "chainrule model"
+VERSION = 1
+MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
+
+Arrays = dict[str, NDArray[Any]]
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+_FOREIGN_STARTS = {
+    b"\x80\x02": "a pickle (an old PyTorch file?)",
+    b"\x80\x03": "a pickle",
+    b"\x80\x04": "a pickle (joblib or pickle?)",
+    b"\x80\x05": "a pickle (joblib or pickle?)",
+    b"\x89HDF": "an HDF5 file (a Keras model?)",
+    b"\x93NUM": "a NumPy array",
+    b"\x08": "perhaps an ONNX model",
+}
+
+
+@dataclass(frozen=True)
+class Archive:
+    """What a model file holds: JSON documents by name (without ``.json``) and arrays by name."""
+
+    documents: dict[str, Any]
+    arrays: Arrays
+    chainrule_version: str
+
+
+def write_archive(path: str | os.PathLike[str], documents: Mapping[str, Any], arrays: Arrays, version: str) -> None:
+    """Write a model file atomically; ``version`` is that of the chainrule that writes it.
+
+    Raises ModelFileError where it cannot be written; an older file of that name is then unchanged.
+    """
+    members = {f"{name}.json": _to_json(name, document) for name, document in documents.items()}
+    members[WEIGHTS] = pack_arrays(arrays)
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
+    manifest = {"format": FORMAT, "version": VERSION, "chainrule": version, "sha256": digests}
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in {MANIFEST: _to_json("manifest", manifest), **members}.items():
+            archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
+    write_atomically(path, buffer.getvalue())
+
+
+def read_archive(path: str | os.PathLike[str]) -> Archive:
+    """Read a model file and check it.
+
+    Raises ModelFileError for a file that is missing, of another format, of a newer version, truncated or changed.
+    """
+    content = read_bytes(path)
+    if not content.startswith(b"PK"):
+        raise ModelFileError(f"{path} is not a chainrule model file{_what_else(content)}")
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            manifest = _read_manifest(path, archive)
+            members = {name: _read_member(path, archive, name) for name in manifest["sha256"]}
+    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        if isinstance(error, ModelFileError):
+            raise
+        raise ModelFileError(f"{path} is truncated or damaged ({error}): copy it again, or save it again") from None
+    for name, digest in manifest["sha256"].items():
+        if hashlib.sha256(members[name]).hexdigest() != digest:
+            raise ModelFileError(f"{path}: {name} was changed or damaged after saving (its checksum differs)")
+    weights = members.pop(WEIGHTS, None)
+    if weights is None:
+        raise ModelFileError(f"{path} has no weights: its manifest does not name {WEIGHTS}")
+    documents = {name.removesuffix(".json"): _from_json(path, name, text) for name, text in members.items()}
+    return Archive(documents, unpack_arrays(weights, path), str(manifest["chainrule"]))
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Return the content of a file. Raises ModelFileError for one that is missing, unreadable or empty."""
+    file = Path(path)
+    if file.is_dir():
+        inside = sorted(item.name for item in file.iterdir() if item.suffix in (".chain", ".safetensors"))
+        hint = f"; did you mean {file / inside[0]}?" if inside else ""
+        raise ModelFileError(f"{file} is a folder, expected a model file{hint}")
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
+        raise ModelFileError(f"there is no file {file}") from None
+    except OSError as error:
+        raise ModelFileError(f"{file} cannot be read: {error.strerror}") from None
+    if not content:
+        raise ModelFileError(f"{file} is empty: it is no model file; save it again")
+    return content
+
+
+def pack_arrays(arrays: Arrays) -> bytes:
+    """Return arrays in the safetensors format; each is copied into C order, as the format stores them."""
+    from safetensors.numpy import save
+
+    return bytes(save({name: np.array(array, order="C") for name, array in arrays.items()}))
+
+
+def unpack_arrays(content: bytes, path: str | os.PathLike[str]) -> Arrays:
+    """Inverse of ``pack_arrays``; ``path`` is for the message of ModelFileError."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        return dict(load(content))
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ModelFileError(f"{path}: the weights are truncated or damaged: {error}") from None
+
+
+def _read_manifest(path: str | os.PathLike[str], archive: zipfile.ZipFile) -> dict[str, Any]:
+    names = archive.namelist()
+    if MANIFEST not in names:
+        hint = " (a PyTorch file?)" if any(name.endswith("data.pkl") for name in names) else ""
+        raise ModelFileError(f"{path} is a zip archive{hint}, but not a chainrule model file: it has no {MANIFEST}")
+    manifest = _from_json(path, MANIFEST, _read_member(path, archive, MANIFEST))
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ModelFileError(f"{path} is not a chainrule model file: {MANIFEST} does not say {FORMAT!r}")
+    version = manifest.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        raise ModelFileError(
+            f"{path} has version {version} of the model format, written by chainrule {manifest.get('chainrule')}; "
+            f"this one reads versions up to {VERSION}: install a newer chainrule"
+        )
+    if not isinstance(manifest.get("sha256"), dict) or "chainrule" not in manifest:
+        raise ModelFileError(f"{path}: {MANIFEST} is damaged: it lacks checksums or the version of chainrule")
+    return manifest
+
+
+def _read_member(path: str | os.PathLike[str], archive: zipfile.ZipFile, name: str) -> bytes:
+    try:
+        member = archive.getinfo(name)
+    except KeyError:
+        raise ModelFileError(f"{path} is damaged: {name} is missing from it") from None
+    if member.compress_type != zipfile.ZIP_STORED:
+        raise ModelFileError(f"{path}: {name} is compressed, which model files never are: it was packed by another tool")
+    return archive.read(member)
+
+
+def _to_json(name: str, document: Any) -> bytes:
+    try:
+        return json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError) as error:
+        raise ModelFileError(f"the model cannot be saved: its {name} does not fit into JSON: {error}") from None
+
+
+def _from_json(path: str | os.PathLike[str], name: str, text: bytes) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ModelFileError(f"{path}: {name} is not valid JSON: {error}") from None
+
+
+def _what_else(content: bytes) -> str:
+    for start, meaning in _FOREIGN_STARTS.items():
+        if content.startswith(start):
+            return f": it looks like {meaning}"
+    header = int.from_bytes(content[:8], "little")
+    if 0 < header < len(content) and content[8:9] == b"{":
+        return ": it holds weights alone (safetensors); read it with chainrule.load_weights"
+    if b"\x00" not in content[:1000]:
+        return ": it is a text file"
+    return ""

@@ -1,0 +1,71 @@
+"""Decide which values go through memory. The others stay in registers, or are computed again where they are used.
+
+A value that another kernel uses is computed again there if it is cheap and follows from one array that lies in memory
+anyway: the mask of a ReLU from its result, a one-hot row from the labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..graph.vertex import Vertex
+from .access import core
+from .nodes import Node, Read
+
+RECOMPUTE_LIMIT = 4  # operations per element; a store and a load cost about as much
+_CHEAP = {
+    "add", "subtract", "multiply", "negative", "abs", "sign", "maximum", "minimum", "where", "cast", "equal", "not_equal",
+    "less", "less_equal", "logical_and", "logical_or", "logical_not",
+}  # fmt: skip
+
+
+def choose_stored(
+    nodes: Sequence[Node], group_of: Mapping[Node, object], roots: set[Node], overwritten: set[Vertex]
+) -> set[Node]:
+    """Return the nodes with a buffer. Others are used only in their own group, or computed again.
+
+    ``overwritten`` are inputs that the program updates: reading them late would keep updates from happening in place.
+    """
+    stored: set[Node] = set()
+    recipes: dict[Vertex, tuple[int, frozenset[Vertex]]] = {}  # operations, and arrays read, of what can be computed again
+    made_by = {node.vertex: node for node in nodes if node.gives_value}
+    for node in nodes:
+        abroad = [read for consumer, read in node.consumers if group_of[consumer] is not group_of[node]]
+        recipe = _recipe(node, recipes, stored, made_by, overwritten)
+        if recipe is not None:
+            recipes[node.vertex] = recipe
+        if node in roots or not node.gives_value:
+            stored.add(node)
+        elif abroad and (recipe is None or any(read is None or read.permutation is None for read in abroad)):
+            stored.add(node)
+    return stored
+
+
+def _recipe(
+    node: Node,
+    recipes: Mapping[Vertex, tuple[int, frozenset[Vertex]]],
+    stored: set[Node],
+    made_by: Mapping[Vertex, Node],
+    overwritten: set[Vertex],
+) -> tuple[int, frozenset[Vertex]] | None:
+    """How many operations compute the node from which arrays; None if it is not worth computing twice."""
+    if node.kind != "elementwise" or node.vertex.primitive.name not in _CHEAP:
+        return None
+    operations, arrays = 1, frozenset[Vertex]()
+    for read in node.reads:
+        if _is_in_memory(read, stored, made_by, overwritten):
+            arrays |= {read.base} if core(read.base.shape) else frozenset()
+        elif read.base in recipes and read.permutation is not None:
+            operations += recipes[read.base][0]
+            arrays |= recipes[read.base][1]
+        elif read.base.primitive.name not in ("constant", "iota"):
+            return None
+    return (operations, arrays) if operations <= RECOMPUTE_LIMIT and len(arrays) <= 1 else None
+
+
+def _is_in_memory(
+    read: Read, stored: set[Node], made_by: Mapping[Vertex, Node], overwritten: set[Vertex]
+) -> bool:
+    if read.base.primitive.name == "input":
+        return read.base not in overwritten
+    return read.base in made_by and made_by[read.base] in stored

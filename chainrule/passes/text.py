@@ -1,0 +1,116 @@
+"""Plans and groups as text for people: kernels with their bodies, buffers, arithmetic and traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..graph.primitive import PRIMITIVES
+from ..types import tensor_type
+from .emit import Draft
+from .fuse import Group
+from .memory import read_accesses, written_accesses
+from .plan import Access, Buffer, Instruction, Kernel, Plan, Product
+
+
+def format_plan(plan: Plan) -> str:
+    """Return a listing of buffers and kernels; %n is instruction n of a body, @n buffer n."""
+    lines = [f"plan: {len(plan.kernels)} kernels, arena of {plan.arena_bytes} bytes"]
+    used = {access.buffer for kernel in plan.kernels for access in read_accesses(kernel) + written_accesses(kernel)}
+    used |= {*plan.inputs, *plan.outputs}
+    lines += [_format_buffer(number, plan.buffers[number]) for number in sorted(used)]
+    for kernel in plan.kernels:
+        lines += _format_kernel(kernel, plan.buffers)
+    return "\n".join(lines) + "\n"
+
+
+def format_draft(draft: Draft) -> str:
+    """Return the kernels of a draft, before memory is laid out."""
+    lines = [line for kernel in draft.kernels for line in _format_kernel(kernel, draft.buffers)]
+    lines += [f"update @{old} = @{new}" for new, old in draft.updates]
+    return "\n".join(lines) + "\n"
+
+
+def format_groups(groups: Sequence[Group]) -> str:
+    """Return one line per group: its domain and the vertices that it computes."""
+    lines = []
+    for group in groups:
+        members = ", ".join(f"{node.vertex!r}" for node in group.members)
+        lines.append(f"{'product' if group.product else 'nest'} {list(group.domain)}: {members}")
+    return "\n".join(lines) + "\n"
+
+
+def kernel_flops(kernel: Kernel) -> int:
+    """Arithmetic operations of a kernel, by the costs in the records of its primitives."""
+    points = 1
+    for extent in kernel.domain:
+        points *= extent
+    total = 2 * points * kernel.depth if isinstance(kernel, Product) else points * len(kernel.reductions)
+    return total + points * sum(_instruction_cost(step) for step in kernel.body)
+
+
+def _instruction_cost(step: Instruction) -> int:
+    record = PRIMITIVES.get(step.operation)
+    if record is None or record.family == "source":
+        return 0
+    scalar = tensor_type(step.dtype, ())
+    return record.cost(scalar, *(scalar for _ in step.operands))
+
+
+def kernel_bytes(kernel: Kernel, buffers: Sequence[Buffer]) -> int:
+    """Bytes that a kernel must move if each element that it touches is moved once."""
+    touched = {(access, True) for access in written_accesses(kernel)} | {(access, False) for access in read_accesses(kernel)}
+    return sum(_touched_elements(access, kernel) * buffers[access.buffer].dtype.size for access, _ in touched)
+
+
+def _touched_elements(access: Access, kernel: Kernel) -> int:
+    extents = kernel.domain
+    if isinstance(kernel, Product) and access == kernel.left:
+        extents = (*kernel.batch, kernel.rows, kernel.depth)
+    elif isinstance(kernel, Product) and access == kernel.right:
+        extents = (*kernel.batch, kernel.depth, kernel.columns)
+    count = 1
+    for extent, stride in zip(extents, access.strides, strict=True):
+        count *= extent if stride else 1
+    return count
+
+
+def _format_buffer(number: int, buffer: Buffer) -> str:
+    place = f"at byte {buffer.offset} of the arena" if buffer.role == "temporary" else f"pointer {buffer.slot}"
+    return f"  @{number}: {buffer.dtype.name}[{buffer.size}] {buffer.role}, {place}"
+
+
+def _format_access(access: Access) -> str:
+    terms = [str(access.offset)] if access.offset else []
+    terms += [f"{stride}·i{d}" if stride != 1 else f"i{d}" for d, stride in enumerate(access.strides) if stride]
+    terms += [f"{term.stride}·clamp(%{term.instruction}, {term.limit})" for term in access.dynamic]
+    return f"@{access.buffer}[{' + '.join(terms) or 0}]" if access.buffer >= 0 else " + ".join(terms) or "0"
+
+
+def _format_kernel(kernel: Kernel, buffers: Sequence[Buffer]) -> list[str]:
+    figures = f"{kernel_flops(kernel)} flops, {kernel_bytes(kernel, buffers)} bytes"
+    if isinstance(kernel, Product):
+        left, right = _format_operand(kernel.left, "ik", kernel), _format_operand(kernel.right, "kj", kernel)
+        shape = f"{list(kernel.batch)} {kernel.rows}x{kernel.columns}x{kernel.depth}"
+        lines = [f"product {kernel.name} {shape} ({figures}): {left} · {right}"]
+    else:
+        lines = [f"nest {kernel.name} {list(kernel.domain)} ({figures}):"]
+    for number, step in enumerate(kernel.body):
+        arguments = [f"%{operand}" for operand in step.operands]
+        arguments += [_format_access(step.access)] if step.access is not None else []
+        arguments += [repr(step.value)] if step.value is not None else []
+        lines.append(f"    %{number}: {step.dtype.name} = {step.operation}({', '.join(arguments)})")
+    for store in kernel.stores:
+        lines.append(f"    {_format_access(store.access)} {'+=' if store.accumulate else '='} %{store.instruction}")
+    for reduction in () if isinstance(kernel, Product) else kernel.reductions:
+        target = _format_access(reduction.access)
+        lines.append(f"    {target} = {reduction.operation}(%{reduction.instruction}, axes={reduction.axes})")
+    return lines
+
+
+def _format_operand(access: Access, names: str, kernel: Product) -> str:
+    letters = [f"b{d}" for d in range(len(kernel.batch))] + list(names)
+    terms = [str(access.offset)] if access.offset else []
+    terms += [
+        f"{stride}·{name}" if stride != 1 else name for name, stride in zip(letters, access.strides, strict=True) if stride
+    ]
+    return f"@{access.buffer}[{' + '.join(terms) or 0}]"

@@ -1,0 +1,1 @@
+"""Training: the loop, history, metrics, callbacks, checkpoints."""

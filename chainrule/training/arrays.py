@@ -1,0 +1,71 @@
+"""What users pass as X and y, as tensors that stay in native memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError, TargetError
+from ..tensor.operands import from_array
+from ..tensor.tensor import Tensor
+from ..types import as_dtype, float32, int64
+
+
+def as_array(data: Any, name: str) -> np.ndarray[Any, Any]:
+    """Return arrays, tensors, lists and frames as a NumPy array of numbers.
+
+    Errors: `DataError` for text or ragged data.
+    """
+    if isinstance(data, Tensor):
+        return data.detach()._array()
+    if hasattr(data, "to_numpy"):
+        data = data.to_numpy()
+    array = np.asarray(data)
+    if array.dtype.kind not in "fiub":
+        try:
+            array = array.astype(np.float64)
+        except (TypeError, ValueError):
+            raise DataError(
+                f"{name} has elements of type {array.dtype}, expected numbers. fix: encode text and categories as "
+                "numbers first, or use `chainrule train` on the file"
+            ) from None
+    return array
+
+
+def as_features(data: Any, name: str = "X") -> Tensor:
+    """Return X as a float32 tensor (float64 stays) with rows first; refuse NaN, infinity and emptiness."""
+    array = as_array(data, name)
+    if array.ndim == 0 or array.shape[0] == 0:
+        raise DataError(f"{name} has no rows (shape {array.shape}); at least one is needed")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        rows = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(1))
+        raise DataError(
+            f"{name} contains NaN or infinity in {len(rows)} row(s), first in row {rows[0]}. "
+            "fix: impute or drop them, e.g. numpy.nan_to_num, or use `chainrule train`, which imputes"
+        )
+    dtype = as_dtype(array.dtype)
+    tensor: Tensor = from_array(array, dtype if dtype.is_floating_point else float32)
+    return tensor
+
+
+def as_targets(data: Any, rows: int, wants_classes: bool, name: str = "y") -> Tensor:
+    """Return y as int64 class numbers or as floats, one row per row of X.
+
+    Errors: `DataError` for another number of rows, NaN, or class numbers that are not whole.
+    """
+    array = as_array(data, name)
+    if array.ndim == 0 or array.shape[0] != rows:
+        found = array.shape[0] if array.ndim else 1
+        raise DataError(f"X and {name} have different numbers of rows: {rows} and {found}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise DataError(f"{name} contains NaN or infinity. fix: drop those rows")
+    is_whole = array.dtype.kind != "f" or bool((array == np.round(array)).all())
+    if wants_classes and (array.ndim == 1 or array.shape[1:] == (1,)):
+        if not is_whole:
+            raise TargetError(f"cross entropy needs class numbers (0, 1, 2 ...), got fractions in {name}. fix: loss='mse'")
+        classes: Tensor = from_array(array.reshape(rows).astype(np.int64), int64)
+        return classes
+    dtype = as_dtype(array.dtype)
+    targets: Tensor = from_array(array, dtype if dtype.is_floating_point else float32)
+    return targets

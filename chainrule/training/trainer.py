@@ -1,0 +1,249 @@
+"""`Trainer`: fit, evaluate, predict."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..compiler.capture import compile
+from ..data.splits import split_rows
+from ..errors import ArgumentError, DataError, NonFiniteError
+from ..tensor.generator import manual_seed
+from ..tensor.gradmode import no_grad
+from ..tensor.operands import as_tensor, from_array
+from .arrays import as_array, as_features, as_targets
+from .callbacks import Callback
+from .history import History
+from .metrics import find_metric
+from .names import find_loss, find_optimizer
+from .progress import Verbose, make_progress
+from .steps import Objective, Pass, evaluation_step, mode, training_step
+
+PREDICTION_ROWS = 1024
+"""Rows of one call when predicting; fewer are padded to a power of two, so that a handful of programs serve all."""
+
+
+class Trainer:
+    """Trains a model on data that stays in native memory, many steps per native call.
+
+    - ``loss``: a name (``"mse"``, ``"mae"``, ``"bce"``, ``"bce_with_logits"``, ``"cross_entropy"``, ``"nll"``), a loss module
+      or a function of (output, target).
+    - ``optimizer``: a name (``"sgd"``, ``"adam"``, ``"adamw"``), a function of the parameters, or an optimiser.
+    - ``metrics``: names (``"accuracy"``, ``"auc"``, ``"f1"``, ``"mse"``, ``"mae"``, ``"r2"`` ...), measured on validation data.
+    - ``callbacks``: see `chainrule.training.callbacks`. ``seed``: everything random follows from it; None: from the
+      global state.
+
+    >>> import numpy as np, chainrule as cr
+    >>> X = np.linspace(-1, 1, 200).reshape(-1, 1)
+    >>> trainer = cr.Trainer(cr.nn.Sequential(cr.nn.Linear(1, 16), cr.nn.Tanh(), cr.nn.Linear(16, 1)), loss="mse", seed=0)
+    >>> history = trainer.fit(X, np.sin(3 * X), epochs=100, verbose=0)
+    >>> trainer.evaluate(X, np.sin(3 * X))["loss"] < 0.05
+    True
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        loss: Any = "mse",
+        optimizer: Any = "adam",
+        metrics: Sequence[str] = (),
+        callbacks: Sequence[Callback] = (),
+        seed: int | None = None,
+    ) -> None:
+        self.model = model
+        self.objective = Objective(find_loss(loss))
+        self.optimizer = find_optimizer(optimizer, [p for p in model.parameters() if p.requires_grad])
+        self.metrics = {name: find_metric(name) for name in metrics}
+        self.callbacks = list(callbacks)
+        self.seed = seed
+        self.history = History()
+        self._forward = compile(self._compute)
+
+    # Training --------------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        epochs: int = 10,
+        batch_size: int = 32,
+        validation_data: tuple[Any, Any] | None = None,
+        validation_split: float = 0.0,
+        sample_weight: Any = None,
+        class_weight: dict[int, float] | str | None = None,
+        shuffle: bool = True,
+        verbose: Verbose = "auto",
+    ) -> History:
+        """Train for ``epochs`` and return the history: loss, metrics and validation figures per epoch.
+
+        The rows are shuffled before every epoch. ``validation_split`` takes that share of the rows, shuffled and, for
+        classes, stratified. Ctrl-C ends training; callbacks then restore the best weights and the history says so.
+        Errors: `DataError` for unusable data, `NonFiniteError` if the loss stops being finite.
+        """
+        if epochs < 1 or batch_size < 1:
+            raise ArgumentError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
+        if self.seed is not None:
+            manual_seed(self.seed)
+        random = np.random.default_rng(np.random.Philox(key=self.seed) if self.seed is not None else None)
+        training, validation = self._prepare(
+            X, y, batch_size, validation_data, validation_split, sample_weight, class_weight
+        )
+        self.history = History()
+        for callback in self.callbacks:
+            callback.on_fit_begin(self)
+        progress = make_progress(verbose)
+        progress.start(epochs, training.rows)
+        try:
+            for epoch in range(1, epochs + 1):
+                if shuffle:
+                    training.order[:] = random.permutation(training.rows)
+                if self._run_epoch(epoch, training, validation, progress):
+                    break
+        except KeyboardInterrupt:
+            self.history.interrupted = True
+        finally:
+            progress.close()
+            for callback in self.callbacks:
+                callback.on_fit_end(self)
+        return self.history
+
+    def _run_epoch(self, epoch: int, training: Pass, validation: Any, progress: Any) -> bool:
+        """One epoch and its row of the history; True to stop."""
+        started = time.perf_counter()
+        with mode(self.model, True):
+            step = training_step(self.model, self.objective, self.optimizer, training)
+            training.run(step, progress.advance)
+        row: dict[str, float] = {"epoch": epoch, "loss": training.mean_loss}
+        if "accuracy" in self.metrics:
+            row["accuracy"] = training.accuracy
+        if not math.isfinite(row["loss"]):
+            raise NonFiniteError(
+                f"epoch {epoch}: the loss became {row['loss']}. fix: a smaller learning rate (now "
+                f"{self.optimizer.param_groups[0]['lr']:g}), standardised inputs, or gradient clipping"
+            )
+        if validation is not None:
+            row.update({f"val_{name}": value for name, value in self._measure(*validation).items()})
+        row["seconds"] = time.perf_counter() - started
+        self.history.append(row)
+        progress.end_epoch(row)
+        return any([callback.on_epoch_end(self, row) for callback in self.callbacks])
+
+    def _prepare(
+        self, X: Any, y: Any, batch_size: int, validation_data: Any, validation_split: float, sample_weight: Any, class_weight: Any
+    ) -> tuple[Pass, Any]:
+        """Data as tensors: the training pass, and (X, y, pass) for validation or None."""
+        features = as_features(X)
+        targets = as_targets(y, features.shape[0], self.objective.wants_classes)
+        weights = self._weights(targets, sample_weight, class_weight)
+        if validation_data is None and validation_split:
+            features, targets, weights, validation_data = self._split(features, targets, weights, validation_split)
+        training = Pass(features, targets, weights, batch_size)
+        if validation_data is None:
+            return training, None
+        held_out = as_features(validation_data[0], "validation X")
+        held_targets = as_targets(validation_data[1], held_out.shape[0], self.objective.wants_classes, "validation y")
+        return training, (held_out, held_targets, Pass(held_out, held_targets, None, PREDICTION_ROWS))
+
+    def _split(self, X: Any, y: Any, weights: Any, share: float) -> tuple[Any, Any, Any, Any]:
+        if not 0 < share < 1:
+            raise ArgumentError(f"validation_split must lie between 0 and 1, got {share}")
+        labels = y._array().reshape(len(y)) if self.objective.wants_classes or self.objective.is_binary else None
+        seed = 0 if self.seed is None else self.seed
+        kept, held = split_rows(len(y), (1 - share, share), seed=seed, labels=labels)
+        if not len(kept) or not len(held):
+            raise DataError(f"validation_split={share} of {len(y)} rows leaves one part empty")
+
+        def rows(tensor: Any, chosen: Any) -> Any:
+            return None if tensor is None else from_array(tensor._array()[chosen])
+
+        return rows(X, kept), rows(y, kept), rows(weights, kept), (rows(X, held), rows(y, held))
+
+    def _weights(self, targets: Any, sample_weight: Any, class_weight: Any) -> Any:
+        """One weight per row, or None: sample weight times the weight of the row's class."""
+        rows = targets.shape[0]
+        weights = np.ones(rows) if sample_weight is None else as_array(sample_weight, "sample_weight").astype(float)
+        if weights.shape != (rows,):
+            raise DataError(f"sample_weight must have one number per row: {rows}, got shape {weights.shape}")
+        if class_weight is not None:
+            labels = targets._array().reshape(rows)
+            classes, counts = np.unique(labels, return_counts=True)
+            table = dict(zip(classes, rows / (len(classes) * counts), strict=True))
+            table = table if class_weight == "balanced" else {label: class_weight.get(label, 1.0) for label in classes}
+            weights = weights * np.array([table[label] for label in labels])
+        return None if sample_weight is None and class_weight is None else from_array(weights, targets_dtype(self.model))
+
+    # Using the model ---------------------------------------------------------------------------------------------------
+
+    def evaluate(self, X: Any, y: Any, batch_size: int = PREDICTION_ROWS) -> dict[str, float]:
+        """Return the loss and the metrics on (X, y), in evaluation mode."""
+        features = as_features(X)
+        targets = as_targets(y, features.shape[0], self.objective.wants_classes)
+        return self._measure(features, targets, Pass(features, targets, None, batch_size))
+
+    def _measure(self, X: Any, y: Any, data: Pass) -> dict[str, float]:
+        with mode(self.model, False):
+            data.run(evaluation_step(self.model, self.objective, data))
+        figures = {"loss": data.mean_loss}
+        if "accuracy" in self.metrics:
+            figures["accuracy"] = data.accuracy
+        others = {name: metric for name, metric in self.metrics.items() if name != "accuracy"}
+        if others:
+            scores = self.objective.scores(self.predict(X))
+            figures.update({name: metric(y._array(), scores) for name, metric in others.items()})
+        return figures
+
+    def predict(self, X: Any) -> np.ndarray[Any, Any]:
+        """Return the model's output for the rows of X, in evaluation mode."""
+        features = X if hasattr(X, "_storage") else as_features(X)
+        array = features._array()
+        parts = [self._predict_block(array[start : start + PREDICTION_ROWS]) for start in range(0, len(array), PREDICTION_ROWS)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _predict_block(self, block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        rows = len(block)
+        size = 1 << (rows - 1).bit_length()
+        if size != rows:
+            block = np.concatenate([block, np.zeros((size - rows, *block.shape[1:]), block.dtype)])
+        was_training = self.model.training
+        if was_training:
+            self.model.eval()
+        try:
+            output = self._forward(as_tensor(block))
+        finally:
+            if was_training:
+                self.model.train()
+        return np.array(output._array()[:rows])
+
+    def _compute(self, X: Any) -> Any:
+        with no_grad():
+            return self.model(X)
+
+    # Weights -----------------------------------------------------------------------------------------------------------
+
+    def copy_weights(self, reuse: list[np.ndarray[Any, Any]] | None = None) -> list[np.ndarray[Any, Any]]:
+        """Return copies of all parameters and buffers, into the arrays of an earlier copy if given."""
+        current = [tensor._array() for tensor in self._state_tensors()]
+        if reuse is None:
+            return [array.copy() for array in current]
+        for saved, array in zip(reuse, current, strict=True):
+            saved[...] = array
+        return reuse
+
+    def set_weights(self, weights: list[np.ndarray[Any, Any]]) -> None:
+        """Put back what `copy_weights` returned."""
+        for tensor, saved in zip(self._state_tensors(), weights, strict=True):
+            tensor._array()[...] = saved
+
+    def _state_tensors(self) -> list[Any]:
+        return [*self.model.parameters(), *self.model.buffers()]
+
+
+def targets_dtype(model: Any) -> Any:
+    """The element type that a model computes in."""
+    parameter = next(iter(model.parameters()), None)
+    return None if parameter is None else parameter.dtype
