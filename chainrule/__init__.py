@@ -11,8 +11,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import compiler as compiler
+from . import autograd as autograd
+from .compiler.backend import backend, debug
 from .compiler.capture import compile
+from .execution.threads import get_num_threads, set_num_threads
 from .tensor.creation import (
     arange, empty, empty_like, eye, from_numpy, full, full_like, linspace, ones, ones_like, rand, rand_like, randint, randn,
     randn_like, randperm, tensor, zeros, zeros_like,

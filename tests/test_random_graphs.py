@@ -1,49 +1,29 @@
 """Thousands of random graphs: the native program against the reference, gradients against differences, text."""
 
-import ctypes
-from array import array
-
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from chainrule.autodiff.check import directional_derivatives
-from chainrule.execution.executable import Executable
 from chainrule.graph.graph import Graph, topological_order
 from chainrule.graph.primitive import PRIMITIVES
 from chainrule.graph.text import format_graph, parse_graph
 from chainrule.graph.verify import verify
 from chainrule.graph.vertex import Vertex
-from chainrule.memory import address_of, aligned_block
 from chainrule.reference import evaluate
-from chainrule.types import Shape, contiguous_strides, float32, float64
+from chainrule.settings import settings
+from chainrule.types import float32, float64
+from tests.native_program import run_native
 from tests.random_graphs import Array, is_single_precision, random_graph
 
 PROGRAMS, GRAPHS_PER_PROGRAM = 100, 20
 
 
-def place(vertex: Vertex, strides: Shape | None = None) -> Array:
-    """Aligned memory for a vertex, seen in its shape; all bits are set until something is written."""
-    block, _ = aligned_block(max(vertex.type.nbytes, 1))
-    block[:] = 0xFF
-    memory = block[: vertex.type.nbytes].view(vertex.dtype.numpy)
-    strides = strides or contiguous_strides(vertex.shape)
-    return np.lib.stride_tricks.as_strided(memory, vertex.shape, [stride * memory.itemsize for stride in strides])
-
-
-def run_native(graph: Graph, values: list[Array]) -> tuple[list[Array], list[Array]]:
-    """Return (outputs, new values of updated inputs), like `chainrule.reference.evaluate`."""
-    executable = Executable(graph, [None] * len(graph.outputs))
-    inputs = {vertex: place(vertex, vertex.attributes["strides"]) for vertex in graph.inputs}
-    for memory, value in zip(inputs.values(), values, strict=True):
-        memory[...] = value
-    outputs = [place(vertex) for vertex in graph.outputs]
-    addresses = [address_of(memory) for memory in (*inputs.values(), *outputs)]
-    pointers = array("Q", addresses + [0] * (executable.pointer_count - len(addresses)))
-    executable.bind(pointers)
-    executable.run(pointers, ctypes.c_void_p(pointers.buffer_info()[0]), 1)
-    return outputs, [inputs[target] for target, _ in graph.updates]
+@pytest.fixture(autouse=True)
+def without_disk_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "cache_enabled", False)
 
 
 def differences(graph: Graph, values: list[Array]) -> list[str]:
@@ -71,7 +51,7 @@ def test_random_graphs_use_every_primitive() -> None:
     assert used == set(PRIMITIVES)
 
 
-@settings(max_examples=100, deadline=None)
+@hypothesis_settings(max_examples=100, deadline=None)
 @given(st.integers(0, 10**9))
 def test_text_reads_back(seed: int) -> None:
     graph, values = random_graph(seed)

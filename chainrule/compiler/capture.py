@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, CaptureError
+from ..graph.vertex import Vertex
+from ..nn.structure import structure
 from ..tensor.operands import as_tensor
 from ..tensor.recording import Handle, enter, pending, resolve, stored, vertex_of
 from ..tensor.segment import Segment, flush, state
@@ -43,22 +45,30 @@ class Compiled:
         self._reasons: list[str] = []
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
-        if state.segment.is_capturing:
+        if state.segment.expansion is not None:
             return self._function(*arguments, **options)
         tensors: list[Any] = []
-        key = (_signature((arguments, tuple(options.items())), tensors), state.is_grad_enabled, guard.version)
-        captured = self._captures.get(key)
+        version = (guard.version, structure.version, state.is_grad_enabled)
+        key = (version, *[_signature(value, tensors) for value in arguments])
+        if options:
+            key += tuple((name, _signature(value, tensors)) for name, value in options.items())
         if state.segment.has_work:
             flush()
         for tensor in tensors:
             if tensor._storage is None:
                 resolve(tensor)
+        captured = self._captures.get(key)
         if captured is None:
             captured = self._capture(key, arguments, options, tensors)
         segment = Segment()
         segment.leaves = tensors + captured.constants
         captured.launch.run(segment)
-        return _map(captured.result, lambda vertex: pending(vertex, segment))
+        if captured.result.__class__ is Vertex:
+            result = pending(captured.result, segment)
+        else:
+            result = _map(captured.result, lambda vertex: pending(vertex, segment))
+        segment.handles.clear()  # a finished segment needs none, and the cycle would outlive the handles
+        return result
 
     def _capture(self, key: Any, arguments: Any, options: Any, tensors: list[Any]) -> Captured:
         """Record the function over stand-ins for its tensors and bind the program."""
@@ -80,12 +90,19 @@ class Compiled:
         return captured
 
     def _note_reason(self, key: Any) -> None:
+        """Say what differs from the nearest earlier call."""
         if not self._captures:
-            self._reasons.append(f"first call: {_describe(key[0])}")
+            self._reasons.append(f"first call, with {', '.join(map(_describe, key[1:])) or 'no arguments'}")
             return
-        nearest = min(self._captures, key=lambda known: sum(a != b for a, b in zip(_flat(known), _flat(key), strict=False)))
-        changes = [f"{_describe(a)} became {_describe(b)}" for a, b in zip(_flat(nearest), _flat(key), strict=False) if a != b]
-        self._reasons.append("; ".join(changes) or "the arguments have another structure")
+        nearest = min(self._captures, key=lambda known: sum(a != b for a, b in zip(known, key, strict=False)))
+        changes = [
+            f"argument {position} was {_describe(old)} and is {_describe(new)}"
+            for position, (old, new) in enumerate(zip(nearest[1:], key[1:], strict=False), 1)
+            if old != new
+        ]
+        if nearest[0] != key[0]:
+            changes.append("a module, its mode, the gradient mode or the backend changed")
+        self._reasons.append("; ".join(changes) or "it was called with another number of arguments")
 
     def explain(self) -> str:
         """Why it was compiled each time, and for the latest program passes, kernels, memory, FLOPs and bytes."""
@@ -174,17 +191,15 @@ def compile(function: Callable[..., Any]) -> Compiled:
 
 def _signature(value: Any, tensors: list[Any]) -> Any:
     """A hashable key of an argument; tensors met on the way are appended to ``tensors``."""
-    if isinstance(value, np.ndarray):
-        value = as_tensor(value)
-        tensors.append(value)
-        return value._type, value._strides
     if isinstance(value, Handle):
         if value._slot is not None:
             return value._slot
         tensors.append(value)
         if value._storage is None:
-            return value._vertex.type, None
-        return value._type, value._strides
+            return value._vertex.type
+        return value._type if value._strides is None else (value._type, value._strides)
+    if isinstance(value, np.ndarray):
+        return _signature(as_tensor(value), tensors)
     if isinstance(value, list | tuple):
         return (type(value), *(_signature(item, tensors) for item in value))
     if isinstance(value, dict):
@@ -214,7 +229,7 @@ def _map(value: Any, function: Callable[[Any], Any], is_leaf: Callable[[Any], bo
 
 
 def _is_vertex(value: Any) -> bool:
-    return type(value).__name__ == "Vertex"
+    return value.__class__ is Vertex
 
 
 def _is_leaf(value: Any) -> bool:
@@ -235,11 +250,8 @@ def _result_vertex(value: Any) -> Any:
     return vertex_of(value)
 
 
-def _flat(key: Any) -> list[Any]:
-    if isinstance(key, tuple) and not (len(key) == 2 and not isinstance(key[0], tuple)):
-        return [item for part in key for item in _flat(part)]
-    return [key]
-
-
 def _describe(part: Any) -> str:
-    return repr(part[0] if isinstance(part, tuple) and part and part[-1] is None else part)
+    """One argument's part of a key, for people."""
+    if isinstance(part, tuple) and len(part) == 2 and isinstance(part[0], type):
+        return repr(part[1])
+    return f"the parameter {part.type}" if isinstance(part, Vertex) else str(part)

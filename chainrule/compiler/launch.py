@@ -157,4 +157,9 @@ def run_segment(segment: Segment) -> None:
     segment.events = []
 
 
+def forget_launches() -> None:
+    """Drop all bound programs, so that the next run of anything looks for its program again."""
+    _LAUNCHES.clear()
+
+
 install_runner(run_segment)

@@ -18,6 +18,7 @@ from ..settings import settings
 from ..types import Shape
 from .interpreter import Interpreter
 from .threads import launch
+from .watch import stop_at_non_finite
 
 _Entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
 _ShortEntry = ctypes.PYFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)
@@ -83,4 +84,6 @@ def make_executable(graph: Graph, output_strides: Sequence[Shape | None]) -> Exe
         return Executable(graph, output_strides)
     if settings.backend == "reference":
         return Interpreter(graph, output_strides)
+    if settings.backend == "debug":
+        return Interpreter(graph, output_strides, stop_at_non_finite)
     raise ArgumentError(f"unknown backend {settings.backend!r}; expected 'native' or 'reference'")

@@ -34,7 +34,7 @@ def describe(module: Any) -> dict[str, Any]:
         return {"class": kind.__qualname__, "unknown": "its class is not part of chainrule.nn"}
     parameters = [item for name, item in inspect.signature(kind.__init__).parameters.items() if name not in _NOT_RECORDED]
     if any(item.kind is inspect.Parameter.VAR_POSITIONAL for item in parameters):
-        children = {name: describe(child) for name, child in module.named_children()}
+        children = {name: describe(child) for name, child in module._modules.items() if child is not None}
         return {"class": kind.__name__, "children": children}
     arguments = {}
     for item in parameters:

@@ -1,8 +1,8 @@
 """Views as affine index maps: where the element of a view lies in the vertex that is stored.
 
-A loop nest runs over a *domain* (extents, outermost first). An `IndexMap` gives, for each dimension of a vertex, its index
-as a function of the domain point: ``offset + Σ coefficients[d]·point[d]``. Looking through a view turns the map of the
-view into the map of its operand; nothing is copied.
+A loop nest runs over a *domain* (extents, outermost first). An `IndexMap` gives, for each dimension of a vertex, its
+index as a function of the domain point: ``offset + Σ coefficients[d]·point[d]``. Looking through a view turns the map
+of the view into the map of its operand; nothing is copied.
 
 >>> identity_map((2, 1, 3))
 ((0, (1, 0)), (0, (0, 0)), (0, (0, 1)))
@@ -141,7 +141,7 @@ def as_permutation(index: IndexMap, shape: Shape, domain: Shape) -> tuple[int, .
 
 
 def locate(index: IndexMap, strides: Shape, offset: int, rank: int) -> tuple[int, tuple[int, ...]]:
-    """Compose a map with the strides of a buffer: (offset, stride of each of ``rank`` domain dimensions), in elements."""
+    """Compose a map with the strides of a buffer: (offset, stride of each of ``rank`` dimensions), in elements."""
     result = [0] * rank
     for (start, coefficients), stride in zip(index, strides, strict=True):
         offset += start * stride

@@ -43,10 +43,8 @@ def emit(fused: Fused) -> Draft:
     """Return one kernel per group."""
     placement, groups = fused.placement, fused.groups
     storage = _Storage(placement)
-    # What depends on a group is a proper subset of what depends on the groups before it.
-    ordered = sorted(groups, key=lambda group: (-group.reaches.bit_count(), group.members[0].number))
     made_by = {node.vertex: node for group in groups for node in group.members if node.gives_value}
-    writers = [_KernelWriter(group, fused.stored, made_by, storage) for group in ordered]
+    writers = [_KernelWriter(group, fused.stored, made_by, storage) for group in groups]
     kernels = [writer.kernel(number) for number, writer in enumerate(writer for writer in writers if writer.members)]
     count = len(placement.graph.inputs)
     outputs = tuple(range(count, count + len(placement.graph.outputs)))
@@ -105,7 +103,7 @@ class _Storage:
 class _KernelWriter:
     """Writes the body of one group. ``values`` are the instructions that hold the values of members.
 
-    ``members`` are those whose value is stored or used inside the group; there may be none (all computed again elsewhere).
+    ``members`` are those whose value is stored or used inside the group; none if all are computed again elsewhere.
     """
 
     def __init__(
@@ -214,9 +212,14 @@ class _KernelWriter:
         self.stores.append(Store(access, value, write.accumulate))
 
     def _access(
-        self, index: IndexMap, vertex: Vertex, places: tuple[int, ...] | None, position: Read | None = None, limit: int = 0
+        self,
+        index: IndexMap,
+        vertex: Vertex,
+        places: tuple[int, ...] | None,
+        position: Read | None = None,
+        limit: int = 0,
     ) -> Access:
-        """The element of ``vertex`` at ``index``; ``places`` None keeps the dimensions as they are (operands of products)."""
+        """The element of ``vertex`` at ``index``; without ``places`` the dimensions stay as they are (for products)."""
         layout = self.storage.layout(vertex)
         if places is None:
             places = tuple(range(self.rank))

@@ -1,8 +1,8 @@
 """Group nodes into kernels, so that a value which is used where it is made never goes through memory.
 
-A group shares one domain; each member visits it in its own order of dimensions (``Group.places``). Two groups may become
-one if every value that goes from one to the other is used at the very point where it is computed, if it is not the result
-of a reduction, and if nothing outside both lies between them. Three sweeps, each over the nodes once:
+A group shares one domain; each member visits it in its own order of dimensions (``Group.places``). Two groups may
+become one if every value that goes from one to the other is used at the very point where it is computed, if it is not
+the result of a reduction, and if nothing outside both lies between them. Three steps, none repeated:
 
 1. products take the elementwise nodes behind them as their epilogue, in topological order;
 2. nests and epilogues take producers and consumers with which they exchange values;
@@ -23,15 +23,17 @@ from .place import Placement
 from .storage import choose_stored
 
 MEMBER_LIMIT = 256  # nodes of one kernel: bounds the time that code generation takes
+MERGE_TRIALS = 8  # small nests with which another is tried: bounds the time of fusing long programs
 SMALL = 64  # points of a nest whose work is about as long as the call of a kernel
 _COSTLY = {"exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "sigmoid", "power"}
 
 
 class Group:
-    """Nodes that become one kernel. ``places[node][d]`` is the group's dimension along dimension d of the node's domain.
+    """Nodes that become one kernel. ``places[node][d]`` is the group's dimension along dimension d of a node's domain.
 
-    ``axes`` are the dimensions reduced by its reductions, None without any. ``bits`` marks the members and ``reaches`` all
-    nodes that depend on the group, members included, as bits of their numbers. Nodes that fill or accumulate stay alone.
+    ``axes`` are the dimensions reduced by its reductions, None without any. ``bits`` marks the members by bits of their
+    numbers, ``reaches`` at least one member, or all nodes, of each group that depends on this one. Nodes that fill or accumulate stay
+    alone.
     """
 
     __slots__ = ("axes", "bits", "domain", "is_alone", "members", "places", "product", "reaches")
@@ -56,7 +58,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Fused:
-    """Groups that together hold every node of a placed graph once, and the nodes whose values go through memory."""
+    """Groups that together hold every node of a placed graph once, each behind those whose values it needs.
+
+    ``stored`` are the nodes whose values go through memory.
+    """
 
     placement: Placement
     groups: tuple[Group, ...]
@@ -73,12 +78,9 @@ def fuse(placement: Placement) -> Fused:
     fusion.merge_nests()
     fusion.merge_readers()
     fusion.merge_small()
-    groups = tuple(dict.fromkeys(fusion.group_of))
-    for group in groups:
-        group.members.sort(key=lambda node: node.number)
     group_of = dict(zip(nodes, fusion.group_of, strict=True))
     overwritten = {target for target, _ in placement.graph.updates}
-    return Fused(placement, groups, frozenset(choose_stored(nodes, group_of, roots, overwritten)))
+    return Fused(placement, tuple(fusion.ordered_groups()), frozenset(choose_stored(nodes, group_of, roots, overwritten)))
 
 
 def takes_epilogue(node: Node, only_reduced: set[Node]) -> bool:
@@ -116,7 +118,6 @@ class _Fusion:
                 reached |= reaches[consumer.number]
             reaches[node.number] = reached
         self.group_of = [Group(node, reaches[node.number]) for node in nodes]
-        self.groups = set(self.group_of)
 
     def take_epilogues(self, roots: set[Node]) -> None:
         """Let each elementwise node join the latest product whose result, or epilogue, it continues."""
@@ -152,7 +153,7 @@ class _Fusion:
                 continue
             same = kept.setdefault((group.domain, group.axes is None), [])
             identity = {d: d for d in range(len(group.domain))}
-            if not any(self._merge(other, group, identity) for other in same):
+            if not any(self._merge(other, group, identity) for other in same[-MERGE_TRIALS:]):
                 same.append(group)
 
     def merge_readers(self) -> None:
@@ -190,7 +191,9 @@ class _Fusion:
 
     def _merge(self, group: Group, other: Group, mapping: dict[int, int]) -> bool:
         """Put ``other`` into ``group``, its dimension d becoming ``mapping[d]``, if that is legal."""
-        if not _are_compatible(group, other, mapping) or self._is_between(group, other) or self._is_between(other, group):
+        if not _are_compatible(group, other, mapping):
+            return False
+        if self._is_between(group, other) or self._is_between(other, group):
             return False
         moved = {node: tuple(mapping[d] for d in places) for node, places in other.places.items()}
         if not self._exchange_at_points(group, other, {**group.places, **moved}):
@@ -200,14 +203,42 @@ class _Fusion:
         if other.axes is not None:
             group.axes = frozenset(mapping[axis] for axis in other.axes)
         group.bits |= other.bits
-        group.reaches |= other.reaches
-        self.groups.discard(other)
         for node in other.members:
             self.group_of[node.number] = group
-        for earlier in self.groups:
-            if earlier.reaches & group.bits:
-                earlier.reaches |= group.reaches
+        self._extend_reach(group, group.reaches | other.reaches)
         return True
+
+    def _extend_reach(self, group: Group, reached: int) -> None:
+        """Note that the group leads to ``reached``, and so does all before it (which leads to a member already)."""
+        group.reaches = reached
+        outside = reached & ~group.bits
+        stack = [group]
+        while stack:
+            for node in stack.pop().members:
+                for producer, _ in node.sources:
+                    earlier = self.group_of[producer.number]
+                    if outside & ~earlier.reaches:
+                        earlier.reaches |= outside
+                        stack.append(earlier)
+
+    def ordered_groups(self) -> list[Group]:
+        """The groups, each after those that it needs, else by their first nodes; members by their numbers."""
+        order: list[Group] = []
+        done: set[Group] = set()
+        stack = list(dict.fromkeys(self.group_of))[::-1]
+        while stack:
+            group = stack[-1]
+            needed = {self.group_of[producer.number] for node in group.members for producer, _ in node.sources}
+            waiting = needed - done - {group}
+            if group in done or not waiting:
+                stack.pop()
+                if group not in done:
+                    done.add(group)
+                    order.append(group)
+                    group.members.sort(key=lambda node: node.number)
+            else:
+                stack += sorted(waiting, key=lambda group: -group.members[0].number)
+        return order
 
     def _is_between(self, upper: Group, lower: Group) -> bool:
         """Whether a third group needs a value of ``upper`` and leads to ``lower``."""
@@ -236,8 +267,8 @@ class _Fusion:
 
 
 def _are_compatible(group: Group, other: Group, mapping: dict[int, int]) -> bool:
-    """Whether the loops fit: same extents, reductions over the same dimensions, none in an epilogue."""
-    if group.is_alone or other.is_alone or len(group.members) + len(other.members) > MEMBER_LIMIT:
+    """Whether the loops fit: same extents, reductions over the same dimensions, none in an epilogue, one product."""
+    if group.is_alone or other.is_alone or other.product or len(group.members) + len(other.members) > MEMBER_LIMIT:
         return False
     if core(group.domain) != tuple(other.domain[d] for d in sorted(mapping, key=mapping.__getitem__)):
         return False

@@ -10,8 +10,9 @@ from .rewriting import value_of
 def read_masks_off_results(graph: Graph) -> Graph:
     """Let users of the condition of a rectifier, other than the rectifier, test its result instead of its argument.
 
-    Before: ``c = less_equal(x, 0)``, ``h = where(c, 0, x)``, ``where(c, 0, g)``. After: ``where(less_equal(h, 0), 0, g)``.
-    The result, unlike the argument, is kept in memory for the next layer. Equal for NaN (false on both sides) and for -0.
+    Before: ``c = less_equal(x, 0)``, ``h = where(c, 0, x)``, ``where(c, 0, g)``.
+    After: ``where(less_equal(h, 0), 0, g)``. The result, unlike the argument, is kept in memory for the next layer. The
+    masks are equal for NaN (false on both sides) and for -0 too.
     """
     rectifiers = {vertex.inputs[0]: vertex for vertex in graph.order() if _is_rectifier(vertex)}
     if not rectifiers:

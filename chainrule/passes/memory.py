@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from .emit import Draft
 from .plan import Access, Buffer, Instruction, Kernel, Nest, Plan, Product, Store
 
@@ -71,8 +73,8 @@ def _place_updates(
 ) -> tuple[dict[int, int], list[Kernel]]:
     """Write each new value over the old one, or else append a copy.
 
-    In place is right if every other kernel that reads the old value can run before those that write the new one (noted in
-    ``before``), and the writing kernels read the old value only where they write the new one.
+    In place is right if every other kernel that reads the old value can run before those that write the new one (noted
+    in ``before``), and the writing kernels read the old value only where they write the new one.
     """
     aliases: dict[int, int] = {}
     copies: list[Kernel] = []
@@ -150,8 +152,7 @@ def rename_buffers(kernel: Kernel, aliases: dict[int, int]) -> Kernel:
         return replace(access, buffer=aliases[access.buffer]) if access.buffer in aliases else access
 
     body = tuple(
-        replace(step, access=renamed(step.access)) if step.access is not None and step.access.buffer in aliases else step
-        for step in kernel.body
+        step if step.access is None else replace(step, access=renamed(step.access)) for step in kernel.body
     )
     stores = tuple(replace(store, access=renamed(store.access)) for store in kernel.stores)
     if isinstance(kernel, Product):
@@ -182,19 +183,17 @@ def _pack(buffers: Sequence[Buffer], kernels: Sequence[Kernel]) -> tuple[tuple[B
         for buffer in flow.reads | flow.writes:
             lifetimes[buffer] = (lifetimes.get(buffer, (number, number))[0], number)
     temporaries = [number for number in lifetimes if buffers[number].role == "temporary"]
-    placed: list[tuple[int, int, int]] = []  # (number, start, end) in bytes
+    temporaries.sort(key=lambda number: (-buffers[number].nbytes, number))
+    first, last = np.array([lifetimes[number] for number in temporaries], np.int64).reshape(-1, 2).T
+    start = np.zeros(len(temporaries), np.int64)
+    end = np.zeros(len(temporaries), np.int64)
     result = list(buffers)
-    for number in sorted(temporaries, key=lambda number: (-buffers[number].nbytes, number)):
-        alive = lifetimes[number]
-        busy = [
-            (start, end)
-            for other, start, end in placed
-            if lifetimes[other][0] <= alive[1] and alive[0] <= lifetimes[other][1]
-        ]
-        start = _first_gap(busy, buffers[number].nbytes)
-        placed.append((number, start, start + buffers[number].nbytes))
-        result[number] = replace(buffers[number], offset=start)
-    return tuple(result), max((_align(end) for _, _, end in placed), default=0)
+    for i, number in enumerate(temporaries):
+        together = np.flatnonzero((first[:i] <= last[i]) & (first[i] <= last[:i]))
+        start[i] = _first_gap(zip(start[together].tolist(), end[together].tolist(), strict=True), buffers[number].nbytes)
+        end[i] = start[i] + buffers[number].nbytes
+        result[number] = replace(buffers[number], offset=int(start[i]))
+    return tuple(result), _align(int(end.max(initial=0)))
 
 
 def _first_gap(busy: Iterable[tuple[int, int]], size: int) -> int:

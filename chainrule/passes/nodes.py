@@ -13,8 +13,17 @@ from typing import Any
 from ..graph.vertex import Vertex
 from ..types import Shape
 from .access import (
-    VIEWS, IndexMap, alias_origin, as_permutation, broadcast_index, core, find_base, full_map, identity_map, is_alias,
-)  # fmt: skip
+    VIEWS,
+    IndexMap,
+    alias_origin,
+    as_permutation,
+    broadcast_index,
+    core,
+    find_base,
+    full_map,
+    identity_map,
+    is_alias,
+)
 
 
 @dataclass(frozen=True)
@@ -22,8 +31,8 @@ class Read:
     """An operand: the vertex whose buffer or value is read, at ``index``.
 
     With ``position``, the last coefficient of ``index`` belongs to a run-time index: the value read there, clamped to
-    [0, limit]. ``permutation`` says which dimension of the node's domain runs along each core dimension of ``base``; None
-    unless each element is read once, at the point where it would be computed.
+    [0, limit]. ``permutation`` says which dimension of the node's domain runs along each core dimension of ``base``;
+    None unless each element is read once, at the point where it would be computed.
     """
 
     base: Vertex
@@ -46,11 +55,12 @@ class Write:
 
 @dataclass(eq=False)
 class Node:
-    """Work over ``domain``. ``kind``: ``"elementwise"``, ``"reduction"``, ``"product"``, ``"part"`` or ``"fill"`` (zeros).
+    """Work over ``domain``. ``kind``: ``"elementwise"``, ``"reduction"``, ``"product"``, ``"part"`` or ``"fill"``.
 
-    ``axes`` are the reduced dimensions of the domain. A part copies its one operand to ``write``. ``after`` are nodes that
-    must run before although none of their values is read. ``sources`` and ``consumers`` link nodes, each with the read
-    that makes the link (None for ``after``).
+    ``axes`` are the reduced dimensions of the domain. A part copies its one operand to ``write``; a fill writes zeros
+    there. ``after`` are nodes
+    that must run before although none of their values is read. ``sources`` and ``consumers`` link nodes, each with the
+    read that makes the link (None for ``after``).
     """
 
     vertex: Vertex

@@ -2,8 +2,8 @@
 
 Nests: dimensions are ordered so that memory is walked in steps of 1, and neighbours that every access walks as one are
 merged; most elementwise nests end as one flat loop.
-Products: turned over (``C = A·B`` as ``Cᵀ = Bᵀ·Aᵀ``) if their results lie column by column; batch dimensions over which the right
-operand is the same become rows.
+Products: turned over (``C = A·B`` as ``Cᵀ = Bᵀ·Aᵀ``) if their results lie column by column; batch dimensions over which
+the right operand is the same become rows.
 """
 
 from __future__ import annotations
@@ -79,8 +79,10 @@ def _order_dimensions(nest: Nest) -> Nest:
         return nest
     memory = [access for access in _accesses(nest) if access.buffer >= 0]
     # An access that moves along every dimension outweighs one that only repeats: it touches more elements.
-    weights = [math.prod(n for n, stride in zip(nest.domain, access.strides, strict=True) if stride) for access in memory]
-    pairs = list(zip(memory, weights, strict=True))
+    pairs = [
+        (access, math.prod(n for n, stride in zip(nest.domain, access.strides, strict=True) if stride))
+        for access in memory
+    ]
     steps = [sum(abs(access.strides[d]) * weight for access, weight in pairs) for d in range(rank)]
     unit = [sum(weight for access, weight in pairs if abs(access.strides[d]) == 1) for d in range(rank)]
     innermost = max(range(rank), key=lambda d: (unit[d], d))
@@ -150,5 +152,6 @@ def _select_product(product: Product, dimensions: Sequence[int], batch: Shape, r
     left, right = _select(product.left, dimensions), product.right
     # The right operand has the depth where the others have the rows.
     depth, rank = len(product.domain) - 2, len(product.domain)
-    right = _select(right, [*(d for d in dimensions if d < depth)][: len(batch)] + [rank - 2, rank - 1])
+    batches = [d for d in dimensions if d < depth][: len(batch)]
+    right = _select(right, [*batches, rank - 2, rank - 1])
     return replace(product, batch=batch, rows=rows, body=body, stores=stores, left=left, right=right)

@@ -35,7 +35,7 @@ class Pass(NamedTuple):
 GRAPH_PASSES = (
     Pass("expand", expand, "only primitives have lowerings; composites were kept whole to be cheap to record"),
     Pass("simplify", simplify, "vjp rules and users write more than is needed: x·1, transposed twice, constants"),
-    Pass("read_masks_off_results", read_masks_off_results, "the result of a rectifier is in memory, its argument is not"),
+    Pass("read_masks_off_results", read_masks_off_results, "a rectifier's result is in memory, its argument is not"),
     Pass("merge_equal", merge_equal, "forward and backward often compute the same expression"),
 )
 
@@ -44,7 +44,7 @@ def plan_passes(output_strides: Sequence[Shape | None] | None = None) -> tuple[P
     """The passes from a graph to a plan, in order; each runs once."""
     return (
         *GRAPH_PASSES,
-        Pass("place", partial(place, output_strides=output_strides), "results belong in given memory; copies are explicit"),
+        Pass("place", partial(place, output_strides=output_strides), "results belong in given memory; copies are seen"),
         Pass("fuse", fuse, "a value that is used where it is made need not go through memory"),
         Pass("emit", emit, "views become accesses, groups become kernels of scalar instructions"),
         Pass("normalize", normalize, "loops that walk memory in steps of 1, and few of them, run fastest"),

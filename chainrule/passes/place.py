@@ -1,8 +1,8 @@
 """Decide where results are written, and make every copy that this needs an explicit vertex.
 
 After this pass each root is computed straight into the memory where it belongs, and every view can be read through an
-affine access. What would break that is copied by a vertex ``stop_gradient`` (the identity; simplification has removed all
-others), which later fuses with its producer: often the copy is one more store of a value that is in a register anyway.
+affine access. What would break that is copied by a vertex ``stop_gradient`` (the identity; simplification has removed
+all others), which later fuses with its producer: often the copy is one more store of a value that is in a register.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _WITHOUT_BUFFER = {"constant", "iota"}
 
 @dataclass(frozen=True)
 class Home:
-    """The memory that a vertex is computed for: output or updated input ``number``, with ``strides`` over its own axes."""
+    """The memory for which a vertex is computed: output or updated input ``number``, with ``strides`` over its axes."""
 
     is_update: bool
     number: int
@@ -39,8 +39,8 @@ class Placement:
 def place(graph: Graph, output_strides: Sequence[Shape | None] | None = None) -> Placement:
     """Give each root a home and insert the copies that are needed.
 
-    Before: simplified, no composites. After: every reshape that cuts or joins axes reads a row-major buffer, operands of
-    products have a buffer, and no buffer is the home of two vertices.
+    Before: simplified, no composites. After: every reshape that cuts or joins axes reads a row-major buffer, operands
+    of products have a buffer, and no buffer is the home of two vertices.
     """
     graph = rebuild(graph, _copy_unreadable)
     strides = output_strides or [None] * len(graph.outputs)

@@ -14,8 +14,8 @@ from .nodes import Node, Read
 
 RECOMPUTE_LIMIT = 4  # operations per element; a store and a load cost about as much
 _CHEAP = {
-    "add", "subtract", "multiply", "negative", "abs", "sign", "maximum", "minimum", "where", "cast", "equal", "not_equal",
-    "less", "less_equal", "logical_and", "logical_or", "logical_not",
+    "add", "subtract", "multiply", "negative", "abs", "sign", "maximum", "minimum", "where", "cast", "equal",
+    "not_equal", "less", "less_equal", "logical_and", "logical_or", "logical_not",
 }  # fmt: skip
 
 
@@ -27,16 +27,15 @@ def choose_stored(
     ``overwritten`` are inputs that the program updates: reading them late would keep updates from happening in place.
     """
     stored: set[Node] = set()
-    recipes: dict[Vertex, tuple[int, frozenset[Vertex]]] = {}  # operations, and arrays read, of what can be computed again
+    recipes: dict[Vertex, tuple[int, frozenset[Vertex]]] = {}  # operations and arrays read, where computing again pays
     made_by = {node.vertex: node for node in nodes if node.gives_value}
     for node in nodes:
         abroad = [read for consumer, read in node.consumers if group_of[consumer] is not group_of[node]]
         recipe = _recipe(node, recipes, stored, made_by, overwritten)
         if recipe is not None:
             recipes[node.vertex] = recipe
-        if node in roots or not node.gives_value:
-            stored.add(node)
-        elif abroad and (recipe is None or any(read is None or read.permutation is None for read in abroad)):
+        must_be_read = abroad and (recipe is None or any(read is None or read.permutation is None for read in abroad))
+        if must_be_read or node in roots or not node.gives_value:
             stored.add(node)
     return stored
 

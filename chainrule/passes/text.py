@@ -58,8 +58,8 @@ def _instruction_cost(step: Instruction) -> int:
 
 def kernel_bytes(kernel: Kernel, buffers: Sequence[Buffer]) -> int:
     """Bytes that a kernel must move if each element that it touches is moved once."""
-    touched = {(access, True) for access in written_accesses(kernel)} | {(access, False) for access in read_accesses(kernel)}
-    return sum(_touched_elements(access, kernel) * buffers[access.buffer].dtype.size for access, _ in touched)
+    touched = [*set(written_accesses(kernel)), *set(read_accesses(kernel))]
+    return sum(_touched_elements(access, kernel) * buffers[access.buffer].dtype.size for access in touched)
 
 
 def _touched_elements(access: Access, kernel: Kernel) -> int:
@@ -110,7 +110,6 @@ def _format_kernel(kernel: Kernel, buffers: Sequence[Buffer]) -> list[str]:
 def _format_operand(access: Access, names: str, kernel: Product) -> str:
     letters = [f"b{d}" for d in range(len(kernel.batch))] + list(names)
     terms = [str(access.offset)] if access.offset else []
-    terms += [
-        f"{stride}·{name}" if stride != 1 else name for name, stride in zip(letters, access.strides, strict=True) if stride
-    ]
+    walked = [(name, stride) for name, stride in zip(letters, access.strides, strict=True) if stride]
+    terms += [name if stride == 1 else f"{stride}·{name}" for name, stride in walked]
     return f"@{access.buffer}[{' + '.join(terms) or 0}]"

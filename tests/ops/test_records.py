@@ -18,12 +18,16 @@ from chainrule.graph.vertex import Vertex, apply
 from chainrule.ops.arithmetic import multiply
 from chainrule.ops.reduction import sum_
 from chainrule.ops.source import make_input
+from chainrule.settings import settings
 from chainrule.types import TensorType, as_dtype, float32, float64, tensor_type
+from tests.native_program import run_native
 
 # An input's value is given, not made.
 WITHOUT_SAMPLES = {"input"}
 ALL = [pytest.param(record, id=name) for name, record in sorted(PRIMITIVES.items())]
 EVALUATED = [param for param in ALL if param.id not in WITHOUT_SAMPLES]
+# Sums may be taken in another order.
+ROUNDED_SUMS = {"reduction", "matmul"}
 FAMILIES = {"source", "elementwise", "reduction", "movement", "matmul", "indexing", "random", "composite"}
 
 
@@ -210,6 +214,44 @@ def test_special_point(record: Primitive, index: int, dtype: str) -> None:
         assert gradient is not None
         ((slope,), _) = reference.evaluate(Graph(graph.inputs, (gradient,)), arrays)
         np.testing.assert_allclose(slope, point.derivative, rtol=1e-6, atol=0)
+
+
+# ---------------------------------------------------------------------------------------------------- native programs
+
+
+def native_cases(record: Primitive, dtype: str) -> list[tuple[Graph, tuple[np.ndarray, ...]]]:
+    """Graphs of all samples and special points of a record, floating point inputs as ``dtype``."""
+    samples = samples_of(record)
+    arrays = [sample.inputs for sample in samples] + [
+        tuple(np.asarray(number, like.dtype) for number, like in zip(point.inputs, samples[0].inputs, strict=True))
+        for point in record.special
+    ]
+    attributes = [sample.attributes for sample in samples] + [samples[0].attributes] * len(record.special)
+    with np.errstate(over="ignore"):
+        typed = [tuple(array.astype(dtype) if array.dtype.kind == "f" else array for array in case) for case in arrays]
+    return [
+        (record_sample(record, Sample(case, attribute)), case)
+        for case, attribute in zip(typed, attributes, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("record", EVALUATED)
+def test_native_program_agrees_with_reference(record: Primitive, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All in one program. Signs of zeros and NaN count; 4 units in the last place are allowed to functions."""
+    monkeypatch.setattr(settings, "cache_enabled", False)
+    cases = native_cases(record, dtype)
+    inputs = tuple(vertex for graph, _ in cases for vertex in graph.inputs)
+    values = [array for _, arrays in cases for array in arrays]
+    graph = Graph(inputs, tuple(graph.outputs[0] for graph, _ in cases))
+    tolerance = 4 * float(np.finfo(dtype).eps)
+    for found, expected in zip(run_native(graph, values)[0], reference.evaluate(graph, values)[0], strict=True):
+        scale = np.max(np.abs(expected[np.isfinite(expected)]), initial=0) if record.family in ROUNDED_SUMS else 0
+        np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * scale * 4)
+        if record.family not in ROUNDED_SUMS and expected.dtype.kind == "f":
+            np.testing.assert_array_equal(
+                np.signbit(found) & ~np.isnan(found), np.signbit(expected) & ~np.isnan(expected)
+            )
 
 
 # ------------------------------------------------------------------------------------ an independent word on the value

@@ -137,8 +137,9 @@ class Unrolling:
         nest = schedule.nest
         length = sum(max(1, COSTS.get(item.operation, 1)) for item in nest.body if item.operation != "constant")
         self.length = length + len(nest.stores) + len(nest.reductions)
-        wide = module.target.vector_bits == 512  # which also means 32 registers
-        self.accumulators = max(1, (8 if wide else 4) // max(1, 2 * len(nest.reductions) - 1))
+        # Limited by registers (32 with AVX-512), and by the code: long bodies overlap well enough.
+        registers = 8 if module.target.vector_bits == 512 else 4
+        self.accumulators = max(1, min(registers // max(1, 2 * len(nest.reductions) - 1), 64 // self.length))
         copies = self.length
         self.straight: list[bool] = []
         for position in reversed(range(len(schedule.order))):

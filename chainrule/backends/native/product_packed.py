@@ -33,6 +33,8 @@ BLOCK_ROWS = 256
 
 AHEAD_LINES = 2
 TARGETPF = True
+SPREAD = True
+CHUNK = 16
 GROUP = 8
 """Most panels of a task, all multiplied with the same rows."""
 
@@ -88,7 +90,7 @@ class Packed:
     def _share_out_scratch(self) -> None:
         size = BYTES[self.element]
         rows = self.block_rows + self.rest_rows
-        self.right_bytes = whole_lines(self.depth * self.width * size)
+        self.right_bytes = whole_lines(self.group * self.depth * self.width * size)
         tiles = self.block_rows // self.tile_rows + (self.rest_rows > 0)
         self.left_bytes = whole_lines(tiles * self.depth * self.left_width * size) if self.packs_left else 0
         kept = self.group * rows if self.depth_blocks > 1 else self.tile_rows
@@ -162,10 +164,17 @@ class Emission:
                 source = self.site.left(row).at(first * left_stride, self.element)
                 panel = Panel(self.element, rows, left_stride, row_stride)
                 pack(f, panel, source, self._packed_tile(row), plan.left_width, depth)
+        chunk = min(depth, CHUNK) if column_stride == 1 else depth
+        def pk(start, dd):
+            for number, columns in self._panels():
+                source = self.site.right(number * plan.width).at((first + start) * right_stride, self.element)
+                panel = Panel(self.element, columns, right_stride, column_stride)
+                pack(f, panel, source, self._rp(number).at(start * plan.width, self.element), plan.width, dd)
+        with f.loop(0, depth - depth % chunk, chunk) as loop:
+            pk(loop.index, chunk)
+        if depth % chunk:
+            pk(f.index(depth - depth % chunk), depth % chunk)
         for number, columns in self._panels():
-            source = self.site.right(number * plan.width).at(first * right_stride, self.element)
-            panel = Panel(self.element, columns, right_stride, column_stride)
-            pack(f, panel, source, self.packed_right, plan.width, depth)
             ahead = self._ahead(first, number, columns, is_last)
             for row, rows in self._tiles():
                 left = self.site.left(row).at(first * left_stride, self.element)
@@ -176,11 +185,16 @@ class Emission:
         """The address of what will be packed after this block of a panel."""
         plan, f = self.plan, self.f
         right_stride = self.product.right.strides[-2]
-        next_first = f.index(0) if is_last else first + plan.depth
-        same = self.site.right((panel + 1) * plan.width).at(first * right_stride, self.element)
-        following = panel + 1 if is_last else self.first_panel
-        other = self.site.right(following * plan.width).at(next_first * right_stride, self.element)
-        return (panel + 1 < self.stop_panel).select(same, other)
+        if is_last:
+            return self.site.right((panel + plan.group) * plan.width)
+        return self.site.right(panel * plan.width).at((first + plan.depth) * right_stride, self.element)
+
+    def shift(self):
+        tiles = self.plan.block_rows // self.plan.tile_rows
+        return max(0, (tiles // 2).bit_length() - 1) if SPREAD else 0
+
+    def _rp(self, number):
+        return self.packed_right.at((number - self.first_panel) * (self.plan.depth * self.plan.width), self.element)
 
     def _packed_tile(self, row: Value) -> Value:
         tile = (row - self.first_row) // self.plan.tile_rows
@@ -203,14 +217,18 @@ class Emission:
         sums = self._sums(row, panel)
         function = self._tile_function(rows, vectors)
         tile = (row - self.first_row) // plan.tile_rows
-        useful = tile < AHEAD_LINES
-        ahead = useful.select(ahead.byte(tile*64), ahead)
-        stride = useful.select(f.index(self.product.right.strides[-2]), f.index(0))
+        shift = self.shift()
+        rows_each = -(-plan.depth >> shift)
+        stride = self.product.right.strides[-2]
+        part = tile // AHEAD_LINES if AHEAD_LINES else tile
+        useful = tile < (AHEAD_LINES << shift)
+        ahead = useful.select(ahead.byte((tile % max(AHEAD_LINES,1))*64).at(part * (rows_each * stride), self.element), ahead)
+        stride = useful.select(f.index(stride), f.index(0))
         if is_last and site.is_plain and columns == vectors * plan.lanes:
             target, distance = site.plain_target(row, column)
-            f.call(function, [left, self.packed_right, sums, target, f.index(depth), f.index(distance), ahead, stride])
+            f.call(function, [left, self._rp(panel), sums, target, f.index(depth), f.index(distance), ahead, stride])
             return
-        f.call(function, [left, self.packed_right, sums, sums, f.index(depth), f.index(plan.width), ahead, stride])
+        f.call(function, [left, self._rp(panel), sums, sums, f.index(depth), f.index(plan.width), ahead, stride])
         if is_last:
             site.finish_rows(row, column, sums, rows, columns, plan.width)
 
@@ -238,7 +256,7 @@ class Emission:
             if TARGETPF:
                 for row, column in places:
                     f.prefetch(target.at(distance * row + column * plan.lanes, element), write=True)
-            tile = multiply(f, left, right, steps, depth, tile, vectors * plan.lanes, (ahead, astride) if AHEAD_LINES else None)
+            tile = multiply(f, left, right, steps, depth, tile, vectors * plan.lanes, (ahead, astride, self.shift()) if AHEAD_LINES else None)
             for row, column in places:
                 f.store(tile[row][column], target.at(distance * row + column * plan.lanes, element))
         return name

@@ -137,7 +137,7 @@ def multiply(
     sums += [f.constant(0.0, sums[0].type)] * ((chains - 1) * count)
     with f.loop(0, depth if rest == 0 else depth - rest, chains, carried=[left, right, *sums], name="depth") as loop:
         if ahead:
-            pointer = ahead[0].at(loop.index * ahead[1], sums[0].type.element)
+            pointer = ahead[0].at(loop.index.shift_right_logical(ahead[2]) * ahead[1], sums[0].type.element)
             f.module.declare("llvm.prefetch.p0", [pointer.type, Type("int32"), Type("int32"), Type("int32")])
             f.lines.append(f"  call void @llvm.prefetch.p0({pointer!r}, i32 0, i32 {LOCALITY}, i32 1)")
         loop.next(_add_products(f, loop.values, steps, chains, len(tile), columns))

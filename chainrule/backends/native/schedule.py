@@ -17,7 +17,7 @@ from chainrule.types import Shape
 
 COSTS = {
     "constant": 0, "identity": 0, "divide": 4, "sqrt": 5, "rsqrt": 9, "exp": 16, "expm1": 18, "log": 22, "log1p": 26,
-    "tanh": 24, "sigmoid": 22, "erf": 36, "sin": 40, "cos": 40, "power": 90, "random_uniform": 80, "floor_divide": 20,
+    "tanh": 24, "sigmoid": 22, "erf": 36, "sin": 40, "cos": 40, "power": 90, "random_uniform": 40, "floor_divide": 20,
     "remainder": 20,
 }  # fmt: skip
 """Vector instructions, of about a quarter of a nanosecond, that an operation takes; 1 where nothing is said."""
@@ -149,7 +149,9 @@ def make_schedule(nest: Nest, target: Target) -> Schedule:
     free = sorted((d for d in rank if d not in axes and d not in serial), key=lambda d: -spread[d])
     reduced = sorted(axes - serial, key=lambda d: -spread[d])
     candidates = [*free, *reduced] if not (serial and nest.reductions) else []
-    vector = min(reversed(candidates), key=lambda d: _cost_per_point(nest, d, d in axes, target), default=None)
+    choices = [Vectors(nest, d, d in axes, target) for d in reversed(candidates)]
+    best = min(choices or [Vectors(nest, None, False, target)], key=lambda choice: choice.cost)
+    vector = best.dimension
     if vector is not None and vector in free:
         free.remove(vector)
         kept = [*free, *sorted(serial - axes), vector]
@@ -157,61 +159,47 @@ def make_schedule(nest: Nest, target: Target) -> Schedule:
         kept = [*free, *sorted(serial - axes)]
         reduced = [d for d in reduced if d != vector] + ([] if vector is None else [vector])
     order = (*kept, *sorted(serial & axes), *reduced)
-    return Schedule(
-        nest,
-        order,
-        len(kept),
-        vector,
-        lanes_along(nest, vector, target),
-        bool(kept) and kept[0] not in serial,
-        _nanoseconds(nest, vector, axes, target),
-    )
+    nanoseconds = NANOSECONDS * best.cost * math.prod(nest.domain)
+    return Schedule(nest, order, len(kept), vector, best.lanes, bool(kept) and kept[0] not in serial, nanoseconds)
 
 
-def lanes_along(nest: Nest, vector: int | None, target: Target) -> int:
-    """Lanes for a vector dimension: a register of the widest type that varies along it, or fewer if it is short."""
-    if vector is None:
-        return 1
-    varying = Variation(nest.body, range(len(nest.domain)), vector).varying
-    sizes = [item.dtype.size for item, varies in zip(nest.body, varying, strict=True) if varies]
-    widest = "int64" if 8 in sizes else "int32"
-    return min(target.lanes(widest), power_of_two(nest.domain[vector]))
+class Vectors:
+    """Vectors along a dimension (None: scalar code): their lanes, and their cost in vector instructions per point."""
 
+    def __init__(self, nest: Nest, dimension: int | None, is_reduced: bool, target: Target) -> None:
+        self.dimension = dimension
+        self.variation = Variation(nest.body, range(len(nest.domain)), dimension)
+        extent = 1 if dimension is None else nest.domain[dimension]
+        self.lanes = min(target.lanes(self._widest_element(nest)), power_of_two(extent))
+        self.per_point = math.ceil(extent / self.lanes) / extent
+        self.cost = sum(self._cost_of(item, i) for i, item in enumerate(nest.body))
+        self.cost += sum(1.5 * self._cost_of_access(store.access) for store in nest.stores)
+        across = 3 * math.log2(self.lanes) / extent if is_reduced else 0.0
+        self.cost += len(nest.reductions) * (self.per_point + across)
 
-def _cost_per_point(nest: Nest, vector: int, is_reduced: bool, target: Target) -> float:
-    """Vector instructions per point of the domain, if vectors lie along a dimension."""
-    extent, lanes = nest.domain[vector], lanes_along(nest, vector, target)
-    vectors_per_point = math.ceil(extent / lanes) / extent
-    variation = Variation(nest.body, range(len(nest.domain)), vector)
-    cost = 0.0
-    for item, varies in zip(nest.body, variation.varying, strict=True):
-        each = COSTS.get(item.operation, 1)
-        if not varies:
-            cost += 0.01 * each  # most of these are evaluated in outer loops
-        elif item.operation == "load" and item.access is not None:
-            cost += _memory_cost(item.access, vector, variation, vectors_per_point)
-        else:
-            cost += each * vectors_per_point
-    for store in nest.stores:
-        cost += 1.5 * _memory_cost(store.access, vector, variation, vectors_per_point)
-    for reduction in nest.reductions:
-        across = 3 * math.log2(lanes) / extent if is_reduced else 0.0
-        cost += vectors_per_point + across + (0.0 if is_reduced else 0.01 * abs(reduction.access.strides[vector]))
-    return cost
+    def _widest_element(self, nest: Nest) -> str:
+        """The element that fills a register: of 4 or of 8 bytes, whichever makes more work."""
+        work = {4: 0, 8: 0}
+        for item, varies in zip(nest.body, self.variation.varying, strict=True):
+            if varies:
+                work[max(4, item.dtype.size)] += COSTS.get(item.operation, 1)
+        return "int64" if work[8] > work[4] else "int32"
 
+    def _cost_of(self, item: Instruction, number: int) -> float:
+        cost = COSTS.get(item.operation, 1)
+        if self.dimension is not None and not self.variation.varying[number]:
+            return 0.01 * cost  # most of these are evaluated in outer loops
+        if item.operation == "load" and item.access is not None:
+            return self._cost_of_access(item.access)
+        return cost * self.per_point
 
-def _memory_cost(access: Access, vector: int, variation: Variation, vectors_per_point: float) -> float:
-    if any(variation.varying[term.instruction] for term in access.dynamic):
-        return 1.5
-    # A whole vector from the outer caches takes about as long as two or three instructions.
-    return {0: 0.0, 1: 2 * vectors_per_point, -1: 3 * vectors_per_point}.get(access.strides[vector], 1.2)
-
-
-def _nanoseconds(nest: Nest, vector: int | None, axes: set[int], target: Target) -> float:
-    points = math.prod(nest.domain)
-    if vector is None:
-        return points * NANOSECONDS * (1 + sum(COSTS.get(item.operation, 1) for item in nest.body))
-    return points * NANOSECONDS * _cost_per_point(nest, vector, vector in axes, target)
+    def _cost_of_access(self, access: Access) -> float:
+        if self.dimension is None:
+            return 1.0
+        if any(self.variation.varying[term.instruction] for term in access.dynamic):
+            return 1.5
+        # A whole vector from the outer caches takes about as long as two or three instructions.
+        return {0: 0.0, 1: 2 * self.per_point, -1: 3 * self.per_point}.get(access.strides[self.dimension], 1.2)
 
 
 # Splitting a long reduction among threads

@@ -102,7 +102,7 @@ def test_threads_do_not_change_a_bit():
 def softmax_step(rows, features, classes):
     """Loss and the updated weights of a softmax regression, as a graph."""
     shapes = [(rows, features), (rows, classes), (features, classes), (classes,)]
-    x, target, weight, bias = (make_input(tensor_type(float32, shape), number > 1) for number, shape in enumerate(shapes))
+    x, target, weight, bias = (make_input(tensor_type(float32, shape), i > 1) for i, shape in enumerate(shapes))
     hidden = add(matmul(x, weight), bias)
     powers = exp(subtract(hidden, stop_gradient(reshape(max_(hidden, (1,)), (rows, 1)))))
     error = subtract(divide(powers, reshape(sum_(powers, (1,)), (rows, 1))), target)

@@ -167,6 +167,18 @@ def test_scalar_domain():
     check(b, b.nest((), [Store(Access(out, (), 1), b.add("sqrt", "float32", b.load(x, ())))]))
 
 
+def test_operations_that_branch_inside_loops():
+    """Sines of huge arguments go to the C library, lane by lane, in a block of their own."""
+    x = np.linspace(-5, 5, 700).reshape(20, 35)
+    x[3, ::7] = 1e9
+    b = Builder()
+    nest = reduce_nest(b, x, (1,), "sum")
+    sine = b.add("sin", "float64", 0)
+    out = b.array(np.zeros(x.shape))
+    reductions = [Reduction("sum", nest.reductions[0].access, sine, (1,))]
+    check(b, b.nest(x.shape, [Store(Access(out, (35, 1)), sine)], reductions), tolerance=1e-12)
+
+
 INDICES = np.array([4, 0, 9, -3, 2, 2, 11])
 
 

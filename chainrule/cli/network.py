@@ -1,0 +1,160 @@
+"""From a prepared table to a network: how large, which loss, how to train it, each with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from .. import nn, optim
+from ..data.target import TargetPreparation
+from ..tensor.generator import manual_seed
+from ..training.callbacks import EarlyStopping
+from ..training.trainer import Trainer
+
+PATIENCE = 30
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What suits a number of training rows: few rows are learnt by heart in no time, so they get more noise."""
+
+    rows: int
+    batch_size: int
+    learning_rate: float
+    dropout: float
+    weight_decay: float
+
+
+# The first one whose ``rows`` are not exceeded. Chosen by the mean test score over ten splits each of the Pima,
+# wine, California and census tables.
+RECIPES = (
+    Recipe(2_000, batch_size=32, learning_rate=1e-3, dropout=0.5, weight_decay=1.0),
+    Recipe(10_000, batch_size=32, learning_rate=1e-3, dropout=0.2, weight_decay=0.1),
+    Recipe(10**18, batch_size=128, learning_rate=3e-3, dropout=0.1, weight_decay=0.01),
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The network of one training: sizes, loss and the numbers of the optimiser."""
+
+    task: str
+    inputs: int
+    hidden: tuple[int, ...]
+    outputs: int
+    dropout: float
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    epochs: int
+    seed: int
+
+    @property
+    def loss(self) -> str:
+        """The name of the loss, as ``Trainer`` knows it."""
+        return {"binary": "bce_with_logits", "multiclass": "cross_entropy", "regression": "mse"}[self.task]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """What is measured after each epoch besides the loss."""
+        return () if self.task == "regression" else ("accuracy",)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record that is saved with the model."""
+        return {
+            "task": self.task, "loss": self.loss, "hidden": list(self.hidden), "dropout": self.dropout,
+            "optimizer": "AdamW", "learning_rate": self.learning_rate, "weight_decay": self.weight_decay,
+            "batch_size": self.batch_size, "epochs": self.epochs, "patience": PATIENCE, "seed": self.seed,
+        }  # fmt: skip
+
+
+def make_plan(
+    target: TargetPreparation,
+    inputs: int,
+    rows: int,
+    *,
+    hidden: tuple[int, ...],
+    epochs: int,
+    seed: int,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    dropout: float | None = None,
+) -> Plan:
+    """Choose what was not given by the number of training rows."""
+    recipe = next(recipe for recipe in RECIPES if rows <= recipe.rows)
+    return Plan(
+        task=target.task,
+        inputs=inputs,
+        hidden=hidden,
+        outputs=len(target.classes) if target.task == "multiclass" else 1,
+        dropout=recipe.dropout if dropout is None else dropout,
+        batch_size=min(recipe.batch_size if batch_size is None else batch_size, rows),
+        learning_rate=recipe.learning_rate if learning_rate is None else learning_rate,
+        weight_decay=recipe.weight_decay,
+        epochs=epochs,
+        seed=seed,
+    )
+
+
+def describe_plan(plan: Plan, target: TargetPreparation) -> list[str]:
+    """Say what was chosen and why, a line each."""
+    sizes = " → ".join(str(size) for size in (plan.inputs, *plan.hidden, plan.outputs))
+    dropout = f", dropout {plan.dropout:g} after each hidden layer" if plan.hidden and plan.dropout else ""
+    activation = ", ReLU between" if plan.hidden else ""
+    outputs = {
+        "binary": f"one logit; its sigmoid is the probability that {target.name} is {target.classes[-1:]}",
+        "multiclass": f"{plan.outputs} logits; their softmax is the probability of each class",
+        "regression": f"one number, linear: {target.name} standardised, converted back for every prediction",
+    }
+    losses = {
+        "binary": "binary cross-entropy on the logit, because the target has two classes",
+        "multiclass": f"cross-entropy on the logits, because the target has {plan.outputs} classes",
+        "regression": "mean squared error, because the target is a number",
+    }
+    he = "He (normal) before ReLU, " if plan.hidden else ""
+    return [
+        f"network      {sizes}{activation}{dropout}",
+        f"output       {outputs[plan.task].replace(str(target.classes[-1:]), repr((*target.classes, '')[-2]))}",
+        f"loss         {losses[plan.task]}",
+        f"weights      {he}Glorot (uniform) before the output, biases 0; seed {plan.seed}",
+        f"optimiser    AdamW, learning rate {plan.learning_rate:g}, weight decay {plan.weight_decay:g}, "
+        f"batches of {plan.batch_size}",
+        f"stopping     after {plan.epochs} epochs, or {PATIENCE} without a lower validation loss; "
+        "the best weights are kept",
+    ]
+
+
+def build_network(plan: Plan) -> nn.Sequential:
+    """Make the network with its initial weights, a function of the plan's seed.
+
+    >>> plan = make_plan(TargetPreparation("y", "binary", ("0", "1")), 8, 500, hidden=(4,), epochs=1, seed=0)
+    >>> [type(layer).__name__ for layer in build_network(plan)]
+    ['Linear', 'ReLU', 'Dropout', 'Linear']
+    """
+    manual_seed(plan.seed)
+    layers: list[nn.Module] = []
+    width = plan.inputs
+    for size in plan.hidden:
+        linear = nn.Linear(width, size)
+        nn.init.kaiming_normal_(linear.weight, nonlinearity="relu")
+        layers += [linear, nn.ReLU(), *([nn.Dropout(plan.dropout)] if plan.dropout else [])]
+        width = size
+    output = nn.Linear(width, plan.outputs)
+    nn.init.xavier_uniform_(output.weight)
+    layers.append(output)
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            nn.init.zeros_(layer.bias)
+    return nn.Sequential(*layers)
+
+
+def make_trainer(plan: Plan, network: nn.Module) -> Trainer:
+    """Return the trainer that the plan describes."""
+    return Trainer(
+        network,
+        loss=plan.loss,
+        optimizer=lambda parameters: optim.AdamW(parameters, lr=plan.learning_rate, weight_decay=plan.weight_decay),
+        metrics=plan.metrics,
+        callbacks=(EarlyStopping(patience=PATIENCE, restore_best_weights=True),),
+        seed=plan.seed,
+    )

@@ -1,0 +1,71 @@
+"""A network as a table: its layers, their output shapes and their numbers of parameters."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from ..tensor.gradmode import no_grad
+from ..tensor.recording import Handle
+
+
+class Layer(NamedTuple):
+    """One row: a module without children, or one with parameters of its own."""
+
+    name: str
+    output: str
+    parameters: int
+
+
+class Summary:
+    """The table that ``Module.summary`` returns; printing it shows the text."""
+
+    def __init__(self, layers: list[Layer], parameters: int, trainable: int) -> None:
+        self.layers = layers
+        self.parameters = parameters
+        self.trainable = trainable
+
+    def __repr__(self) -> str:
+        heads = ("Layer", "Output", "Param #")
+        rows = [(layer.name, layer.output, f"{layer.parameters:,}") for layer in self.layers]
+        columns = [0, 1, 2] if any(layer.output for layer in self.layers) else [0, 2]
+        widths = {column: max(len(row[column]) for row in [heads, *rows]) for column in columns}
+        rule = "-" * (sum(widths.values()) + 2 * (len(columns) - 1))
+        lines = [_line(heads, widths), rule, *(_line(row, widths) for row in rows), rule]
+        frozen = self.parameters - self.trainable
+        lines.append(f"{self.parameters:,} parameters" + (f", {frozen:,} of them frozen" if frozen else ""))
+        return "\n".join(lines)
+
+
+def _line(cells: tuple[str, ...], widths: dict[int, int]) -> str:
+    text = [cells[i].rjust(width) if i == 2 else cells[i].ljust(width) for i, width in widths.items()]
+    return "  ".join(text).rstrip()
+
+
+def summarize(module: Any, inputs: tuple[Any, ...]) -> Summary:
+    """Build the table; with example ``inputs``, call the module once to see the shapes."""
+    shapes = _output_shapes(module, inputs) if inputs else {}
+    layers = []
+    for path, part in module.named_modules():
+        own = sum(parameter.numel() for parameter in part.parameters(recurse=False))
+        if own or not part._modules:
+            kind = f"{type(part).__name__}({part.extra_repr()})"
+            layers.append(Layer(f"{path}: {kind}" if path else kind, shapes.get(part, ""), own))
+    everything = list(module.parameters())
+    trainable = sum(parameter.numel() for parameter in everything if parameter.requires_grad)
+    return Summary(layers, sum(parameter.numel() for parameter in everything), trainable)
+
+
+def _output_shapes(module: Any, inputs: tuple[Any, ...]) -> dict[Any, str]:
+    shapes: dict[Any, str] = {}
+
+    def note(part: Any, arguments: tuple[Any, ...], output: Any) -> None:
+        shapes[part] = str(tuple(output.shape)) if isinstance(output, Handle) else type(output).__name__
+
+    handles = [part.register_forward_hook(note) for part in module.modules()]
+    try:
+        with no_grad():
+            module(*inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return shapes

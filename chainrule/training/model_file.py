@@ -1,0 +1,125 @@
+"""Saving and loading networks: alone, or with the preparation of their data and the history of their training."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from chainrule import nn
+from chainrule.data.preparation import Preparation
+from chainrule.data.target import TargetPreparation
+from chainrule.errors import ModelFileError, StateDictError
+from chainrule.files.architecture import build, describe
+from chainrule.files.archive import read_archive, write_archive
+from chainrule.files.weights import as_arrays, is_weights_file, read_weights, write_weights
+from chainrule.tensor.creation import from_numpy
+from chainrule.tensor.tensor import Tensor
+from chainrule.training.history import History
+
+
+@dataclass
+class LoadedModel:
+    """What a model file holds. ``metadata`` has ``versions`` of what wrote it and what was given as ``training``."""
+
+    module: nn.Module
+    preparation: Preparation | None = None
+    target: TargetPreparation | None = None
+    history: History | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+def save_model(
+    path: str | os.PathLike[str],
+    module: nn.Module,
+    *,
+    preparation: Preparation | None = None,
+    target: TargetPreparation | None = None,
+    history: History | None = None,
+    training: Mapping[str, Any] | None = None,
+) -> None:
+    """Save a network, and what belongs to it, in one file: JSON and safetensors in a zip, no pickle.
+
+    ``training`` is any record in JSON types (loss, optimiser, seed ...). The file is written atomically: if the disk
+    is full, the file that was there before is unchanged. Of layers that are not part of ``chainrule.nn`` only the name
+    and the weights are kept; see ``load_weights``.
+
+    Raises ModelFileError where the file cannot be written.
+
+    >>> save_model("network.chain", nn.Sequential(nn.Linear(8, 1)))  # doctest: +SKIP
+    """
+    versions = {"chainrule": _version(), "numpy": np.__version__, "python": platform.python_version()}
+    documents: dict[str, Any] = {
+        "architecture": describe(module),
+        "metadata": {"versions": versions, "training": dict(training or {})},
+    }
+    for name, part in (("preparation", preparation), ("target", target), ("history", history)):
+        if part is not None:
+            documents[name] = part.to_json()
+    write_archive(path, documents, as_arrays(module.state_dict()), _version())
+
+
+def load_model(path: str | os.PathLike[str]) -> LoadedModel:
+    """Load what ``save_model`` saved; the network is in evaluation mode. Nothing in the file is executed.
+
+    Raises ModelFileError for a file that is missing, foreign, truncated or changed, and for a network with layers that
+    are not part of ``chainrule.nn``: build that one in Python and give it ``load_weights(path)``.
+    """
+    archive = read_archive(path)
+    documents = archive.documents
+    if "architecture" not in documents:
+        raise ModelFileError(f"{path} has no architecture: it is not a file that save_model wrote")
+    classes = {name: value for name, value in vars(nn).items() if isinstance(value, type) and issubclass(value, nn.Module)}
+    module = build(documents["architecture"], classes)
+    try:
+        module.load_state_dict({name: from_numpy(array) for name, array in archive.arrays.items()})
+    except StateDictError as error:
+        raise ModelFileError(f"{path}: the weights do not fit the architecture: {error}") from None
+    module.eval()
+    history = documents.get("history")
+    preparation, target = documents.get("preparation"), documents.get("target")
+    return LoadedModel(
+        module,
+        None if preparation is None else Preparation.from_json(preparation),
+        None if target is None else TargetPreparation.from_json(target),
+        None if history is None else History.from_json(history),
+        dict(documents.get("metadata") or {}),
+    )
+
+
+def save(obj: nn.Module | Mapping[str, Any], f: str | os.PathLike[str]) -> None:
+    """Save a network as a model file, or a state dict (names and tensors) as a safetensors file.
+
+    Raises ArgumentError for anything else, ModelFileError where the file cannot be written.
+
+    >>> save(nn.Linear(8, 1).state_dict(), "weights.safetensors")  # doctest: +SKIP
+    """
+    if isinstance(obj, nn.Module):
+        save_model(f, obj)
+    else:
+        write_weights(f, obj)
+
+
+def load(f: str | os.PathLike[str]) -> Any:
+    """Load what ``save``, ``Module.save`` or ``Trainer.save`` wrote: the network, or the state dict.
+
+    Raises ModelFileError as ``load_model`` does.
+    """
+    return load_weights(f) if is_weights_file(f) else load_model(f).module
+
+
+def load_weights(f: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Return the weights in a safetensors file or in a model file as a state dict, whatever network they belong to.
+
+    >>> module.load_state_dict(load_weights("network.chain"))  # doctest: +SKIP
+    """
+    return {name: from_numpy(array) for name, array in read_weights(f).items()}
+
+
+def _version() -> str:
+    return str(sys.modules["chainrule"].__version__)
