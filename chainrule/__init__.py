@@ -9,11 +9,13 @@ tensor([2., 4., 6.])
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import importlib
+from typing import Any
 
 from . import autograd as autograd
 from .compiler.backend import backend, debug
 from .compiler.capture import compile
+from .errors import did_you_mean
 from .execution.threads import get_num_threads, set_num_threads
 from .tensor.creation import (
     arange, empty, empty_like, eye, from_numpy, full, full_like, linspace, ones, ones_like, rand, rand_like, randint, randn,
@@ -37,6 +39,34 @@ from .types import bool_ as bool
 from .types import float32, float64, int32, int64
 
 __version__ = "0.1.0"
+
+# Imported when first used, so that `import chainrule` stays quick.
+_LAZY = {
+    "Trainer": ".training.trainer:Trainer",
+    "cache_info": ".compiler.cache:cache_info",
+    "clear_cache": ".compiler.cache:clear_cache",
+    "data": ".data:",
+    "load": ".files:load",
+    "nn": ".nn:",
+    "optim": ".optim:",
+    "save": ".files:save",
+    "training": ".training:",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'chainrule' has no attribute {name!r}{did_you_mean(name, __dir__())}")
+    module_name, _, attribute = _LAZY[name].partition(":")
+    module = importlib.import_module(module_name, __name__)
+    value = getattr(module, attribute) if attribute else module
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
 
 mm = bmm = matmul
 concat = concatenate = cat

@@ -9,6 +9,8 @@
 | cpu_features    | CHAINRULE_CPU_FEATURES   | the host's    | changes, e.g. "-avx512f", "avx2" limits code to that level |
 | data_directory  | CHAINRULE_DATA           | none          | folder in which data sets are looked for                   |
 | verify_passes   | CHAINRULE_VERIFY         | 1             | check the graph after every compiler pass                  |
+| initialization  | CHAINRULE_INITIALIZATION | activation    | default initial weights: by the "activation" that follows, |
+|                 |                          |               | or as "pytorch" draws them                                 |
 """
 
 from __future__ import annotations
@@ -56,6 +58,7 @@ class Settings:
     cpu_features: str
     data_directory: Path | None
     verify_passes: bool
+    initialization: str
 
 
 def from_environment() -> Settings:
@@ -69,6 +72,7 @@ def from_environment() -> Settings:
         cpu_features=os.environ.get("CHAINRULE_CPU_FEATURES", ""),
         data_directory=Path(data) if data else None,
         verify_passes=os.environ.get("CHAINRULE_VERIFY", "1") != "0",
+        initialization=os.environ.get("CHAINRULE_INITIALIZATION", "activation"),
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from ..errors import ArgumentError, did_you_mean
 from ..tensor.events import ParameterSet, record_zero_grad
+from ..tensor.operands import as_tensor
 from ..tensor.recording import Handle
 from ..tensor.tensor import Device, Tensor
 from ..types import DType, as_dtype, float32, float64
@@ -117,7 +118,7 @@ class Module(StateDictMethods):
         elif isinstance(value, Module):
             self.add_module(name, value)
         elif not self._replace_registered(name, value):
-            if self.is_builtin:
+            if self.is_builtin or name == "forward":
                 note_change()
             object.__setattr__(self, name, value)
 
@@ -164,9 +165,7 @@ class Module(StateDictMethods):
 
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
         """Add a tensor that is no parameter; saved with the module if ``persistent``."""
-        if tensor is not None and not isinstance(tensor, Handle):
-            raise ArgumentError(f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' (Tensor or None required)")
-        self._register("_buffers", name, tensor)
+        self._register("_buffers", name, None if tensor is None else as_tensor(tensor))
         (self._transient.discard if persistent else self._transient.add)(name)
 
     def add_module(self, name: str, module: Module | None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from ..graph.graph import Graph, rebuild
 from ..graph.vertex import Vertex, make_vertex
 
-_COMMUTATIVE = {"add", "multiply", "maximum", "minimum", "equal", "not_equal", "logical_and", "logical_or"}
+_COMMUTATIVE = {"add", "multiply", "equal", "not_equal", "logical_and", "logical_or"}
 
 
 def merge_equal(graph: Graph) -> Graph:

@@ -183,13 +183,25 @@ class _KernelWriter:
             return self._constant(base.attributes["value"], base.dtype)
         if base.primitive.name == "iota":
             strides = tuple(int(axis == base.attributes["axis"]) for axis in range(len(base.shape)))
-            index = self._index(read.index, strides, places)
+            index = self._iota(read, strides, places)
             return index if base.dtype is int64 else self._add(Instruction("cast", base.dtype, (index,)))
         made = self.made_by.get(base)
         if made is not None and made not in self.stored and read.permutation is not None:
             return self._recompute(made, tuple(places[d] for d in read.permutation))
         access = self._access(read.index, base, places, read.position, read.limit)
         return self._once(access, Instruction("load", base.dtype, access=access))
+
+    def _iota(self, read: Read, strides: Shape, places: tuple[int, ...]) -> int:
+        """The position along an iota's axis, of which a part may be known only when the program runs."""
+        if read.position is None:
+            return self._index(read.index, strides, places)
+        offset, steps = locate(read.index, strides, 0, len(places) + 1)
+        fixed = self._add(Instruction("index", int64, access=Access(-1, self._spread(steps[:-1], places), offset)))
+        position = self._read(read.position, places)
+        zero, limit, stride = (self._constant(value, int64) for value in (0, read.limit, steps[-1]))
+        for name, bound in (("maximum", zero), ("minimum", limit), ("multiply", stride), ("add", fixed)):
+            position = self._add(Instruction(name, int64, (position, bound)))
+        return position
 
     def _recompute(self, node: Node, places: tuple[int, ...]) -> int:
         """Compute, here too, a cheap value of another group; ``places`` are the group's dimensions along its domain."""

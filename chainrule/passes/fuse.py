@@ -32,7 +32,7 @@ class Group:
     """Nodes that become one kernel. ``places[node][d]`` is the group's dimension along dimension d of a node's domain.
 
     ``axes`` are the dimensions reduced by its reductions, None without any. ``bits`` marks the members by bits of their
-    numbers, ``reaches`` at least one member, or all nodes, of each group that depends on this one. Nodes that fill or accumulate stay
+    numbers, ``reaches`` one member or more of each group that depends on this one. Nodes that fill or accumulate stay
     alone.
     """
 
@@ -48,7 +48,6 @@ class Group:
         self.is_alone = node.kind == "fill" or (node.write is not None and node.write.accumulate)
         self.bits = 1 << node.number
         self.reaches = reaches
-
 
     def core_places(self, node: Node) -> tuple[int, ...]:
         """The group's dimension along each core dimension of a member."""
@@ -80,7 +79,8 @@ def fuse(placement: Placement) -> Fused:
     fusion.merge_small()
     group_of = dict(zip(nodes, fusion.group_of, strict=True))
     overwritten = {target for target, _ in placement.graph.updates}
-    return Fused(placement, tuple(fusion.ordered_groups()), frozenset(choose_stored(nodes, group_of, roots, overwritten)))
+    stored = choose_stored(nodes, group_of, roots, overwritten)
+    return Fused(placement, tuple(fusion.ordered_groups()), frozenset(stored))
 
 
 def takes_epilogue(node: Node, only_reduced: set[Node]) -> bool:

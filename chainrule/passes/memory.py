@@ -190,7 +190,8 @@ def _pack(buffers: Sequence[Buffer], kernels: Sequence[Kernel]) -> tuple[tuple[B
     result = list(buffers)
     for i, number in enumerate(temporaries):
         together = np.flatnonzero((first[:i] <= last[i]) & (first[i] <= last[:i]))
-        start[i] = _first_gap(zip(start[together].tolist(), end[together].tolist(), strict=True), buffers[number].nbytes)
+        busy = zip(start[together].tolist(), end[together].tolist(), strict=True)
+        start[i] = _first_gap(busy, buffers[number].nbytes)
         end[i] = start[i] + buffers[number].nbytes
         result[number] = replace(buffers[number], offset=int(start[i]))
     return tuple(result), _align(int(end.max(initial=0)))

@@ -29,9 +29,9 @@ def fold_constants(vertex: Vertex) -> Vertex | None:
     return filled(vertex, np.asarray(result, vertex.dtype.numpy).item())
 
 
-@rule("add", "multiply", "maximum", "minimum", "equal", "not_equal", "logical_and", "logical_or")
+@rule("add", "multiply", "equal", "not_equal", "logical_and", "logical_or")
 def move_constant_right(vertex: Vertex) -> Vertex | None:
-    """add(2, x) → add(x, 2)"""
+    """add(2, x) → add(x, 2); not for maximum, whose operands decide on the sign of zero"""
     x, y = vertex.inputs
     return build(vertex, vertex.primitive.name, y, x) if value_of(x) is not None else None
 

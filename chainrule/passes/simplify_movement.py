@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from ..graph.vertex import Vertex
 from .rewriting import build, filled, rule, value_of
 
@@ -102,3 +104,60 @@ def drop_empty_parts(vertex: Vertex) -> Vertex | None:
     if len(kept) == len(vertex.inputs):
         return None
     return build(vertex, "concatenate", *kept, axis=vertex.attributes["axis"])
+
+
+@rule("concatenate")
+def join_parts(vertex: Vertex) -> Vertex | None:
+    """concatenate(concatenate(x, y), z) → concatenate(x, y, z) along one axis"""
+    axis = vertex.attributes["axis"]
+
+    def is_same(operand: Vertex) -> bool:
+        return operand.primitive is vertex.primitive and operand.attributes["axis"] == axis
+
+    if not any(map(is_same, vertex.inputs)):
+        return None
+    parts = [part for operand in vertex.inputs for part in (operand.inputs if is_same(operand) else (operand,))]
+    return build(vertex, "concatenate", *parts, axis=axis)
+
+
+@rule("add")
+def concatenate_disjoint_pads(vertex: Vertex) -> Vertex | None:
+    """add(pad(x), pad(y)) → pad(concatenate(x, y)), where x and y end up side by side, in any number of summands.
+
+    So the gradient of something that is cut into slices is put together without adding zeros. (A zero of the sum may
+    keep a minus sign that adding 0 would have taken away.)
+    """
+    pads = _summed_pads(vertex)
+    axes = {axis for part in pads for axis in _padded_axes(part)}
+    if len(pads) < 2 or len(axes) != 1:
+        return None
+    axis = axes.pop()
+    pads.sort(key=lambda part: part.attributes["low"][axis])
+    for part, following in pairwise(pads):
+        if part.attributes["low"][axis] + part.inputs[0].shape[axis] != following.attributes["low"][axis]:
+            return None
+    joined = build(vertex, "concatenate", *(part.inputs[0] for part in pads), axis=axis)
+    low, high = pads[0].attributes["low"], pads[-1].attributes["high"]
+    return build(vertex, "pad", joined, low=low, high=high, interior=(0,) * len(low))
+
+
+def _padded_axes(pad: Vertex) -> set[int]:
+    sizes = zip(pad.attributes["low"], pad.attributes["high"], strict=True)
+    return {axis for axis, around in enumerate(sizes) if any(around)}
+
+
+def _summed_pads(vertex: Vertex) -> list[Vertex]:
+    """The summands of a sum that has only pads without gaps as summands; empty for others."""
+    found = []
+    stack = list(vertex.inputs)
+    while stack:
+        operand = stack.pop()
+        if operand.shape != vertex.shape or operand.primitive.name not in ("add", "pad"):
+            return []
+        if operand.primitive.name == "add":
+            stack += operand.inputs
+        elif any(operand.attributes["interior"]):
+            return []
+        else:
+            found.append(operand)
+    return found

@@ -28,6 +28,7 @@ class Segment:
     - ``leaves``: stored tensors by number; ``slots``: overwritable tensors by their vertex.
     - ``events``: hashable records of zero_grad, backward and step, in order (see `chainrule.tensor.events`).
     - ``updates``: the vertex that an overwritable tensor will hold.
+    - ``keepalive``: modules whose tensors are used here without having been entered in ``slots``.
     - ``places``: after the run, where each computed vertex lies: ``(storage, address, strides)``.
     - ``expansion``: while a function is captured, what turns its events into vertices at once; else None.
     """
@@ -40,6 +41,7 @@ class Segment:
         self.handles: list[Any] = []
         self.leaves: list[Any] = []
         self.slots: dict[Vertex, Any] = {}
+        self.keepalive: list[Any] = []
         self.events: list[Any] = []
         self.updates: dict[Any, Vertex] = {}
         self.draws = 0

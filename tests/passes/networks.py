@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from chainrule.autodiff.reverse import gradients
@@ -13,9 +15,9 @@ from chainrule.ops.comparison import equal, less_equal, where
 from chainrule.ops.elementwise import absolute, cast, exp, negative, sqrt, stop_gradient
 from chainrule.ops.indexing import take
 from chainrule.ops.matmul import matmul
-from chainrule.ops.movement import reshape, swap_last_axes
+from chainrule.ops.movement import reshape, slice_, swap_last_axes
 from chainrule.ops.reduction import max_, sum_
-from chainrule.ops.source import iota, make_input
+from chainrule.ops.source import constant, iota, make_input
 from chainrule.types import float32, int64, tensor_type
 
 
@@ -72,7 +74,7 @@ def mlp_step(sizes=(8, 12, 8, 1), batch=10, strided=True, gather_from=None):
     y = make_input(labels_type)
     t = make_input(tensor_type(int64, ()))
     parameters, h = [], x
-    for layer, (n, k) in enumerate(zip(sizes, sizes[1:])):
+    for layer, (n, k) in enumerate(pairwise(sizes)):
         strides = (1, k) if strided else None
         weights = [make_input(tensor_type(float32, (k, n)), layer_slot == 0, strides) for layer_slot in range(3)]
         biases = [make_input(tensor_type(float32, (k,)), slot == 0) for slot in range(3)]
@@ -83,7 +85,7 @@ def mlp_step(sizes=(8, 12, 8, 1), batch=10, strided=True, gather_from=None):
     loss = bce_with_logits(h, y) if sizes[-1] == 1 else cross_entropy(h, y)
     new_t = add(t, 1)
     updates.append((t, new_t))
-    for group, g in zip(parameters, gradients(loss, [group[0] for group in parameters])):
+    for group, g in zip(parameters, gradients(loss, [group[0] for group in parameters]), strict=True):
         updates += adam(group[0], group[1:], g, new_t)
     inputs += [y, t, *(vertex for group in parameters for vertex in group)]
     return Graph(tuple(inputs), (loss,), tuple(updates))
@@ -98,3 +100,23 @@ def random_values(graph, rng):
         else:
             values.append(rng.integers(0, 4, vertex.shape).astype(vertex.dtype.numpy))
     return values
+
+
+def lstm_step(steps=3, batch=4, features=5, hidden=6):
+    """Training step of an unrolled LSTM layer (gates i, f, g, o) on the squares of its last state, by descent."""
+    x = make_input(tensor_type(float32, (steps, batch, features)))
+    weights = [
+        make_input(tensor_type(float32, shape), True)
+        for shape in ((4 * hidden, features), (4 * hidden, hidden), (4 * hidden,))
+    ]
+    h = c = constant(0, float32, (batch, hidden))
+    for t in range(steps):
+        x_t = reshape(slice_(x, (t, 0, 0), (t + 1, batch, features), (1, 1, 1)), (batch, features))
+        z = add(add(matmul(x_t, swap_last_axes(weights[0])), matmul(h, swap_last_axes(weights[1]))), weights[2])
+        gates = [slice_(z, (0, k * hidden), (batch, (k + 1) * hidden), (1, 1)) for k in range(4)]
+        i, f, o = (apply(PRIMITIVES["sigmoid"], gates[k]) for k in (0, 1, 3))
+        c = add(multiply(f, c), multiply(i, apply(PRIMITIVES["tanh"], gates[2])))
+        h = multiply(o, apply(PRIMITIVES["tanh"], c))
+    loss = sum_(multiply(h, h), (0, 1))
+    steps_down = zip(weights, gradients(loss, weights), strict=True)
+    return Graph((x, *weights), (loss,), tuple((w, subtract(w, multiply(g, 0.1))) for w, g in steps_down))

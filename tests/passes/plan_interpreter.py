@@ -1,11 +1,10 @@
-"""Runs plans by NumPy, kernel by kernel, and refuses plans that would depend on the order of points or on stale memory."""
+"""Runs plans by NumPy, kernel by kernel, and refuses plans that depend on the order of points or on stale memory."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from chainrule.graph.primitive import PRIMITIVES
-from chainrule.ops.random import random_uniform  # noqa: F401  registers the record
 from chainrule.passes.memory import read_accesses, written_accesses
 from chainrule.passes.plan import Nest, Product
 from chainrule.types import contiguous_strides
@@ -16,7 +15,7 @@ REDUCTIONS = {"sum": np.sum, "max": np.max, "min": np.min}
 
 def spread(array, shape, strides):
     """The memory of an array that lies with ``strides`` (in elements)."""
-    size = 0 if 0 in shape else 1 + sum((n - 1) * s for n, s in zip(shape, strides))
+    size = 0 if 0 in shape else 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True))
     memory = np.zeros(size, array.dtype)
     np.lib.stride_tricks.as_strided(memory, shape, [s * memory.itemsize for s in strides])[...] = array
     return memory
@@ -32,9 +31,9 @@ def run_plan(plan, graph, values, output_strides=None):
     arena = np.full(plan.arena_bytes, 0xFF, np.uint8)
     input_strides = [vertex.attributes["strides"] or contiguous_strides(vertex.shape) for vertex in graph.inputs]
     output_strides = output_strides or [None] * len(graph.outputs)
-    output_strides = [s or contiguous_strides(v.shape) for s, v in zip(output_strides, graph.outputs)]
+    output_strides = [s or contiguous_strides(v.shape) for s, v in zip(output_strides, graph.outputs, strict=True)]
     memories = {}
-    for number, vertex, value, strides in zip(plan.inputs, graph.inputs, values, input_strides):
+    for number, vertex, value, strides in zip(plan.inputs, graph.inputs, values, input_strides, strict=True):
         memories[number] = spread(np.asarray(value, vertex.dtype.numpy).reshape(vertex.shape), vertex.shape, strides)
     for number, buffer in enumerate(plan.buffers):
         if buffer.role == "output":
@@ -48,7 +47,8 @@ def run_plan(plan, graph, values, output_strides=None):
         for kernel in plan.kernels:
             check_kernel(plan, kernel)
             run_kernel(kernel, memories)
-    outputs = [gather(memories[n], v.shape, s) for n, v, s in zip(plan.outputs, graph.outputs, output_strides)]
+    results = zip(plan.outputs, graph.outputs, output_strides, strict=True)
+    outputs = [gather(memories[number], vertex.shape, strides) for number, vertex, strides in results]
     targets = {vertex: index for index, vertex in enumerate(graph.inputs)}
     updated = [
         gather(memories[plan.inputs[targets[target]]], target.shape, input_strides[targets[target]])
@@ -159,7 +159,7 @@ def run_reduction(reduction, kernel, results, grid, memories):
         assert len(axes) == 1
         value = getattr(np, reduction.operation)(value, axes[0])
     else:
-        value = REDUCTIONS[reduction.operation](value, axes, **({"dtype": value.dtype} if reduction.operation == "sum" else {}))
+        value = REDUCTIONS[reduction.operation](value, axes).astype(value.dtype)
     kept = tuple(extent for axis, extent in enumerate(kernel.domain) if axis not in axes)
     strides = [stride for axis, stride in enumerate(reduction.access.strides) if axis not in axes]
     index = np.full(kept, reduction.access.offset, np.int64)

@@ -11,6 +11,7 @@ from chainrule.backends.native.product_pack import vector_lanes
 from chainrule.backends.native.product_site import Site, cases
 from chainrule.passes.plan import Product
 
+
 class Dot:
     """The extents of a product's tiles and tasks, and their emission."""
 

@@ -1,9 +1,10 @@
-"""Large matrix products: operands are packed in the order in which a register tile reads them.
+"""Large matrix products: the right operand is packed in the order in which a register tile reads it.
 
-A task is a block of rows and a group of panels, which are two vectors of columns wide. It goes through the depth in blocks
-that keep a packed panel of the right operand in the first-level cache while all tiles of rows are multiplied with it; in
-between, the sums are kept in scratch memory. The left operand is packed too where that pays; it then lies in the
-second-level cache. The epilogue runs on a tile's sums right after the last block.
+A task is a block of rows and a group of panels, each two vectors of columns wide. It goes through the depth in blocks
+so short that a packed panel stays in the first-level cache while all tiles of rows are multiplied with it; in between,
+the sums are kept in scratch memory. Meanwhile what will be packed next is prefetched. The left operand is read where
+it is, but packed, too, for many panels and where its elements lie apart in k. The epilogue runs on a tile right after
+the last block.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from chainrule.backends.native.kernel import worker_scratch
 from chainrule.backends.native.language import BYTES, INDEX, POINTER, Function, Type, Value
 from chainrule.backends.native.product_pack import Panel, pack, packed_width
 from chainrule.backends.native.product_site import (
+    Ahead,
     Site,
     Steps,
     even_split,
@@ -25,23 +27,27 @@ from chainrule.backends.native.product_site import (
 )
 from chainrule.passes.plan import Product
 
+LINE_BYTES = 64
+
 PANEL_BYTES = 24 << 10
 """A packed panel fits into a first-level cache of 32 KB, with room for the tile of the left operand."""
 
-BLOCK_ROWS = 256
-"""Most rows of a task: their packed block of the left operand fits into half of a second-level cache of 512 KB."""
+BLOCK_ROWS = 512
+"""Most rows of a task, about; so many share the cost of packing a panel."""
 
-AHEAD_LINES = 2
-TARGETPF = True
-SPREAD = True
-CHUNK = 16
-GROUP = 8
-"""Most panels of a task, all multiplied with the same rows."""
+GROUP = 16
+"""Most panels of a task; what is packed at a time has long rows, which memory delivers faster."""
 
-TASK_WORK = 1 << 22
-"""A task is at least about so many multiplications: 50 microseconds."""
+PACKED_LEFT_GROUP = 8
+"""From so many panels on, packing the left operand can pay."""
 
-TASKS = 64
+PACKED_ROWS = 8
+"""Values of k that are packed for one panel before the next."""
+
+TASK_WORK = 1 << 23
+"""A task has at least about so many multiplications: 100 microseconds."""
+
+TASKS = 32
 """Of a very large product, so many tasks are enough."""
 
 
@@ -49,53 +55,48 @@ class Packed:
     """The extents of a product's tiles, panels and tasks, and their emission."""
 
     def __init__(self, product: Product, f: Function) -> None:
-        self.product, self.element = product, product.dtype.name
-        self.lanes = f.module.target.lanes(self.element)
+        self.product, self.size = product, BYTES[product.dtype.name]
+        self.lanes = f.module.target.lanes(product.dtype.name)
         self.vectors = min(2, -(-product.columns // self.lanes))
         self.width = self.vectors * self.lanes
         self.full_panels, self.rest_columns = divmod(product.columns, self.width)
         self.tile_rows = even_split(product.rows, sums_in_registers(f) // self.vectors)
-        self.rest_rows = product.rows % self.tile_rows
+        self.tiles, self.rest_rows = divmod(product.rows, self.tile_rows)
         self._split_depth()
         self._split_into_tasks()
-        self.packs_left = self._should_pack_left()
-        self.left_width = packed_width(f, self.element, self.tile_rows)
+        self.packs_left = product.left.strides[-1] != 1 and self.group >= PACKED_LEFT_GROUP
+        self.left_width = packed_width(f, product.dtype.name, self.tile_rows)
         self._share_out_scratch()
 
     def _split_depth(self) -> None:
-        most = PANEL_BYTES // (self.width * BYTES[self.element])
-        self.depth_blocks = -(-self.product.depth // most)
-        even = -(-self.product.depth // self.depth_blocks)
-        self.depth = min(self.product.depth, -(-even // self.lanes) * self.lanes)  # whole vectors for the packing
-        self.depth_blocks = -(-self.product.depth // self.depth)
-        self.last_depth = self.product.depth - (self.depth_blocks - 1) * self.depth
+        depth, longest = self.product.depth, PANEL_BYTES // (self.width * self.size)
+        even = -(-depth // -(-depth // longest))
+        self.depth = min(depth, -(-even // self.lanes) * self.lanes)  # whole vectors, for packing by transposing
+        self.depth_blocks = -(-depth // self.depth)
+        self.last_depth = depth - (self.depth_blocks - 1) * self.depth
 
     def _split_into_tasks(self) -> None:
         product = self.product
-        work = math.prod(product.domain) * product.depth
-        task_work = max(TASK_WORK, work // TASKS)
-        tiles, panels = product.rows // self.tile_rows, self.full_panels + (self.rest_columns > 0)
-        block_tiles = min(tiles, even_split(tiles, max(1, BLOCK_ROWS // self.tile_rows)))
-        panel_work = block_tiles * self.tile_rows * self.width * product.depth
+        task_work = max(TASK_WORK, math.prod(product.domain) * product.depth // TASKS)
+        panels = self.full_panels + (self.rest_columns > 0)
+        self.block_tiles = even_split(self.tiles, max(1, BLOCK_ROWS // self.tile_rows))
+        self.block_rows = self.block_tiles * self.tile_rows
+        panel_work = self.block_rows * self.width * product.depth
         self.group = even_split(panels, max(1, min(GROUP, task_work // panel_work)))
         self.groups = -(-panels // self.group)
-        self.block_rows = block_tiles * self.tile_rows
-        self.whole_rows = tiles * self.tile_rows
-        self.row_blocks = -(-self.whole_rows // self.block_rows)
-
-    def _should_pack_left(self) -> bool:
-        """Whether enough panels of a task use the left operand, and its rows lie far enough apart, to copy it."""
-        return self.group >= 4
+        self.row_blocks = -(-self.tiles // self.block_tiles)
 
     def _share_out_scratch(self) -> None:
-        size = BYTES[self.element]
-        rows = self.block_rows + self.rest_rows
-        self.right_bytes = whole_lines(self.group * self.depth * self.width * size)
-        tiles = self.block_rows // self.tile_rows + (self.rest_rows > 0)
-        self.left_bytes = whole_lines(tiles * self.depth * self.left_width * size) if self.packs_left else 0
-        kept = self.group * rows if self.depth_blocks > 1 else self.tile_rows
-        self.kept_rows = rows
-        self.scratch_bytes = self.right_bytes + self.left_bytes + whole_lines(kept * self.width * size)
+        """Bytes of the packed panels, the packed left operand and the sums; the sums of all tiles, or of one."""
+        self.right_bytes = whole_lines(self.group * self.depth * self.width * self.size)
+        self.left_bytes = 0
+        if self.packs_left:
+            tiles = self.block_tiles + (self.rest_rows > 0)
+            self.left_bytes = whole_lines(tiles * self.depth * self.left_width * self.size)
+        self.kept_rows = self.block_rows + self.rest_rows
+        rows = self.group * self.kept_rows if self.depth_blocks > 1 else self.tile_rows
+        self.sums_bytes = whole_lines(rows * self.width * self.size)
+        self.scratch_bytes = self.right_bytes + self.left_bytes + self.sums_bytes
 
     @property
     def blocks(self) -> tuple[int, int]:
@@ -109,159 +110,191 @@ class Packed:
 class Emission:
     """The code of one packed product."""
 
-    def __init__(self, plan: Packed, site: Site) -> None:
-        self.plan, self.site, self.f, self.product = plan, site, site.f, site.product
+    def __init__(self, extents: Packed, site: Site) -> None:
+        self.extents, self.site, self.f, self.product = extents, site, site.f, site.product
         self.element = site.element
-        scratch = worker_scratch(self.f, site.plan, plan.scratch_bytes)
+        scratch = worker_scratch(self.f, site.plan, extents.scratch_bytes)
         self.packed_right = scratch.freeze()
-        self.packed_left = scratch.byte(plan.right_bytes).freeze()
-        self.sums = scratch.byte(plan.right_bytes + plan.left_bytes).freeze()
+        self.packed_left = scratch.byte(extents.right_bytes).freeze()
+        self.sums = scratch.byte(extents.right_bytes + extents.left_bytes).freeze()
         self.tile_functions: set[str] = set()
 
     def emit(self, is_parallel: bool) -> None:
-        plan, f = self.plan, self.f
-        with self.site.tasks(plan.blocks, is_parallel) as (self.row_block, self.group):
-            self.first_row, self.first_panel = self.row_block * plan.block_rows, self.group * plan.group
-            self.stop_panel = f.index(plan.full_panels)
-            if plan.groups > 1:
-                self.stop_panel = (self.first_panel + plan.group).minimum(self.stop_panel)
-            if plan.depth_blocks > 1:
-                size = BYTES[self.element]
-                f.fill(self.sums, 0, plan.group * plan.kept_rows * plan.width * size)
-            last = (plan.depth_blocks - 1) * plan.depth
-            with f.loop(0, last, plan.depth, name="depth_block") as loop:
-                self._depth_block(loop.index, plan.depth, is_last=False)
-            self._depth_block(f.index(last), plan.last_depth, is_last=True)
+        extents, f = self.extents, self.f
+        with self.site.tasks(extents.blocks, is_parallel) as (self.row_block, self.group):
+            self.first_row = self.row_block * extents.block_rows
+            self.first_panel = self.group * extents.group
+            if extents.depth_blocks > 1:
+                f.fill(self.sums, 0, extents.sums_bytes)
+            last = (extents.depth_blocks - 1) * extents.depth
+            with f.loop(0, last, extents.depth, name="depth_block") as loop:
+                self._depth_block(loop.index, extents.depth, is_last=False)
+            self._depth_block(f.index(last), extents.last_depth, is_last=True)
 
     def _panels(self) -> Iterator[tuple[Value, int]]:
         """Code for each panel of the task: its number, how many columns it has."""
-        plan, f = self.plan, self.f
-        with f.loop(self.first_panel, self.stop_panel, name="panel") as loop:
-            yield loop.index, plan.width
-        if plan.rest_columns:
-            with only_for(f, self.group, plan.groups - 1, plan.groups):
-                yield f.index(plan.full_panels), plan.rest_columns
+        extents, f = self.extents, self.f
+        stop = f.index(extents.full_panels)
+        if extents.groups > 1:
+            stop = (self.first_panel + extents.group).minimum(stop)
+        with f.loop(self.first_panel, stop, name="panel") as loop:
+            yield loop.index, extents.width
+        if extents.rest_columns:
+            with only_for(f, self.group, extents.groups - 1, extents.groups):
+                yield f.index(extents.full_panels), extents.rest_columns
 
     def _tiles(self) -> Iterator[tuple[Value, int]]:
-        """Code for each tile of rows of the task: its first row, how many rows it has."""
-        plan, f = self.plan, self.f
-        stop = f.index(plan.whole_rows)
-        if plan.row_blocks > 1:
-            stop = (self.first_row + plan.block_rows).minimum(stop)
-        with f.loop(self.first_row, stop, plan.tile_rows, name="tile") as loop:
-            yield loop.index, plan.tile_rows
-        if plan.rest_rows:
-            with only_for(f, self.row_block, plan.row_blocks - 1, plan.row_blocks):
-                yield f.index(plan.whole_rows), plan.rest_rows
+        """Code for each tile of rows of the task: its number, how many rows it has."""
+        extents, f = self.extents, self.f
+        first, stop = self.row_block * extents.block_tiles, f.index(extents.tiles)
+        if extents.row_blocks > 1:
+            stop = (first + extents.block_tiles).minimum(stop)
+        with f.loop(first, stop, name="tile") as loop:
+            yield loop.index, extents.tile_rows
+        if extents.rest_rows:
+            with only_for(f, self.row_block, extents.row_blocks - 1, extents.row_blocks):
+                yield f.index(extents.tiles), extents.rest_rows
 
     def _depth_block(self, first: Value, depth: int, is_last: bool) -> None:
         """Multiply the task's rows and columns for ``depth`` values of k from ``first`` on."""
-        plan, f, product = self.plan, self.f, self.product
-        row_stride, left_stride = product.left.strides[-2:]
-        right_stride, column_stride = product.right.strides[-2:]
-        if plan.packs_left:
-            for row, rows in self._tiles():
-                source = self.site.left(row).at(first * left_stride, self.element)
-                panel = Panel(self.element, rows, left_stride, row_stride)
-                pack(f, panel, source, self._packed_tile(row), plan.left_width, depth)
-        chunk = min(depth, CHUNK) if column_stride == 1 else depth
-        def pk(start, dd):
+        if self.extents.packs_left:
+            self._pack_left(first, depth)
+        self._pack_right(first, depth)
+        for panel, columns in self._panels():
+            for tile, rows in self._tiles():
+                self._multiply(first, depth, tile, rows, panel, columns, is_last)
+
+    def _pack_left(self, first: Value, depth: int) -> None:
+        row_stride, depth_stride = self.product.left.strides[-2:]
+        for tile, rows in self._tiles():
+            panel = Panel(self.element, rows, depth_stride, row_stride)
+            pack(self.f, panel, self._left(tile, first), self._packed_tile(tile), self.extents.left_width, depth)
+
+    def _pack_right(self, first: Value, depth: int) -> None:
+        """Pack all panels: a few rows of each at a time, or, by transposing, all of a column that is consecutive."""
+        f, width = self.f, self.extents.width
+        depth_stride, column_stride = self.product.right.strides[-2:]
+        part = min(depth, PACKED_ROWS) if column_stride == 1 else depth
+
+        def pack_part(start: Value, depth: int) -> None:
             for number, columns in self._panels():
-                source = self.site.right(number * plan.width).at((first + start) * right_stride, self.element)
-                panel = Panel(self.element, columns, right_stride, column_stride)
-                pack(f, panel, source, self._rp(number).at(start * plan.width, self.element), plan.width, dd)
-        with f.loop(0, depth - depth % chunk, chunk) as loop:
-            pk(loop.index, chunk)
-        if depth % chunk:
-            pk(f.index(depth - depth % chunk), depth % chunk)
-        for number, columns in self._panels():
-            ahead = self._ahead(first, number, columns, is_last)
-            for row, rows in self._tiles():
-                left = self.site.left(row).at(first * left_stride, self.element)
-                left = self._packed_tile(row) if plan.packs_left else left
-                self._multiply(left, depth, row, rows, number, columns, is_last, ahead)
+                panel = Panel(self.element, columns, depth_stride, column_stride)
+                target = self._packed_panel(number).at(start * width, self.element)
+                pack(f, panel, self._right(number, first + start), target, width, depth)
 
-    def _ahead(self, first: Value, panel: Value, columns: int, is_last: bool) -> Value:
-        """The address of what will be packed after this block of a panel."""
-        plan, f = self.plan, self.f
-        right_stride = self.product.right.strides[-2]
-        if is_last:
-            return self.site.right((panel + plan.group) * plan.width)
-        return self.site.right(panel * plan.width).at((first + plan.depth) * right_stride, self.element)
+        whole = depth - depth % part
+        with f.loop(0, whole, part, name="part") as loop:
+            pack_part(loop.index, part)
+        if depth > whole:
+            pack_part(f.index(whole), depth - whole)
 
-    def shift(self):
-        tiles = self.plan.block_rows // self.plan.tile_rows
-        return max(0, (tiles // 2).bit_length() - 1) if SPREAD else 0
+    def _left(self, tile: Value, first: Value) -> Value:
+        source = self.site.left(tile * self.extents.tile_rows)
+        return source.at(first * self.product.left.strides[-1], self.element)
 
-    def _rp(self, number):
-        return self.packed_right.at((number - self.first_panel) * (self.plan.depth * self.plan.width), self.element)
+    def _right(self, panel: Value, first: Value) -> Value:
+        source = self.site.right(panel * self.extents.width)
+        return source.at(first * self.product.right.strides[-2], self.element)
 
-    def _packed_tile(self, row: Value) -> Value:
-        tile = (row - self.first_row) // self.plan.tile_rows
-        return self.packed_left.at(tile * (self.plan.depth * self.plan.left_width), self.element)
+    def _packed_tile(self, tile: Value) -> Value:
+        distance = self.extents.depth * self.extents.left_width
+        return self.packed_left.at((tile - self.row_block * self.extents.block_tiles) * distance, self.element)
+
+    def _packed_panel(self, panel: Value) -> Value:
+        distance = self.extents.depth * self.extents.width
+        return self.packed_right.at((panel - self.first_panel) * distance, self.element)
 
     def _sums(self, row: Value, panel: Value) -> Value:
         """Where the sums of a tile are kept."""
-        if self.plan.depth_blocks == 1:
+        if self.extents.depth_blocks == 1:
             return self.sums
-        kept_row = (panel - self.first_panel) * self.plan.kept_rows + (row - self.first_row)
-        return self.sums.at(kept_row * self.plan.width, self.element)
+        kept_row = (panel - self.first_panel) * self.extents.kept_rows + (row - self.first_row)
+        return self.sums.at(kept_row * self.extents.width, self.element)
 
     def _multiply(
-        self, left: Value, depth: int, row: Value, rows: int, panel: Value, columns: int, is_last: bool, ahead: Value
+        self, first: Value, depth: int, tile: Value, rows: int, panel: Value, columns: int, is_last: bool
     ) -> None:
         """One tile times one panel, added to the sums; after the last block, what is to be done with them."""
-        plan, f, site = self.plan, self.f, self.site
-        vectors = -(-columns // plan.lanes)
-        column = panel * plan.width
-        sums = self._sums(row, panel)
-        function = self._tile_function(rows, vectors)
-        tile = (row - self.first_row) // plan.tile_rows
-        shift = self.shift()
-        rows_each = -(-plan.depth >> shift)
-        stride = self.product.right.strides[-2]
-        part = tile // AHEAD_LINES if AHEAD_LINES else tile
-        useful = tile < (AHEAD_LINES << shift)
-        ahead = useful.select(ahead.byte((tile % max(AHEAD_LINES,1))*64).at(part * (rows_each * stride), self.element), ahead)
-        stride = useful.select(f.index(stride), f.index(0))
-        if is_last and site.is_plain and columns == vectors * plan.lanes:
+        extents, f, site = self.extents, self.f, self.site
+        row, column = tile * extents.tile_rows, panel * extents.width
+        vectors = -(-columns // extents.lanes)
+        left = self._packed_tile(tile) if extents.packs_left else self._left(tile, first)
+        ahead = self._ahead(first, tile, panel, is_last)
+        target = sums = self._sums(row, panel)
+        distance = extents.width
+        stores_sums = is_last and site.is_plain and columns == vectors * extents.lanes
+        if stores_sums:
             target, distance = site.plain_target(row, column)
-            f.call(function, [left, self._rp(panel), sums, target, f.index(depth), f.index(distance), ahead, stride])
-            return
-        f.call(function, [left, self._rp(panel), sums, sums, f.index(depth), f.index(plan.width), ahead, stride])
+        pointers = [left, self._packed_panel(panel), sums, target, ahead]
+        f.call(self._tile_function(rows, vectors), [*pointers, f.index(depth), f.index(distance)])
+        if is_last and not stores_sums:
+            site.finish_rows(row, column, sums, rows, columns, extents.width)
+
+    def _ahead(self, first: Value, tile: Value, panel: Value, is_last: bool) -> Value:
+        """Where a tile begins to prefetch the panel's next block or, after the last, the panel of the next group."""
+        number = tile - self.row_block * self.extents.block_tiles
         if is_last:
-            site.finish_rows(row, column, sums, rows, columns, plan.width)
+            start = self._right(panel + self.extents.group, self.f.index(0))
+        else:
+            start = self._right(panel, first + self.extents.depth)
+        depth_stride, column_stride = self.product.right.strides[-2:]
+        if column_stride != 1:
+            return start.at(number * (column_stride << self._ahead_shift), self.element)
+        part = number // self._panel_lines * -(-self.extents.depth >> self._ahead_shift)
+        return start.at(part * depth_stride, self.element).byte(number % self._panel_lines * LINE_BYTES)
+
+    @property
+    def _panel_lines(self) -> int:
+        """Cache lines in a row of a panel."""
+        return max(1, self.extents.width * self.extents.size // LINE_BYTES)
+
+    @property
+    def _ahead_shift(self) -> int:
+        """log₂ of how many tiles share a line of all rows or, for a panel to be transposed, of a tile's columns."""
+        if self.product.right.strides[-1] != 1:
+            return (-(-self.extents.width // self.extents.block_tiles) - 1).bit_length()
+        return (-(-self.extents.block_tiles // self._panel_lines) - 1).bit_length()
+
+    def _prefetching(self, start: Value) -> Ahead:
+        """What a tile prefetches: a line of some rows of the right operand, or all of some columns."""
+        depth_stride, column_stride = self.product.right.strides[-2:]
+        if column_stride == 1:
+            return Ahead(start, self._ahead_shift, 0, depth_stride)
+        return Ahead(start, self._ahead_shift, column_stride, depth_stride << self._ahead_shift)
 
     def _tile_function(self, rows: int, vectors: int) -> str:
-        """A function that multiplies a tile with the packed panel, adds the kept sums and stores the result.
+        """A function that multiplies a tile with a packed panel, adds the kept sums and stores the result.
 
-        Arguments: left, right, depth, sums, target, and the distance of the target's rows.
+        Arguments: left, right, sums, target, what to prefetch, depth, and the distance of the target's rows.
         """
         name = f"{self.f.name}_{rows}x{vectors}"
         if name in self.tile_functions:
             return name
         self.tile_functions.add(name)
-        plan, element = self.plan, self.element
-        row_stride, depth_stride = self.product.left.strides[-2:]
-        steps = Steps(1, plan.left_width, plan.width) if plan.packs_left else Steps(row_stride, depth_stride, plan.width)
-        pointers = [(argument, POINTER) for argument in ("left", "right", "sums", "target")]
-        with self.f.module.function(name, [*pointers, ("depth", INDEX), ("distance", INDEX), ("ahead", POINTER), ("astride", INDEX)], exported=False) as f:
-            left, right, sums, target, depth, distance, ahead, astride = f.arguments
-            tile = zeros(f, element, rows, vectors * plan.lanes, plan.lanes)
-            vector = Type(element, plan.lanes)
-            places = [(row, column) for row in range(rows) for column in range(vectors)]
-            if plan.depth_blocks > 1:
-                for row, column in places:
-                    tile[row][column] = f.load(sums.at(row * plan.width + column * plan.lanes, element), vector)
-            if TARGETPF:
-                for row, column in places:
-                    f.prefetch(target.at(distance * row + column * plan.lanes, element), write=True)
-            tile = multiply(f, left, right, steps, depth, tile, vectors * plan.lanes, (ahead, astride, self.shift()) if AHEAD_LINES else None)
-            for row, column in places:
-                f.store(tile[row][column], target.at(distance * row + column * plan.lanes, element))
+        extents, element = self.extents, self.element
+        vector, columns = Type(element, extents.lanes), range(0, vectors * extents.lanes, extents.lanes)
+        pointers = [(argument, POINTER) for argument in ("left", "right", "sums", "target", "ahead")]
+        with self.f.module.function(name, [*pointers, ("depth", INDEX), ("distance", INDEX)], exported=False) as f:
+            left, right, sums, target, ahead, depth, distance = f.arguments
+            tile = zeros(f, element, rows, len(columns) * extents.lanes, extents.lanes)
+            if extents.depth_blocks > 1:
+                starts = [sums.at(row * extents.width, element) for row in range(rows)]
+                tile = [[f.load(start.at(column, element), vector) for column in columns] for start in starts]
+            tile = multiply(
+                f, left, right, self._steps(), depth, tile, vectors * extents.lanes, self._prefetching(ahead)
+            )
+            for row, sums_of_row in enumerate(tile):
+                for column, value in zip(columns, sums_of_row, strict=True):
+                    f.store(value, target.at(distance * row + column, element))
         return name
+
+    def _steps(self) -> Steps:
+        row_stride, depth_stride = self.product.left.strides[-2:]
+        if self.extents.packs_left:
+            row_stride, depth_stride = 1, self.extents.left_width
+        return Steps(row_stride, depth_stride, self.extents.width)
 
 
 def whole_lines(bytes: int) -> int:
     """Bytes rounded up to whole cache lines."""
-    return -(-bytes // 64) * 64
+    return -(-bytes // LINE_BYTES) * LINE_BYTES

@@ -17,7 +17,6 @@ Tile = list[list[Value]]
 UNROLLED_EPILOGUE = 5
 """An epilogue of at most so many instructions and stores is repeated for every vector; a longer one is a loop."""
 
-LOCALITY = 3
 CHAINS = 4
 """Independent sums that are needed to keep the multipliers busy, which take about 4 cycles for one result."""
 
@@ -29,6 +28,24 @@ class Steps:
     left_row: int
     left_depth: int
     right_depth: int
+
+
+@dataclass(frozen=True)
+class Ahead:
+    """What to prefetch while multiplying, one address for every k, in elements.
+
+    It is ``start`` + (k mod 2^shift) · low_stride + (k div 2^shift) · high_stride.
+    """
+
+    start: Value
+    shift: int
+    low_stride: int
+    high_stride: int
+
+    def prefetch(self, f: Function, k: Value, element: str) -> None:
+        high = k.shift_right_logical(self.shift) * self.high_stride
+        low = (k & ((1 << self.shift) - 1)) * self.low_stride if self.low_stride else 0
+        f.prefetch(self.start.at(high + low, element))
 
 
 class Site:
@@ -107,9 +124,7 @@ class Site:
                 f.store(vector, stack.at(number * width + position * lanes, self.element))
         self.finish_rows(row, column, stack, len(tile), columns, width)
 
-    def finish_rows(
-        self, row: Value, column: Value, sums: Value, rows: int | Value, columns: int, width: int
-    ) -> None:
+    def finish_rows(self, row: Value, column: Value, sums: Value, rows: int | Value, columns: int, width: int) -> None:
         """The same for ``rows`` rows of sums in memory, ``width`` elements apart."""
         vector = Type(self.element, self.lanes)
         for first in range(0, columns, self.lanes):
@@ -124,7 +139,14 @@ class Site:
 
 
 def multiply(
-    f: Function, left: Value, right: Value, steps: Steps, depth: int | Value, tile: Tile, columns: int, ahead=None
+    f: Function,
+    left: Value,
+    right: Value,
+    steps: Steps,
+    depth: int | Value,
+    tile: Tile,
+    columns: int,
+    ahead: Ahead | None = None,
 ) -> Tile:
     """The tile plus Σₖ left[i, k] · right[k, j] over ``depth`` values of k; columns from ``columns`` on do not exist.
 
@@ -136,10 +158,8 @@ def multiply(
     rest = depth % chains if isinstance(depth, int) else 0
     sums += [f.constant(0.0, sums[0].type)] * ((chains - 1) * count)
     with f.loop(0, depth if rest == 0 else depth - rest, chains, carried=[left, right, *sums], name="depth") as loop:
-        if ahead:
-            pointer = ahead[0].at(loop.index.shift_right_logical(ahead[2]) * ahead[1], sums[0].type.element)
-            f.module.declare("llvm.prefetch.p0", [pointer.type, Type("int32"), Type("int32"), Type("int32")])
-            f.lines.append(f"  call void @llvm.prefetch.p0({pointer!r}, i32 0, i32 {LOCALITY}, i32 1)")
+        if ahead is not None:
+            ahead.prefetch(f, loop.index, sums[0].type.element)
         loop.next(_add_products(f, loop.values, steps, chains, len(tile), columns))
     sums = _add_products(f, loop.results, steps, rest, len(tile), columns)[2:]
     while len(sums) > count:
@@ -167,7 +187,11 @@ def _add_products(
             factor = f.load(position, Type(vector.element)).broadcast(vector.lanes)
             for number, factors in enumerate(right_row, (k * rows + row) * vectors):
                 sums[number] = factor.fma(factors, sums[number])
-    return [left.at(depth * steps.left_depth, vector.element), right.at(depth * steps.right_depth, vector.element), *sums]
+    return [
+        left.at(depth * steps.left_depth, vector.element),
+        right.at(depth * steps.right_depth, vector.element),
+        *sums,
+    ]
 
 
 def zeros(f: Function, element: str, rows: int, columns: int, lanes: int) -> Tile:

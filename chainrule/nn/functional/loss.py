@@ -8,10 +8,10 @@ from typing import Any
 from ...errors import ArgumentError, ShapeError, did_you_mean
 from ...graph.site import find_site
 from ...tensor import operations, reductions
-from ...tensor.operands import as_tensor
-from ...tensor.recording import Handle, type_of
+from ...tensor.recording import type_of
 from ...tensor.remembered import remembered
 from ...types import broadcast_shapes
+from .choice import choose
 
 REDUCTIONS = ("mean", "sum", "none")
 LOG_FLOOR = -100.0
@@ -41,7 +41,6 @@ def _check_same_shape(name: str, input: Any, target: Any) -> None:
         return
     fix = "give both the same shape"
     if math.prod(got) == math.prod(wanted):
-        fix = f"target.reshape{wanted}" if len(got) < len(wanted) else f"target.reshape{wanted}, or give the network's output"
         fix = f"target.reshape({', '.join(map(str, wanted))})"
     elif wanted and got[:1] == wanted[:1] and math.prod(got[1:]) == 1:
         fix = f"a network with 1 output instead of {wanted[-1]}, or targets of shape {wanted}"
@@ -104,15 +103,17 @@ def _binary_cross_entropy(input: Any, target: Any, weight: Any, *, reduction: st
     _check_same_shape("binary_cross_entropy", input, target)
     target = _like(target, input)
     positive = operations.mul(target, _floored_log(input))
-    negative = operations.mul(operations.sub(as_tensor(1), target), _floored_log(operations.sub(as_tensor(1), input)))
+    negative = operations.mul(
+        operations.reverse_subtract(target, 1), _floored_log(operations.reverse_subtract(input, 1))
+    )
     return reduced(_weighted(operations.neg(operations.add(positive, negative)), weight), reduction)
 
 
 def _floored_log(x: Any) -> Any:
     """max(log x, -100), whose gradient at x = 0 is 0 and not NaN; NaN for negative x."""
     is_zero = operations.eq(x, 0)
-    logarithm = operations.log(operations.where(is_zero, 1.0, x))
-    return operations.where(is_zero, LOG_FLOOR, operations.maximum(logarithm, LOG_FLOOR))
+    logarithm = operations.log(choose(is_zero, 1.0, x))
+    return choose(is_zero, LOG_FLOOR, operations.maximum(logarithm, LOG_FLOOR))
 
 
 def _weighted(losses: Any, weight: Any) -> Any:
@@ -146,8 +147,3 @@ def _bce_with_logits(input: Any, target: Any, weight: Any, pos_weight: Any, *, r
         softplus = operations.mul(factor, softplus)
     losses = operations.add(operations.sub(input, operations.mul(target, input)), softplus)
     return reduced(_weighted(losses, weight), reduction)
-
-
-def as_handle(value: Any) -> Any:
-    """``value`` as a tensor; None stays None."""
-    return value if value is None or isinstance(value, Handle) else as_tensor(value)

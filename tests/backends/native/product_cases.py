@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -67,7 +68,7 @@ class Kernel:
         bounds = [self.info.tasks * part // parts for part in range(parts + 1)]
         if not self.info.is_parallel:
             bounds = [0, self.info.tasks]
-        for worker, (begin, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        for worker, (begin, end) in enumerate(pairwise(bounds)):
             function(ctypes.addressof(pointers), begin, end, worker)
 
 

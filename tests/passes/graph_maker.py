@@ -56,8 +56,8 @@ class GraphMaker:
         return apply(PRIMITIVES[self.choose(UNARY)], x)
 
     def grow_binary(self, x):
-        partners = [y for y in self.floats if y.shape == x.shape or y.shape == ()]
-        return apply(PRIMITIVES[self.choose(BINARY)], *self.choose([(x, y), (y, x)])) if (y := self.choose(partners)) else None
+        y = self.choose([y for y in self.floats if y.shape in (x.shape, ())])
+        return apply(PRIMITIVES[self.choose(BINARY)], *self.choose([(x, y), (y, x)]))
 
     grow_another_binary = grow_binary
 
@@ -72,8 +72,8 @@ class GraphMaker:
     def grow_bias(self, x):
         if not x.shape:
             return None
-        y = self.choose([y for y in self.floats if y.shape == x.shape[-1:]] or [sum_(x, tuple(range(len(x.shape) - 1)))])
-        return apply(PRIMITIVES["add"], x, y)
+        rows = [y for y in self.floats if y.shape == x.shape[-1:]]
+        return apply(PRIMITIVES["add"], x, self.choose(rows or [sum_(x, tuple(range(len(x.shape) - 1)))]))
 
     def grow_reduction(self, x):
         axes = tuple(axis for axis in range(len(x.shape)) if self.choose([True, False]))
@@ -105,11 +105,12 @@ class GraphMaker:
 
     def grow_slice(self, x):
         starts = tuple(self.choose(range(max(n, 1))) for n in x.shape)
-        stops = tuple(self.choose(range(start, n + 1)) for start, n in zip(starts, x.shape))
+        stops = tuple(self.choose(range(start, n + 1)) for start, n in zip(starts, x.shape, strict=True))
         return slice_(x, starts, stops, tuple(self.choose([1, 2]) for _ in x.shape))
 
     def grow_flip(self, x):
-        return apply(PRIMITIVES["flip"], x, axes=tuple(axis for axis in range(len(x.shape)) if self.choose([True, False])))
+        axes = tuple(axis for axis in range(len(x.shape)) if self.choose([True, False]))
+        return apply(PRIMITIVES["flip"], x, axes=axes)
 
     def grow_pad(self, x):
         sizes = [tuple(self.choose([0, 1, 2]) for _ in x.shape) for _ in range(3)]

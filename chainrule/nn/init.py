@@ -1,0 +1,163 @@
+"""Initial values, under PyTorch's names. Each function overwrites its tensor at once, without gradient, and returns it.
+
+Numbers come from the global generator (`chainrule.manual_seed`). Fans: for a tensor of shape (out, in, ...), fan_in =
+in · (product of the rest), fan_out = out · (product of the rest).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..errors import ArgumentError, ShapeError, did_you_mean
+from ..tensor.generator import Generator, default_generator
+from ..tensor.segment import flush
+
+_GAINS = {
+    "linear": 1.0, "identity": 1.0, "conv1d": 1.0, "conv2d": 1.0, "conv3d": 1.0, "sigmoid": 1.0, "softmax": 1.0,
+    "tanh": 5 / 3, "relu": math.sqrt(2), "leaky_relu": math.sqrt(2), "selu": 3 / 4,
+}  # fmt: skip
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """The factor by which weights before this activation should be larger than 1/√fan.
+
+    1 for linear and sigmoid, 5/3 for tanh, √2 for relu, √(2 / (1 + slope²)) for leaky_relu (slope 0.01 by default), 3/4
+    for selu. Errors: `ArgumentError` for an unknown name.
+
+    >>> calculate_gain("tanh")
+    1.6666666666666667
+    """
+    if nonlinearity not in _GAINS:
+        raise ArgumentError(f"Unsupported nonlinearity {nonlinearity}{did_you_mean(nonlinearity, _GAINS)}")
+    if nonlinearity == "leaky_relu":
+        return math.sqrt(2 / (1 + (0.01 if param is None else float(param)) ** 2))
+    return _GAINS[nonlinearity]
+
+
+def fans(tensor: Any) -> tuple[int, int]:
+    """(fan_in, fan_out) of a weight. Errors: `ShapeError` for fewer than two dimensions."""
+    shape = tuple(tensor.shape)
+    if len(shape) < 2:
+        raise ShapeError(
+            f"Fan in and fan out can not be computed for tensor with fewer than 2 dimensions, got shape {shape}"
+        )
+    area = math.prod(shape[2:])
+    return shape[1] * area, shape[0] * area
+
+
+def _write(tensor: Any, values: Any) -> Any:
+    flush()
+    tensor._array()[...] = values
+    return tensor
+
+
+def _source(generator: Generator | None) -> np.random.Generator:
+    return (generator or default_generator).numpy()
+
+
+def uniform_(tensor: Any, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Any:
+    """Numbers uniform in [a, b)."""
+    return _write(tensor, _source(generator).uniform(a, b, tuple(tensor.shape)))
+
+
+def normal_(tensor: Any, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Any:
+    """Normal numbers."""
+    return _write(tensor, _source(generator).normal(mean, std, tuple(tensor.shape)))
+
+
+def trunc_normal_(
+    tensor: Any, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0, generator: Generator | None = None
+) -> Any:
+    """Normal numbers, drawn again until they lie in [a, b]. Errors: `ArgumentError` for an interval that is nearly empty."""
+    low, high = (a - mean) / std, (b - mean) / std
+    mass = 0.5 * (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2)))
+    if mass < 1e-3:
+        raise ArgumentError(f"[{a}, {b}] holds {mass:.1g} of N({mean}, {std}²): too little to draw from")
+    source = _source(generator)
+    values = source.standard_normal(tuple(tensor.shape))
+    while (outside := (values < low) | (values > high)).any():
+        values[outside] = source.standard_normal(int(outside.sum()))
+    return _write(tensor, np.clip(mean + std * values, a, b))
+
+
+def constant_(tensor: Any, val: float) -> Any:
+    """Every element ``val``."""
+    return _write(tensor, val)
+
+
+def ones_(tensor: Any) -> Any:
+    """Every element 1."""
+    return _write(tensor, 1)
+
+
+def zeros_(tensor: Any, generator: Generator | None = None) -> Any:
+    """Every element 0."""
+    return _write(tensor, 0)
+
+
+def eye_(tensor: Any) -> Any:
+    """1 on the diagonal of a matrix, 0 elsewhere."""
+    if tensor.dim() != 2:
+        raise ShapeError(f"Only tensors with 2 dimensions are supported, got shape {tuple(tensor.shape)}")
+    return _write(tensor, np.eye(*tensor.shape))
+
+
+def xavier_uniform_(tensor: Any, gain: float = 1.0, generator: Generator | None = None) -> Any:
+    """U(±gain · √(6 / (fan_in + fan_out))). Source: Glorot, Bengio 2010."""
+    bound = gain * math.sqrt(6 / max(sum(fans(tensor)), 1))
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def xavier_normal_(tensor: Any, gain: float = 1.0, generator: Generator | None = None) -> Any:
+    """N(0, gain² · 2 / (fan_in + fan_out)). Source: Glorot, Bengio 2010."""
+    return normal_(tensor, 0.0, gain * math.sqrt(2 / max(sum(fans(tensor)), 1)), generator)
+
+
+def _kaiming_std(tensor: Any, a: float, mode: str, nonlinearity: str) -> float:
+    if mode not in ("fan_in", "fan_out"):
+        raise ArgumentError(f"Mode {mode} not supported, please use one of ['fan_in', 'fan_out']")
+    fan = fans(tensor)[mode == "fan_out"]
+    return calculate_gain(nonlinearity, a) / math.sqrt(max(fan, 1))
+
+
+def kaiming_uniform_(
+    tensor: Any, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Generator | None = None
+) -> Any:
+    """U(±gain · √(3 / fan)); ``a`` is the slope of leaky_relu. Source: He et al. 2015."""
+    bound = math.sqrt(3) * _kaiming_std(tensor, a, mode, nonlinearity)
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def kaiming_normal_(
+    tensor: Any, a: float = 0, mode: str = "fan_in", nonlinearity: str = "leaky_relu", generator: Generator | None = None
+) -> Any:
+    """N(0, gain² / fan); ``a`` is the slope of leaky_relu. Source: He et al. 2015."""
+    return normal_(tensor, 0.0, _kaiming_std(tensor, a, mode, nonlinearity), generator)
+
+
+def lecun_uniform_(tensor: Any, generator: Generator | None = None) -> Any:
+    """U(±√(3 / fan_in)). Source: LeCun et al. 1998."""
+    bound = math.sqrt(3 / max(fans(tensor)[0], 1))
+    return uniform_(tensor, -bound, bound, generator)
+
+
+def lecun_normal_(tensor: Any, generator: Generator | None = None) -> Any:
+    """N(0, 1 / fan_in). Source: LeCun et al. 1998."""
+    return normal_(tensor, 0.0, 1 / math.sqrt(max(fans(tensor)[0], 1)), generator)
+
+
+def orthogonal_(tensor: Any, gain: float = 1, generator: Generator | None = None) -> Any:
+    """gain · a matrix with orthonormal rows or columns, whichever are fewer; further dimensions count as columns.
+
+    The Q of a QR decomposition of normal numbers, signs made unique. Source: Saxe et al. 2013.
+    """
+    if tensor.dim() < 2:
+        raise ShapeError(f"Only tensors with 2 or more dimensions are supported, got shape {tuple(tensor.shape)}")
+    shape = tuple(tensor.shape)
+    rows, columns = shape[0], math.prod(shape[1:])
+    q, r = np.linalg.qr(_source(generator).standard_normal((max(rows, columns), min(rows, columns))))
+    q = q * np.where(np.diag(r) < 0, -1.0, 1.0)
+    return _write(tensor, gain * (q if rows >= columns else q.T).reshape(shape))
