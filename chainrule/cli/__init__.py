@@ -1,3 +1,3 @@
 """The command line: ``chainrule train``, ``predict``, ``evaluate``, ``inspect``, ``bench`` and ``check``."""
 
-from .main import main
+from .commands import main

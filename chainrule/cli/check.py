@@ -33,7 +33,13 @@ ANSWER = 42
 def run() -> int:
     """Print the report; the result is the exit status: 1 if native code cannot be compiled."""
     works, compiler = check_compiler()
-    lines = [*describe_versions(), *describe_processor(), f"compiler     {compiler}", *describe_cache(), *describe_extras()]
+    lines = [
+        *describe_versions(),
+        *describe_processor(),
+        f"compiler     {compiler}",
+        *describe_cache(),
+        *describe_extras(),
+    ]
     click.echo("\n".join(lines))
     return 0 if works else 1
 
@@ -85,8 +91,9 @@ def describe_extras() -> list[str]:
     """Return a line per optional library: its version, or how to install it."""
     lines = []
     for name, (module, extra) in EXTRAS.items():
-        found = importlib.util.find_spec(module) is not None
-        lines.append(f"{name:12} {_version(name) if found else f'not found: pip install "chainrule[{extra}]"'}")
+        is_installed = importlib.util.find_spec(module) is not None
+        found = _version(name) if is_installed else f'not found: pip install "chainrule[{extra}]"'
+        lines.append(f"{name:12} {found}")
     return lines
 
 

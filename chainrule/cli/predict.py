@@ -83,8 +83,8 @@ def load_table_model(path: Path) -> TableModel:
 def predictions_csv(target: TargetPreparation, output: NDArray[Any]) -> str:
     """Return a network's output as CSV with a row per row of the table.
 
-    Columns: ``prediction`` (the most probable class as the training table wrote it, or the number in the target's unit),
-    then, for classes, ``probability of <label>`` each.
+    Columns: ``prediction`` (the most probable class as the training table wrote it, or the number in the target's
+    unit), then, for classes, ``probability of <label>`` each.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

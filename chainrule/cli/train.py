@@ -104,7 +104,9 @@ def prepare(options: Options) -> PreparedData:
     train, validation, test = split_table(table, everything.task, FRACTIONS, seed=options.seed)
     target = TargetPreparation.fit(table, train, options.task)
     preparation = Preparation.fit(table, train)
-    parts = [Part(preparation.transform(table, rows), target.transform(table, rows)) for rows in (train, validation, test)]
+    parts = [
+        Part(preparation.transform(table, rows), target.transform(table, rows)) for rows in (train, validation, test)
+    ]
     return PreparedData(table, preparation, target, *parts)
 
 
@@ -114,9 +116,9 @@ def describe_data(data: PreparedData, seed: int) -> list[str]:
     more = len(columns) - MOST_COLUMN_LINES
     if more > 0:
         columns = [*columns[:MOST_COLUMN_LINES], f"... and {more} more (chainrule inspect lists all)"]
-    counts = ", ".join(
-        f"{len(part.y)} to {purpose}"
-        for part, purpose in ((data.train, "train on"), (data.validation, "stop by"), (data.test, "test on"))
+    counts = (
+        f"{len(data.train.y)} for training, {len(data.validation.y)} for validation (early stopping), "
+        f"{len(data.test.y)} for the test"
     )
     by_class = "" if data.target.task == "regression" else ", each class in proportion"
     return [
@@ -151,7 +153,13 @@ def fit(trainer: Trainer, plan: Plan, data: PreparedData) -> History:
 
 
 def save(
-    options: Options, data: PreparedData, plan: Plan, trainer: Trainer, history: History, scores: list[Score], constant: float
+    options: Options,
+    data: PreparedData,
+    plan: Plan,
+    trainer: Trainer,
+    history: History,
+    scores: list[Score],
+    constant: float,
 ) -> None:
     """Write the model, its scores as JSON and its history as CSV into the folder, each file whole or not at all."""
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
@@ -186,7 +194,8 @@ def _history_csv(history: History) -> str:
 
 def _ending(history: History, seconds: float) -> str:
     how = "Interrupted" if history.interrupted else "Trained"
-    return f"{how}: {len(history)} epochs in {seconds:.2f} s; the weights of epoch {history.best_epoch}, the best, are kept"
+    kept = f"the weights of epoch {history.best_epoch}, the best, are kept"
+    return f"{how}: {len(history)} epochs in {seconds:.2f} s; {kept}"
 
 
 def _make_folder(folder: Path) -> None:

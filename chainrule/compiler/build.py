@@ -7,7 +7,7 @@ from typing import Any
 
 from ..graph.graph import Graph, topological_order
 from ..graph.vertex import Vertex
-from ..tensor.events import slot_owner
+from ..tensor.recording import slot_owner
 from ..tensor.segment import Segment, leaf_number, state
 from .expansion import Expansion
 

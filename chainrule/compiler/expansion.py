@@ -7,8 +7,8 @@ from typing import Any
 from ..autodiff.reverse import gradients
 from ..graph.vertex import Vertex
 from ..ops.arithmetic import add
-from ..tensor.events import Backward, Step, ZeroGrad, gradient_slots, slot_owner
-from ..tensor.recording import enter, make_slot, pending
+from ..tensor.events import Backward, Step, ZeroGrad, gradient_slots
+from ..tensor.recording import enter, make_slot, pending, slot_owner
 from ..tensor.segment import Segment, state
 
 

@@ -24,8 +24,8 @@ _HOMES = {
 }  # fmt: skip
 
 __all__ = [
-    "Column", "Preparation", "Table", "TargetPreparation", "infer_task", "labelled_rows", "load_mnist", "read_csv_table",
-    "read_idx", "split_rows", "split_table", "train_validation_test_split",
+    "Column", "Preparation", "Table", "TargetPreparation", "infer_task", "labelled_rows", "load_mnist",
+    "read_csv_table", "read_idx", "split_rows", "split_table", "train_validation_test_split",
 ]  # fmt: skip
 
 

@@ -15,8 +15,7 @@ from chainrule.errors import ModelFileError, did_you_mean
 
 HOME = "chainrule.nn"
 
-# Where an element type or a device is no matter of architecture: weights know their own.
-_NOT_RECORDED = frozenset({"self", "dtype", "device"})
+_NOT_RECORDED = frozenset({"self", "device"})
 _PLAIN = (bool, int, float, str, type(None))
 
 
@@ -27,20 +26,22 @@ def describe(module: Any) -> dict[str, Any]:
 
     >>> from chainrule import nn
     >>> describe(nn.Sequential(nn.Linear(2, 1)))["children"]["0"]["arguments"]
-    {'in_features': 2, 'out_features': 1, 'bias': True}
+    {'in_features': 2, 'out_features': 1, 'bias': True, 'dtype': 'float32'}
     """
     kind = type(module)
     if not kind.__module__.startswith(HOME):
         return {"class": kind.__qualname__, "unknown": "its class is not part of chainrule.nn"}
-    parameters = [item for name, item in inspect.signature(kind.__init__).parameters.items() if name not in _NOT_RECORDED]
+    parameters = [
+        item for name, item in inspect.signature(kind.__init__).parameters.items() if name not in _NOT_RECORDED
+    ]
     if any(item.kind is inspect.Parameter.VAR_POSITIONAL for item in parameters):
         children = {name: describe(child) for name, child in module._modules.items() if child is not None}
         return {"class": kind.__name__, "children": children}
     arguments = {}
     for item in parameters:
-        if not hasattr(module, item.name):
+        if item.name != "dtype" and not hasattr(module, item.name):
             return {"class": kind.__name__, "unknown": f"it does not keep its argument {item.name}"}
-        value = _argument(item, getattr(module, item.name))
+        value = _argument(module, item)
         if not _is_plain(value):
             return {"class": kind.__name__, "unknown": f"its argument {item.name} is a {type(value).__name__}"}
         arguments[item.name] = list(value) if isinstance(value, tuple) else value
@@ -66,7 +67,9 @@ def build(description: Any, classes: Mapping[str, Any], where: str = "the networ
     try:
         if "children" in description:
             return _build_container(description["children"], classes, name, where)
-        given = {key: tuple(value) if isinstance(value, list) else value for key, value in description["arguments"].items()}
+        given = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in description["arguments"].items()
+        }
         return classes[name](**given)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, ModelFileError):
@@ -77,16 +80,23 @@ def build(description: Any, classes: Mapping[str, Any], where: str = "the networ
 def _build_container(children: dict[str, Any], classes: Mapping[str, Any], name: str, where: str) -> Any:
     container = classes[name]()
     for key, child in children.items():
-        container.add_module(key, build(child, classes, f"layer {key!r}" if where == "the network" else f"{where}.{key}"))
+        container.add_module(
+            key, build(child, classes, f"layer {key!r}" if where == "the network" else f"{where}.{key}")
+        )
     return container
 
 
-def _argument(parameter: inspect.Parameter, value: Any) -> Any:
-    """A flag such as ``bias=True`` is kept as the weights that it made, or None."""
+def _argument(module: Any, parameter: inspect.Parameter) -> Any:
+    """The value of a constructor argument: ``dtype`` is that of the weights, ``bias=True`` the weights that it made."""
+    if parameter.name == "dtype":
+        return next((weights.dtype.name for weights in module.parameters(recurse=False)), None)
+    value = getattr(module, parameter.name)
     if isinstance(parameter.default, bool) and not isinstance(value, bool):
         return value is not None
     return value
 
 
 def _is_plain(value: Any) -> bool:
-    return isinstance(value, _PLAIN) or (isinstance(value, tuple | list) and all(isinstance(item, _PLAIN) for item in value))
+    return isinstance(value, _PLAIN) or (
+        isinstance(value, tuple | list) and all(isinstance(item, _PLAIN) for item in value)
+    )

@@ -155,7 +155,9 @@ def _read_member(path: str | os.PathLike[str], archive: zipfile.ZipFile, name: s
     except KeyError:
         raise ModelFileError(f"{path} is damaged: {name} is missing from it") from None
     if member.compress_type != zipfile.ZIP_STORED:
-        raise ModelFileError(f"{path}: {name} is compressed, which model files never are: it was packed by another tool")
+        raise ModelFileError(
+            f"{path}: {name} is compressed, which model files never are: it was packed by another tool"
+        )
     return archive.read(member)
 
 

@@ -8,21 +8,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, overload
 
 from ..errors import IndexOutOfRangeError
-from ..tensor.operands import as_tensor, enter_all
-from ..tensor.recording import Handle, pending
-from ..tensor.segment import state
 from .initialization import follow_activations
-from .memo import Memo
 from .module import Module
 from .parameter import Parameter
-from .structure import structure
 
 
 class Sequential(Module, is_builtin=True):
     """Modules applied one after another: given one by one, or in an OrderedDict with names of their own.
 
-    A sequence of built-in modules remembers what it recorded for an input, so that calling it again costs the same at
-    any depth. Layers are started to suit the activations that follow them (`chainrule.nn.initialization`).
+    Layers are started to suit the activations that follow them (`chainrule.nn.initialization`).
 
     >>> import chainrule as cr
     >>> cr.nn.Sequential(cr.nn.Linear(2, 3), cr.nn.ReLU())
@@ -31,8 +25,6 @@ class Sequential(Module, is_builtin=True):
       (1): ReLU()
     )
     """
-
-    _memo: Memo
 
     def __init__(self, *layers: Any) -> None:
         if len(layers) == 1 and isinstance(layers[0], Mapping):
@@ -47,32 +39,6 @@ class Sequential(Module, is_builtin=True):
         for layer in self._modules.values():
             input = layer(input)
         return input
-
-    def __call__(self, input: Any) -> Any:
-        memo = self.__dict__.get("_memo")
-        if memo is None or memo.version != structure.version:
-            memo = self.__dict__["_memo"] = Memo(self, Sequential.forward)
-        if not memo.is_usable:
-            return self._call_hooked((input,), {}) if self._has_hooks else self.forward(input)
-        if not isinstance(input, Handle):
-            input = as_tensor(input)
-        segment = state.segment
-        if input._segment is segment:
-            vertex = input._vertex
-        else:
-            segment, (vertex,) = enter_all(input)
-        if segment.updates:
-            return self.forward(input)
-        key = (vertex, state.is_grad_enabled)
-        if memo.draws:
-            key += memo.random_key(segment)
-        found = memo.found.get(key)
-        if found is None:
-            return memo.record(self, input, key, segment)
-        output, draws = found
-        segment.draws += draws
-        segment.keepalive.append(self)
-        return pending(output, segment)
 
     def __len__(self) -> int:
         return len(self._modules)

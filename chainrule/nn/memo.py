@@ -1,4 +1,8 @@
-"""What a sequence of built-in layers recorded, remembered: calling it again records one handle, however deep it is."""
+"""How built-in modules are called: what a module recorded for an input is remembered, with all that lies below it.
+
+Calling it again on the same vertex then records one handle, however deep the module is, and enters no parameter. The
+same input vertex comes back in every iteration, as stored tensors enter a segment under their number.
+"""
 
 from __future__ import annotations
 
@@ -7,45 +11,69 @@ from typing import Any
 from ..graph.vertex import Vertex
 from ..tensor.generator import default_generator
 from ..tensor.operands import enter_all
-from ..tensor.segment import Segment
+from ..tensor.recording import Handle, enter, pending
+from ..tensor.segment import Segment, state
 from .structure import structure
 
 MAX_ENTRIES = 256
-"""Inputs remembered per sequence; then it starts afresh, so that a chain of ever new inputs does not grow it."""
+"""Inputs remembered per module; then it starts afresh, so that a chain of ever new inputs does not grow it."""
 
 
 class Memo:
-    """For one sequence at one version of the structure: input vertex → output vertex, with and without gradients.
+    """For one module at one version of the structure: input vertex → output vertex, with and without gradients.
 
-    ``is_usable``: the sequence holds built-in modules without hooks only. ``draws``: it draws random numbers; what it
-    records then depends on the random state of the segment too, which `random_key` names.
+    ``is_usable``: the module and all below it are built in and without hooks. ``draws``: it draws random numbers; what it
+    records then depends on the segment's `random_state` too.
     """
 
     __slots__ = ("draws", "found", "is_usable", "version")
 
-    def __init__(self, sequence: Any, forward: Any) -> None:
+    def __init__(self, module: Any) -> None:
         self.version = structure.version
-        modules = list(sequence.modules())
-        self.is_usable = type(sequence).forward is forward and all(
-            (module.is_builtin or module is sequence) and not module._has_hooks and "forward" not in module.__dict__
-            for module in modules
+        parts = list(module.modules())
+        self.is_usable = all(
+            part.is_builtin and not part._has_hooks and "forward" not in part.__dict__ for part in parts
         )
-        self.draws = any(getattr(module, "draws_random_numbers", False) for module in modules)
+        self.draws = any(getattr(part, "draws_random_numbers", False) for part in parts)
         self.found: dict[Any, tuple[Vertex, int]] = {}
 
-    def random_key(self, segment: Segment) -> tuple[Any, ...]:
-        """Names the random numbers that come next in this segment."""
+    def random_state(self, segment: Segment) -> tuple[Any, ...]:
+        """Name the random numbers that come next in this segment."""
         if segment.generator is None:
-            segment.generator = default_generator._begin(segment)
-        _, (seed, counter) = enter_all(*segment.generator)
+            segment.generator = (default_generator, *default_generator._begin(segment))
+        _, (seed, counter) = enter_all(*segment.generator[1:])
         return seed, counter, segment.draws
 
-    def record(self, sequence: Any, input: Any, key: Any, segment: Segment) -> Any:
-        """Call the layers, and remember the result if it follows from ``key`` alone."""
+    def record(self, module: Any, input: Any, key: Any, segment: Segment) -> Any:
+        """Run ``forward``, and remember the result if it follows from ``key`` alone."""
         leaves, draws = len(segment.leaves), segment.draws
-        output = sequence.forward(input)
+        output = module.forward(input)
         if output._segment is segment and len(segment.leaves) == leaves and not segment.updates:
             if len(self.found) >= MAX_ENTRIES:
                 self.found.clear()
             self.found[key] = (output._vertex, segment.draws - draws)
         return output
+
+
+class BuiltinCall:
+    """How built-in modules, which take one input, are called."""
+
+    def __call__(self: Any, input: Any) -> Any:
+        memo, segment = self._memo, state.segment
+        if memo is None or memo.version != structure.version:
+            memo = self.__dict__["_memo"] = Memo(self)
+        if not memo.is_usable or segment.updates or not isinstance(input, Handle):
+            return self._call_hooked((input,), {}) if self._has_hooks else self.forward(input)
+        vertex = input._vertex if input._segment is segment else enter(input, segment)
+        key = vertex if state.is_grad_enabled else (vertex, "no_grad")
+        if memo.draws:
+            key = (key, *memo.random_state(segment))
+        if state.segment is not segment:  # entering a tensor may have run what was pending
+            return self(input)
+        found = memo.found.get(key)
+        if found is None:
+            return memo.record(self, input, key, segment)
+        output, draws = found
+        segment.draws += draws
+        segment.keepalive.append(self)
+        return pending(output, segment)

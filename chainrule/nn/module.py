@@ -11,7 +11,8 @@ from ..tensor.events import ParameterSet, record_zero_grad
 from ..tensor.operands import as_tensor
 from ..tensor.recording import Handle
 from ..tensor.tensor import Device, Tensor
-from ..types import DType, as_dtype, float32, float64
+from ..types import DTYPES, DType, as_dtype, float32, float64
+from .memo import BuiltinCall, Memo
 from .parameter import Parameter
 from .state_dict import StateDictMethods
 from .structure import note_change, structure
@@ -27,7 +28,7 @@ class Module(StateDictMethods):
     instance's dictionary like every other attribute, so reading them costs nothing extra.
 
     Class flag ``is_builtin``: ``forward`` is a function of one input, the module's attributes and parameters alone, and
-    neither reads values nor changes state; what it recorded may then be remembered (`chainrule.nn.containers`).
+    neither reads values nor changes state; what it recorded may then be remembered (`chainrule.nn.memo`).
 
     >>> import chainrule as cr
     >>> class Net(cr.nn.Module):
@@ -49,6 +50,7 @@ class Module(StateDictMethods):
     _forward_hooks: dict[int, Callable[..., Any]]
     _forward_pre_hooks: dict[int, Callable[..., Any]]
     _has_hooks: bool
+    _memo: Memo | None
     _parameter_set: tuple[int, ParameterSet] | None
 
     def __new__(cls, *arguments: Any, **options: Any) -> Self:
@@ -56,7 +58,7 @@ class Module(StateDictMethods):
         module = super().__new__(cls)
         module.__dict__.update(
             training=True, _parameters={}, _buffers={}, _modules={}, _transient=set(),
-            _forward_hooks={}, _forward_pre_hooks={}, _has_hooks=False, _parameter_set=None,
+            _forward_hooks={}, _forward_pre_hooks={}, _has_hooks=False, _memo=None, _parameter_set=None,
         )  # fmt: skip
         return module
 
@@ -67,7 +69,7 @@ class Module(StateDictMethods):
         super().__init_subclass__(**options)
         cls.is_builtin = is_builtin
         if "forward" in cls.__dict__ and "__call__" not in cls.__dict__:
-            cls.__call__ = _call_one if is_builtin else _call_any  # type: ignore[method-assign]
+            cls.__call__ = BuiltinCall.__call__ if is_builtin else Module.__call__  # type: ignore[method-assign]
 
     # Calling ---------------------------------------------------------------------------------------------------------
 
@@ -99,6 +101,10 @@ class Module(StateDictMethods):
     def register_forward_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
         """Call ``hook(module, inputs)`` before every forward; what it returns, if not None, replaces the inputs."""
         return self._register_hook(self._forward_pre_hooks, hook)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a pickle holds: everything but what was remembered about this very module."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("_memo", "_parameter_set")}
 
     def _register_hook(self, hooks: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> HookHandle:
         handle = HookHandle(self, hooks)
@@ -301,7 +307,7 @@ class Module(StateDictMethods):
         for argument in arguments:
             if isinstance(argument, Tensor):
                 dtype = argument.dtype
-            elif isinstance(argument, Device | str):
+            elif isinstance(argument, Device) or (isinstance(argument, str) and argument not in DTYPES):
                 device = argument
             elif argument is not None and not isinstance(argument, bool):
                 dtype = argument
@@ -368,15 +374,6 @@ def _with_parts(name: str, extra: list[str], children: list[str]) -> str:
 
 def _indent(text: str) -> str:
     return text.replace("\n", "\n  ")
-
-
-def _call_one(self: Module, input: Any) -> Any:
-    """``__call__`` of built-in modules: they take one input and no options."""
-    return self._call_hooked((input,), {}) if self._has_hooks else self.forward(input)
-
-
-def _call_any(self: Module, *inputs: Any, **options: Any) -> Any:
-    return self._call_hooked(inputs, options) if self._has_hooks else self.forward(*inputs, **options)
 
 
 class HookHandle:

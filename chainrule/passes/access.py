@@ -140,6 +140,21 @@ def as_permutation(index: IndexMap, shape: Shape, domain: Shape) -> tuple[int, .
     return tuple(permutation) if len(set(permutation)) == len(permutation) == spanned else None
 
 
+def compose(index: IndexMap, shape: Shape, outer: IndexMap) -> IndexMap:
+    """The map of what a vertex of ``shape`` reads at ``index`` (over its own domain), when it is read at ``outer``."""
+    places = [place for place, extent in zip(outer, shape, strict=True) if extent != 1]
+    rank = max((len(coefficients) for _, coefficients in places), default=0)
+    result = []
+    for offset, coefficients in index:
+        total = [0] * rank
+        for factor, (start, steps) in zip(coefficients, places, strict=False):
+            offset += factor * start
+            for dimension, step in enumerate(steps):
+                total[dimension] += factor * step
+        result.append((offset, tuple(total)))
+    return tuple(result)
+
+
 def locate(index: IndexMap, strides: Shape, offset: int, rank: int) -> tuple[int, tuple[int, ...]]:
     """Compose a map with the strides of a buffer: (offset, stride of each of ``rank`` dimensions), in elements."""
     result = [0] * rank

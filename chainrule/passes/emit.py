@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..graph.graph import Graph
 from ..graph.vertex import Vertex
 from ..types import DType, Shape, contiguous_strides, int64
-from .access import IndexMap, alias_origin, identity_map, is_alias, locate
+from .access import IndexMap, alias_origin, compose, identity_map, is_alias, locate
 from .fuse import Fused, Group
 from .nodes import Node, Read, Write
 from .place import Home, Placement
@@ -186,8 +186,8 @@ class _KernelWriter:
             index = self._iota(read, strides, places)
             return index if base.dtype is int64 else self._add(Instruction("cast", base.dtype, (index,)))
         made = self.made_by.get(base)
-        if made is not None and made not in self.stored and read.permutation is not None:
-            return self._recompute(made, tuple(places[d] for d in read.permutation))
+        if made is not None and made not in self.stored:
+            return self._recompute(made, read.index, places)
         access = self._access(read.index, base, places, read.position, read.limit)
         return self._once(access, Instruction("load", base.dtype, access=access))
 
@@ -203,12 +203,14 @@ class _KernelWriter:
             position = self._add(Instruction(name, int64, (position, bound)))
         return position
 
-    def _recompute(self, node: Node, places: tuple[int, ...]) -> int:
-        """Compute, here too, a cheap value of another group; ``places`` are the group's dimensions along its domain."""
-        found = self._known.get((node, places))
-        if found is None:
-            found = self._known[node, places] = self._compute(node, places)
-        return found
+    def _recompute(self, node: Node, index: IndexMap, places: tuple[int, ...]) -> int:
+        """Compute, here too, the cheap value of another group that is read at ``index``."""
+        key = (node, index, places)
+        if key not in self._known:
+            inner = [(read, compose(read.index, node.vertex.shape, index)) for read in node.reads]
+            reads = tuple(replace(read, index=composed, permutation=None) for read, composed in inner)
+            self._known[key] = self._compute(replace(node, reads=reads), places)
+        return self._known[key]
 
     def _constant(self, value: Any, dtype: DType) -> int:
         return self._once((repr(value), dtype), Instruction("constant", dtype, value=value))

@@ -13,6 +13,8 @@ def expand(graph: Graph) -> Graph:
 
     Before: ``%1 = softmax(%0, axis=1)``. After: ``%1 = max(%0, axes=(1,))`` ... ``%6 = divide(%3, %5)``.
     """
+    if all(vertex.primitive.expand is None for vertex in graph.order()):
+        return graph
     new = expand_vertices((*graph.inputs, *graph.roots))
     return Graph(
         graph.inputs,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from ..graph.vertex import Vertex
@@ -26,7 +27,7 @@ from .access import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class Read:
     """An operand: the vertex whose buffer or value is read, at ``index``.
 
@@ -42,7 +43,7 @@ class Read:
     limit: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False, slots=True)
 class Write:
     """Where a node that writes a part of ``target`` puts its value; ``position`` and ``limit`` as in `Read`."""
 
@@ -87,8 +88,17 @@ class Node:
 
 def make_read(operand: Vertex, index: IndexMap, domain: Shape) -> Read:
     """Read ``operand`` at ``index``, looking through its views."""
+    # A scalar's map is empty like that of any other scalar, also where it is read in a larger domain.
+    is_identity = index is identity_map(operand.shape) and bool(index or not domain)
+    if is_identity and operand.primitive.name not in VIEWS:
+        return Read(operand, index, _identity_permutation(len(domain)))
     base, index = find_base(operand, index)
     return Read(base, index, None if is_alias(base) else as_permutation(index, base.shape, domain))
+
+
+@lru_cache(maxsize=64)
+def _identity_permutation(rank: int) -> tuple[int, ...]:
+    return tuple(range(rank))
 
 
 def _elementwise(vertex: Vertex) -> list[Node]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from ..graph.vertex import Vertex
-from .access import core
+from .access import core, is_alias
 from .nodes import Node, Read
 
 RECOMPUTE_LIMIT = 4  # operations per element; a store and a load cost about as much
+REPEATED_LIMIT = 2  # the same for an element that is used many times (broadcast)
 _CHEAP = {
     "add", "subtract", "multiply", "negative", "abs", "sign", "maximum", "minimum", "where", "cast", "equal",
     "not_equal", "less", "less_equal", "logical_and", "logical_or", "logical_not",
@@ -30,14 +31,23 @@ def choose_stored(
     recipes: dict[Vertex, tuple[int, frozenset[Vertex]]] = {}  # operations and arrays read, where computing again pays
     made_by = {node.vertex: node for node in nodes if node.gives_value}
     for node in nodes:
-        abroad = [read for consumer, read in node.consumers if group_of[consumer] is not group_of[node]]
+        abroad = [link for link in node.consumers if group_of[link[0]] is not group_of[node]]
         recipe = _recipe(node, recipes, stored, made_by, overwritten)
         if recipe is not None:
             recipes[node.vertex] = recipe
-        must_be_read = abroad and (recipe is None or any(read is None or read.permutation is None for read in abroad))
+        must_be_read = abroad and (recipe is None or not all(_can_compute_again(*link, recipe[0]) for link in abroad))
         if must_be_read or node in roots or not node.gives_value:
             stored.add(node)
     return stored
+
+
+def _can_compute_again(consumer: Node, read: Read | None, operations: int) -> bool:
+    """Whether the reader may compute the value itself; where elements are repeated, more operations come of it."""
+    if consumer.kind == "product" or read is None or is_alias(read.base):
+        return False
+    if any(read is other and other.position is not None for other in consumer.reads):
+        return False  # at a run-time position
+    return operations <= (RECOMPUTE_LIMIT if read.permutation is not None else REPEATED_LIMIT)
 
 
 def _recipe(
@@ -54,7 +64,7 @@ def _recipe(
     for read in node.reads:
         if _is_in_memory(read, stored, made_by, overwritten):
             arrays |= {read.base} if core(read.base.shape) else frozenset()
-        elif read.base in recipes and read.permutation is not None:
+        elif read.base in recipes:
             operations += recipes[read.base][0]
             arrays |= recipes[read.base][1]
         elif read.base.primitive.name not in ("constant", "iota"):

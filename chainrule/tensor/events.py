@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ..errors import GradientError, ShapeError
-from ..graph.graph import topological_order
 from ..graph.vertex import Vertex
 from .operands import as_tensor, enter_all
-from .recording import type_of
-from .segment import flush, state
+from .recording import slot_owner, sources, type_of
+from .segment import flush, leaf_number, state
 
 MAX_BACKWARDS = 8
 """Backward calls in one program; more are run as several, so that any number of them needs only a few programs."""
@@ -37,11 +36,13 @@ class Backward(NamedTuple):
     """Gradients of ``root`` are added to those of the leaves it depends on.
 
     ``held`` says for each leaf whether it already held a gradient; None where a zero_grad before made that sure.
+    ``retains_graph``: whether gradients may flow through the same vertices again in a later program.
     """
 
     root: Vertex
     cotangent: Vertex | None
     held: tuple[bool, ...] | None
+    retains_graph: bool
 
 
 class Step(NamedTuple):
@@ -50,21 +51,21 @@ class Step(NamedTuple):
     optimizer: Any
 
 
-def slot_owner(slot: Vertex) -> Any:
-    """The tensor whose slot this is; None if it is gone."""
-    reference: Any = slot.users.get("owner")
-    return reference() if reference is not None else None
-
-
 def gradient_slots(root: Vertex) -> tuple[Vertex, ...]:
-    """The slots that require gradients and on which ``root`` depends, in a fixed order."""
+    """The slots that require gradients and on which ``root`` depends, in a fixed order.
+
+    Errors: `GradientError` where the way to them is lost.
+    """
     found: Any = root.users.get("gradient slots")
     if found is None:
-        found = tuple(
-            vertex
-            for vertex in topological_order([root])
-            if vertex.requires_grad and vertex.primitive.name == "input"
-        )
+        found = tuple(source for source in sources(root) if source.requires_grad)
+        if any(leaf_number(source) is not None for source in found):
+            raise GradientError(
+                "Trying to backward through a graph that is gone: an earlier backward() has used it up, or one of the "
+                "variables needed for gradient computation has been modified by an inplace operation or an optimizer's "
+                "step. fix: call backward() before the step, with retain_graph=True if there are several, or detach() "
+                "what needs no gradient"
+            )
         root.users["gradient slots"] = found
     slots: tuple[Vertex, ...] = found
     return slots
@@ -111,7 +112,7 @@ def record_backward(tensor: Any, gradient: Any, retain_graph: bool) -> None:
         if tuple(gradient.shape) != tuple(tensor.shape):
             raise ShapeError(f"gradient has shape {tuple(gradient.shape)}, the tensor {tuple(tensor.shape)}")
         segment, (root, cotangent) = enter_all(tensor, gradient)
-    record(Backward(root, cotangent, _held_flags(root, segment.events)))
+    record(Backward(root, cotangent, _held_flags(root, segment.events), retain_graph))
     if not retain_graph and tensor._slot is None:
         tensor._grad = CONSUMED
 

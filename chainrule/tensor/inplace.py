@@ -29,15 +29,26 @@ def assign(tensor: Any, value: Any) -> Any:
         )
     segment, (old, new) = enter_all(tensor, as_tensor(value))
     new = _fitted(new, old)
-    if tensor._storage is None:
-        tensor._vertex = new
-        return tensor
+    if tensor._storage is None or (new.requires_grad and tensor._slot is None):
+        return _replace(tensor, new, segment)
     storage = tensor._storage
     if tensor._slot is None or storage.read_by is not tensor or storage.is_read_by_many or storage.is_exported:
         return _write_now(tensor, value)
     segment.updates[tensor._slot] = new
     tensor._vertex = new
     storage.written_in = segment
+    return tensor
+
+
+def _replace(tensor: Any, new: Vertex, segment: Segment) -> Any:
+    """Make a tensor that is not a slot the pending value ``new``."""
+    if new.requires_grad and not state.is_grad_enabled:
+        new = stop_gradient(new)
+    tensor._storage = None
+    tensor._vertex = new
+    if tensor._segment is not segment or tensor._slot is None:
+        tensor._segment = segment
+        segment.handles.append(tensor)
     return tensor
 
 

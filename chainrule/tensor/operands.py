@@ -58,9 +58,9 @@ def as_tensor(value: Any, dtype: DType | None = None) -> Any:
 
 def number_dtype(value: bool | int | float) -> DType:
     """The type that a Python number has on its own."""
-    if isinstance(value, bool):
+    if isinstance(value, bool | np.bool_):
         return bool_
-    return int64 if isinstance(value, int) else float32
+    return int64 if isinstance(value, numbers.Integral) else float32
 
 
 def enter_all(*handles: Any) -> tuple[Segment, list[Vertex]]:
@@ -92,9 +92,9 @@ def number_vertex(value: Any, beside: Vertex, place: Any, is_float_result: bool 
     changing becomes a run-time value, so that it compiles nothing new.
     """
     dtype = beside.dtype
-    if isinstance(value, numbers.Real) and not isinstance(value, numbers.Integral | np.bool_) or is_float_result:
+    if is_float_result or number_dtype(value).is_floating_point:
         dtype = dtype if dtype.is_floating_point else float32
-    elif dtype is bool_ and not isinstance(value, bool | np.bool_):
+    elif dtype is bool_ and number_dtype(value) is not bool_:
         dtype = int64
     seen = beside.users.setdefault((place, "numbers", dtype), set())
     key = math.copysign(1, value), repr(value)

@@ -13,8 +13,8 @@ from ..graph.vertex import Vertex, apply
 from ..ops.comparison import where as where_vertex
 from ..ops.elementwise import cast
 from ..ops.source import constant
-from ..types import DType, bool_, float32
-from .operands import as_tensor, enter_all, meet, number_vertex
+from ..types import DType, bool_, float32, float64, int64
+from .operands import as_tensor, enter_all, meet, number_dtype, number_vertex, result_dtype
 from .recording import Handle, pending
 from .segment import state
 
@@ -35,6 +35,18 @@ def apply_unary(primitive: Primitive, x: Any, needs_float: bool = False) -> Any:
     return pending(found, segment)
 
 
+# What these mean for two booleans, as in PyTorch.
+_OF_BOOLEANS = {"add": "logical_or", "multiply": "logical_and", "maximum": "logical_or", "minimum": "logical_and"}
+
+
+def _binary_vertex(primitive: Primitive, a: Vertex, b: Vertex, needs_float: bool, reverse: bool) -> Vertex:
+    """Apply a binary primitive to vertices of any types."""
+    left, right = meet(a, b, needs_float)
+    if left.dtype is bool_:
+        primitive = PRIMITIVES[_OF_BOOLEANS.get(primitive.name, primitive.name)]
+    return apply(primitive, *((right, left) if reverse else (left, right)))
+
+
 def apply_binary(primitive: Primitive, x: Any, y: Any, needs_float: bool = False, reverse: bool = False) -> Any:
     """Record an elementwise primitive of two operands, of which x is a tensor; ``reverse`` swaps them."""
     if y.__class__ in _NUMBERS or isinstance(y, np.generic):
@@ -49,8 +61,7 @@ def apply_binary(primitive: Primitive, x: Any, y: Any, needs_float: bool = False
     key = (primitive, b, reverse)
     found = a.users.get(key)
     if found is None:
-        left, right = meet(a, b, needs_float)
-        found = a.users[key] = apply(primitive, *((right, left) if reverse else (left, right)))
+        found = a.users[key] = _binary_vertex(primitive, a, b, needs_float, reverse)
     return pending(found, segment)
 
 
@@ -60,15 +71,17 @@ def _apply_number(primitive: Primitive, x: Any, number: Any, needs_float: bool, 
         vertex = x._vertex
     else:
         segment, (vertex,) = enter_all(x)
-    key = (primitive, number.__class__, number, reverse) if number else (primitive, repr(number), reverse)
+    if number and number == number:
+        key = (primitive, number.__class__, number, reverse)
+    else:  # 0.0 equals -0.0 and False, and NaN not even itself
+        key = (primitive, number.__class__, repr(number), reverse)
     found = vertex.users.get(key)
     if found is None:
         other = number_vertex(number, vertex, (primitive, reverse), needs_float)
         if state.segment is not segment:
             segment, (vertex,) = enter_all(x)
-        left, right = meet(vertex, other, needs_float)
-        found = apply(primitive, *((right, left) if reverse else (left, right)))
-        if not other.primitive.name == "input":
+        found = _binary_vertex(primitive, vertex, other, needs_float, reverse)
+        if other.primitive.name != "input":
             vertex.users[key] = found
     return pending(found, segment)
 
@@ -81,6 +94,19 @@ def _unary(name: str, needs_float: bool = True) -> Callable[[Any], Any]:
 
     operation.__name__ = operation.__qualname__ = name
     operation.__doc__ = f"{primitive.meaning[0].upper()}{primitive.meaning[1:]}, elementwise."
+    return operation
+
+
+def _rounding(name: str) -> Callable[[Any], Any]:
+    """A rounding function: integers stay as they are."""
+    of_floats = _unary(name)
+
+    def operation(input: Any) -> Any:
+        x = as_tensor(input)
+        return of_floats(x) if x.dtype.is_floating_point else x.clone()
+
+    operation.__name__ = operation.__qualname__ = name
+    operation.__doc__ = of_floats.__doc__
     return operation
 
 
@@ -103,7 +129,7 @@ sign = _unary("sign", needs_float=False)
 exp, expm1, log, log1p = _unary("exp"), _unary("expm1"), _unary("log"), _unary("log1p")
 sqrt, rsqrt, sin, cos = _unary("sqrt"), _unary("rsqrt"), _unary("sin"), _unary("cos")
 tanh, erf, sigmoid = _unary("tanh"), _unary("erf"), _unary("sigmoid")
-floor, ceil, round = _unary("floor"), _unary("ceil"), _unary("round")
+floor, ceil, round = _rounding("floor"), _rounding("ceil"), _rounding("round")
 
 _add, _subtract = _binary("add"), _binary("subtract")
 mul = multiply = _binary("multiply")
@@ -113,7 +139,8 @@ maximum, minimum = _binary("maximum"), _binary("minimum")
 eq, ne, lt, le = _binary("equal"), _binary("not_equal"), _binary("less"), _binary("less_equal")
 gt, ge = _binary("less", reverse=True), _binary("less_equal", reverse=True)
 reverse_subtract, reverse_divide = _binary("subtract", reverse=True), _binary("divide", True, True)
-_power, reverse_power = _binary("power", needs_float=True), _binary("power", True, True)
+reverse_floor_divide, reverse_remainder = _binary("floor_divide", reverse=True), _binary("remainder", reverse=True)
+_power, _reverse_power = _binary("power", needs_float=True), _binary("power", True, True)
 
 
 def add(input: Any, other: Any, *, alpha: float = 1) -> Any:
@@ -127,14 +154,28 @@ def sub(input: Any, other: Any, *, alpha: float = 1) -> Any:
 
 
 def pow(input: Any, exponent: Any) -> Any:
-    """input to the power ``exponent``, elementwise. Integers to whole powers of at least 0 stay integers."""
-    is_whole = isinstance(exponent, int) and not isinstance(exponent, bool) and exponent >= 0
-    if is_whole and isinstance(input, Handle) and not input.dtype.is_floating_point:  # type: ignore[attr-defined]
-        result = as_tensor(1).expand(input.shape) if exponent == 0 else input  # type: ignore[attr-defined]
-        for _ in range(exponent - 1):
-            result = multiply(result, input)
-        return result
-    return _power(input, exponent)
+    """input to the power ``exponent``, elementwise; integers to integers give integers."""
+    return _integer_power(_power, input, exponent)
+
+
+def reverse_power(input: Any, base: Any) -> Any:
+    """``base`` to the power input, elementwise."""
+    return _integer_power(_reverse_power, input, base)
+
+
+def _integer_power(power: Callable[[Any, Any], Any], input: Any, other: Any) -> Any:
+    """``power``, for integers by way of float64, which is exact up to 2⁵³."""
+    x = as_tensor(input)
+    other_dtype = other.dtype if isinstance(other, Handle) else number_dtype(other)
+    if x.dtype.is_floating_point or other_dtype.is_floating_point:
+        return power(x, other)
+    if isinstance(other, Handle):
+        _, vertices = enter_all(x, other)
+        dtype = result_dtype(*vertices)
+        other = convert(other, float64)
+    else:
+        dtype = int64 if x.dtype is bool_ and other_dtype is int64 else x.dtype
+    return convert(power(convert(x, float64), other), dtype)
 
 
 def square(input: Any) -> Any:
@@ -162,9 +203,28 @@ def logical_xor(input: Any, other: Any) -> Any:
     return ne(to_bool(input), to_bool(other))
 
 
+def _of_booleans(name: str, logical: Callable[..., Any]) -> Callable[..., Any]:
+    """An operator such as & between booleans; integers have no bitwise operations here."""
+
+    def operation(*inputs: Any) -> Any:
+        tensors = [as_tensor(input) for input in inputs]
+        if any(tensor.dtype is not bool_ for tensor in tensors):
+            found = " and ".join(str(tensor.dtype) for tensor in tensors)
+            raise DTypeError(f"operator {name} needs booleans, got {found}. fix: convert with .bool() or compare first")
+        return logical(*tensors)
+
+    return operation
+
+
 def to_bool(input: Any) -> Any:
     """The elements compared with zero."""
     return convert(as_tensor(input), bool_)
+
+
+logical_operators = {
+    "and": _of_booleans("&", logical_and), "or": _of_booleans("|", logical_or), "xor": _of_booleans("^", logical_xor),
+    "invert": _of_booleans("~", logical_not),
+}  # fmt: skip
 
 
 def convert(x: Any, dtype: DType) -> Any:
@@ -194,10 +254,10 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Any:
 def relu(input: Any) -> Any:
     """max(0, x), elementwise; the derivative at 0 is 0 and NaN stays NaN."""
     segment = state.segment
-    if input._segment is segment:
+    if isinstance(input, Handle) and input._segment is segment:
         vertex = input._vertex
     else:
-        segment, (vertex,) = enter_all(input)
+        segment, (vertex,) = enter_all(as_tensor(input))
     found = vertex.users.get("relu")
     if found is None:
         found = vertex.users["relu"] = _relu_vertex(vertex)

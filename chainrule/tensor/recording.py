@@ -9,12 +9,20 @@ import weakref
 from typing import Any
 
 from ..errors import GradientError
+from ..graph.graph import topological_order
 from ..graph.vertex import Vertex, apply
 from ..ops.elementwise import stop_gradient
 from ..ops.source import make_input
 from ..types import DType, Shape, TensorType
 from .segment import Segment, flush, leaf_number, leaf_vertex, state
 from .storage import Storage, allocate, view_array
+
+
+NO_VALUE = (
+    "this tensor has no value: it is being recorded on another thread or inside a function that is being compiled, or "
+    "its computation was stopped by an error. fix: return it from the function, call .item() or .numpy() on the thread "
+    "that made it, or compute it again"
+)
 
 
 class Handle:
@@ -26,7 +34,8 @@ class Handle:
     """
 
     __slots__ = (
-        "__weakref__", "_address", "_grad", "_requires_grad", "_segment", "_slot", "_storage", "_strides", "_type", "_vertex",
+        "__weakref__", "_address", "_grad", "_requires_grad", "_segment", "_slot", "_storage", "_strides", "_type",
+        "_vertex",
     )  # fmt: skip
 
     _address: int
@@ -64,7 +73,9 @@ def pending(vertex: Vertex, segment: Segment) -> Any:
     return handle
 
 
-def stored(storage: Storage, address: int, type: TensorType, strides: Shape | None = None, requires_grad: bool = False) -> Any:
+def stored(
+    storage: Storage, address: int, type: TensorType, strides: Shape | None = None, requires_grad: bool = False
+) -> Any:
     """Return a new handle that looks into memory."""
     handle = _new(_tensor_class)
     set_stored(handle, storage, address, type, strides, requires_grad)
@@ -128,15 +139,15 @@ def _note_read(handle: Any, segment: Segment) -> None:
         storage.is_read_by_many = True
 
 
-def _enter_stored(handle: Any, segment: Segment) -> Vertex:
+def _enter_stored(handle: Any, segment: Segment, is_stale: bool = False) -> Vertex:
     storage = handle._storage
-    if storage.is_exported and segment.expansion is None:  # foreign memory may change before the program runs: read it now
-        handle = snapshot(handle)
+    if storage.is_exported and segment.expansion is None:
+        handle = snapshot(handle)  # foreign memory may change before the program runs: read it now
     elif storage.written_in is segment and not segment.is_done:
         flush()
         segment = state.segment
     _note_read(handle, segment)
-    vertex = leaf_vertex(len(segment.leaves), handle._type, handle._strides)
+    vertex = leaf_vertex(len(segment.leaves), handle._type, handle._strides, is_stale)
     segment.leaves.append(handle)
     return vertex
 
@@ -152,49 +163,72 @@ def snapshot(handle: Any) -> Any:
 
 def _enter_computed(handle: Any, segment: Segment) -> Vertex:
     """A handle of an earlier segment: a leaf with its value, or, where a gradient may be wanted, its whole history."""
-    origin = handle._segment
+    origin, vertex = handle._segment, handle._vertex
     if not origin.is_done:
-        raise GradientError(
-            "a tensor that is being recorded on another thread, or inside a function that is being compiled, "
-            "was used outside. fix: return it from the function, or call .item() or .numpy() on it there"
-        )
-    if handle._vertex.requires_grad and state.is_grad_enabled and origin.leaves is not None:
-        return _continue_history(handle._vertex, origin, segment)
+        raise GradientError(NO_VALUE)
+    wants_history = vertex.requires_grad and state.is_grad_enabled
+    if wants_history and _is_intact(vertex, origin):
+        return _continue_history(vertex, origin, segment)
     resolve(handle)
     copy = stored(handle._storage, handle._address, handle._type, handle._strides)
-    return _enter_stored(copy, segment)
+    return _enter_stored(copy, segment, is_stale=wants_history)
+
+
+def sources(vertex: Vertex) -> tuple[Vertex, ...]:
+    """The inputs on which ``vertex`` depends, in a fixed order."""
+    found: Any = vertex.users.get("sources")
+    if found is None:
+        found = tuple(source for source in topological_order([vertex]) if source.primitive.name == "input")
+        vertex.users["sources"] = found
+    inputs: tuple[Vertex, ...] = found
+    return inputs
+
+
+def slot_owner(slot: Vertex) -> Any:
+    """The tensor whose slot this is; None if it is gone."""
+    reference: Any = slot.users.get("owner")
+    return reference() if reference is not None else None
+
+
+def _is_intact(vertex: Vertex, origin: Segment) -> bool:
+    """Whether all that ``vertex`` was computed from is still there and unchanged."""
+    if not origin.has_history:
+        return False
+    for source in sources(vertex):
+        number = leaf_number(source)
+        tensor = slot_owner(source) if number is None else origin.leaves[number]
+        if tensor is None or tensor._storage.was_written_after(origin.ran_at):
+            return False
+        if number is not None and source.requires_grad:  # a stale leaf
+            return False
+    return True
 
 
 def _continue_history(vertex: Vertex, origin: Segment, segment: Segment) -> Vertex:
     """Record ``vertex`` again in ``segment``: the same vertices over the same leaves, renumbered where needed."""
+    segment.keepalive.extend(origin.keepalive)
+    for source in sources(vertex):
+        owner = slot_owner(source)
+        if owner is not None:
+            segment.slots[source] = owner
+            _note_read(owner, segment)
     if not segment.leaves and not segment.draws:
         segment.leaves.extend(origin.leaves)
         segment.draws = origin.draws
-        for slot, tensor in origin.slots.items():
-            segment.slots.setdefault(slot, tensor)
-        if not segment.updates:
-            return vertex
+        for leaf in origin.leaves:
+            _note_read(leaf, segment)
+        return vertex
     replaced: dict[Vertex, Vertex] = {}
-    stack = [vertex]
-    while stack:
-        current = stack[-1]
-        waiting = [operand for operand in current.inputs if operand not in replaced]
-        if waiting:
-            stack.extend(waiting)
-            continue
-        stack.pop()
-        if current not in replaced:
-            replaced[current] = _relocate(current, replaced, origin, segment)
+    for current in topological_order([vertex]):
+        number = leaf_number(current)
+        if number is not None:
+            replaced[current] = enter(origin.leaves[number], segment)
+        elif current.inputs:
+            inputs = (replaced[operand] for operand in current.inputs)
+            replaced[current] = apply(current.primitive, *inputs, **current.attributes)
+        else:
+            replaced[current] = current
     return replaced[vertex]
-
-
-def _relocate(vertex: Vertex, replaced: dict[Vertex, Vertex], origin: Segment, segment: Segment) -> Vertex:
-    if vertex in origin.slots:
-        return enter(origin.slots[vertex], segment)
-    if vertex.inputs:
-        return apply(vertex.primitive, *(replaced[operand] for operand in vertex.inputs), **vertex.attributes)
-    number = leaf_number(vertex)
-    return vertex if number is None else enter(origin.leaves[number], segment)
 
 
 def resolve(handle: Any) -> None:
@@ -203,16 +237,20 @@ def resolve(handle: Any) -> None:
         if state.segment.updates and handle._storage.written_in is state.segment:
             flush()
         return
-    if not handle._segment.is_done:
-        flush()
-        if not handle._segment.is_done:
-            raise GradientError("this tensor belongs to a function that is being compiled; it has no value outside")
-    storage, address, strides = handle._segment.places[handle._vertex]
+    segment, vertex = handle._segment, handle._vertex
+    if not segment.is_done:
+        if segment is state.segment:
+            flush()
+        if not segment.is_done:
+            raise GradientError(NO_VALUE)
+    storage, address, strides = segment.places[vertex]
     handle._storage = storage
     handle._address = address
-    handle._type = handle._vertex.type
+    handle._type = vertex.type
     handle._strides = strides
-    handle._requires_grad = handle._vertex.requires_grad
+    handle._requires_grad = vertex.requires_grad
+    if not vertex.requires_grad:  # from now on like any stored tensor
+        handle._vertex = handle._segment = None
 
 
 def type_of(handle: Any) -> TensorType:

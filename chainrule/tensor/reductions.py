@@ -12,7 +12,8 @@ from ..graph.vertex import Vertex, apply
 from ..ops.elementwise import cast
 from ..ops.movement import reshape
 from ..ops.reduction import kept_shape
-from ..types import DType, Shape, as_dtype, bool_, float32, int64, normalize_axis
+from ..ops.source import constant
+from ..types import DType, Shape, as_dtype, bool_, float32, int32, int64, normalize_axis
 from . import operations
 from .operands import as_tensor, enter_all
 from .recording import pending
@@ -43,17 +44,22 @@ def _reduce(name: str, x: Any, dim: Axes, keepdim: bool, dtype: DType | None = N
 
 
 def _reduced_vertex(name: str, x: Vertex, dim: Axes, keepdim: bool, dtype: DType | None) -> Vertex:
+    given = x.dtype
     if dtype is not None:
         x = cast(x, dtype)
-    elif x.dtype is bool_:
+    elif given is bool_ or (name == "sum" and given is int32):
         x = cast(x, int64)
     axes = normalize_axes(dim, len(x.shape))
+    if name in ("argmax", "argmin") and not axes:
+        return constant(0, int64)
     result = apply(PRIMITIVES[name], x, axes=axes) if axes else x
+    if name in ("max", "min"):
+        result = cast(result, given)
     return reshape(result, kept_shape(x.shape, axes)) if keepdim else result
 
 
 def sum(input: Any, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
-    """Σ input over ``dim`` (all dimensions by default). Booleans are counted as integers."""
+    """Σ input over ``dim`` (all dimensions by default). Booleans and integers are summed as int64."""
     return _reduce("sum", input, dim, keepdim, None if dtype is None else as_dtype(dtype))
 
 
@@ -132,7 +138,9 @@ def all(input: Any, dim: Axes = None, keepdim: bool = False) -> Any:
     return operations.eq(sum(operations.logical_not(as_tensor(input)), dim, keepdim), 0)
 
 
-def var(input: Any, dim: Axes = None, *, correction: int = 1, unbiased: bool | None = None, keepdim: bool = False) -> Any:
+def var(
+    input: Any, dim: Axes = None, *, correction: int = 1, unbiased: bool | None = None, keepdim: bool = False
+) -> Any:
     """Σ (x - mean)² / (n - correction) over ``dim``. ``unbiased=False`` is PyTorch's older name of correction 0."""
     x = as_tensor(input)
     divisor = (1 if unbiased else 0) if unbiased is not None else correction
@@ -146,7 +154,9 @@ def _reciprocal(count: int) -> float:
     return 1 / count if count > 0 else math.nan
 
 
-def std(input: Any, dim: Axes = None, *, correction: int = 1, unbiased: bool | None = None, keepdim: bool = False) -> Any:
+def std(
+    input: Any, dim: Axes = None, *, correction: int = 1, unbiased: bool | None = None, keepdim: bool = False
+) -> Any:
     """The square root of `var`."""
     return operations.sqrt(var(input, dim, correction=correction, unbiased=unbiased, keepdim=keepdim))
 
@@ -162,23 +172,42 @@ def norm(input: Any, p: float = 2, dim: Axes = None, keepdim: bool = False) -> A
 
 
 def logsumexp(input: Any, dim: Axes, keepdim: bool = False) -> Any:
-    """log Σ e^x over ``dim``, stable: the largest element is taken out first."""
+    """log Σ e^x over ``dim``, stable: the largest element is taken out first. Over nothing it is -inf."""
     x = as_tensor(input)
+    x = operations.convert(x, _float_dtype(x))
+    if 0 in (x.shape[axis] for axis in normalize_axes(dim, x.dim())):
+        return operations.log(sum(x, dim, keepdim))
     largest = amax(x, dim, True).detach()
     shift = operations.where(operations.eq(operations.abs(largest), math.inf), 0.0, largest)
     total = operations.add(operations.log(sum(operations.exp(operations.sub(x, shift)), dim, True)), shift)
     return total if keepdim else sum(total, dim)
 
 
-@remembered
-def log_softmax(input: Any, *, dim: int) -> Any:
+def log_softmax(input: Any, dim: int) -> Any:
     """x - log Σ e^x along ``dim``, stable."""
+    return _log_softmax(input, dim=dim)
+
+
+def softmax(input: Any, dim: int) -> Any:
+    """e^x / Σ e^x along ``dim``, stable."""
+    return _softmax(input, dim=dim)
+
+
+@remembered
+def _log_softmax(input: Any, *, dim: int) -> Any:
+    if not input.numel():
+        return operations.convert(input, _float_dtype(input))
     shifted = operations.sub(input, amax(input, dim, True).detach())
     return operations.sub(shifted, operations.log(sum(operations.exp(shifted), dim, True)))
 
 
 @remembered
-def softmax(input: Any, *, dim: int) -> Any:
-    """e^x / Σ e^x along ``dim``, stable."""
+def _softmax(input: Any, *, dim: int) -> Any:
+    if not input.numel():
+        return operations.convert(input, _float_dtype(input))
     exponentials = operations.exp(operations.sub(input, amax(input, dim, True).detach()))
     return operations.div(exponentials, sum(exponentials, dim, True))
+
+
+def _float_dtype(x: Any) -> DType:
+    return x.dtype if x.dtype.is_floating_point else float32

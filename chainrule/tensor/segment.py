@@ -30,11 +30,13 @@ class Segment:
     - ``updates``: the vertex that an overwritable tensor will hold.
     - ``keepalive``: modules whose tensors are used here without having been entered in ``slots``.
     - ``places``: after the run, where each computed vertex lies: ``(storage, address, strides)``.
+    - ``ran_at``: the time of the run, by which the history of its values is checked; see `has_history`.
     - ``expansion``: while a function is captured, what turns its events into vertices at once; else None.
     """
 
     __slots__ = (
-        "draws", "events", "expansion", "generator", "handles", "is_done", "is_symbolic", "leaves", "places", "slots", "updates",
+        "draws", "events", "expansion", "generator", "handles", "is_done", "is_symbolic", "keepalive", "leaves", "places",
+        "ran_at", "slots", "updates",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -50,6 +52,17 @@ class Segment:
         self.is_symbolic = False
         self.expansion: Any = None
         self.places: Any = None
+        self.ran_at = 0
+
+    @property
+    def has_history(self) -> bool:
+        """Whether values computed here can be computed again, so that gradients can flow through them."""
+        return self.ran_at >= 0
+
+    def drop_history(self) -> None:
+        """Let go of everything that the run has used."""
+        self.ran_at = -1
+        self.leaves, self.slots, self.keepalive = [], {}, []
 
     @property
     def is_capturing(self) -> bool:
@@ -70,15 +83,18 @@ class _ThreadState(threading.local):
 
 state = _ThreadState()
 
-_LEAVES: dict[tuple[int, TensorType, Shape | None], Vertex] = {}
+_LEAVES: dict[tuple[int, TensorType, Shape | None, bool], Vertex] = {}
 
 
-def leaf_vertex(number: int, type: TensorType, strides: Shape | None) -> Vertex:
-    """Return the vertex that stands for leaf ``number`` of this type and layout, in every segment."""
-    key = (number, type, strides)
+def leaf_vertex(number: int, type: TensorType, strides: Shape | None, is_stale: bool = False) -> Vertex:
+    """Return the vertex that stands for leaf ``number`` of this type and layout, in every segment.
+
+    A stale leaf is a value whose gradient is wanted and whose history is gone: it can be read, not differentiated.
+    """
+    key = (number, type, strides, is_stale)
     found = _LEAVES.get(key)
     if found is None:
-        found = _LEAVES[key] = make_input(type, strides=strides)
+        found = _LEAVES[key] = make_input(type, requires_grad=is_stale, strides=strides)
         found.users["leaf number"] = number
     return found
 

@@ -10,25 +10,60 @@ from ..memory import address_of, aligned_block
 from ..types import Shape, TensorType, contiguous_strides
 
 
+class Clock:
+    """When something last wrote into the storages that have this clock."""
+
+    __slots__ = ("time",)
+
+    now = 0
+    """The number of writes so far."""
+
+    def __init__(self) -> None:
+        self.time = 0
+
+    def tick(self) -> None:
+        """Note a write."""
+        Clock.now = self.time = Clock.now + 1
+
+
 class Storage:
     """A block of memory with a fixed address; tensors are views of it.
 
     ``array`` keeps the memory alive. ``is_exported`` is set once somebody outside holds a NumPy or DLPack view:
-    such memory can change without chainrule seeing it. The other fields say how the pending segment uses the block,
-    so that reads and writes through different tensors keep their order.
+    such memory can change without chainrule seeing it. ``clocks`` belong to whatever writes into the block. The other
+    fields say how the pending segment uses the block, so that reads and writes through different tensors keep their order.
     """
 
-    __slots__ = ("address", "array", "is_exported", "is_read_by_many", "nbytes", "read_by", "read_in", "written_in")
+    __slots__ = (
+        "address", "array", "clocks", "is_exported", "is_read_by_many", "nbytes", "read_by", "read_in", "written_in",
+    )  # fmt: skip
 
     def __init__(self, array: np.ndarray[Any, Any], address: int, nbytes: int, is_exported: bool = False) -> None:
         self.array = array
         self.address = address
         self.nbytes = nbytes
         self.is_exported = is_exported
+        self.clocks: tuple[Clock, ...] = ()
         self.read_in: Any = None
         self.read_by: Any = None
         self.is_read_by_many = False
         self.written_in: Any = None
+
+    def note_write(self) -> None:
+        """Note a write that no program makes."""
+        if not self.clocks or self.clocks[0].__class__ is not _OwnClock:
+            self.clocks = (_OwnClock(), *self.clocks)
+        self.clocks[0].tick()
+
+    def was_written_after(self, time: int) -> bool:
+        """Whether anything has written into the block since ``time``."""
+        return any(clock.time > time for clock in self.clocks)
+
+
+class _OwnClock(Clock):
+    """The clock of a single storage, for writes from Python."""
+
+    __slots__ = ()
 
 
 def allocate(nbytes: int) -> Storage:

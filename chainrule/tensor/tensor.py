@@ -26,7 +26,7 @@ class Size(tuple[int, ...]):
     __slots__ = ()
 
     def __repr__(self) -> str:
-        return f"torch.Size({list(self)})".replace("torch.", "")
+        return f"Size({list(self)})"
 
     def numel(self) -> int:
         """The number of elements."""
@@ -423,12 +423,13 @@ _METHODS = {
     "__add__": operations.add, "__radd__": operations.add, "__sub__": operations.sub,
     "__rsub__": operations.reverse_subtract, "__mul__": operations.mul, "__rmul__": operations.mul,
     "__truediv__": operations.div, "__rtruediv__": operations.reverse_divide, "__floordiv__": operations.floor_divide,
-    "__mod__": operations.remainder, "__pow__": operations.pow, "__rpow__": operations.reverse_power,
+    "__rfloordiv__": operations.reverse_floor_divide, "__mod__": operations.remainder,
+    "__rmod__": operations.reverse_remainder, "__pow__": operations.pow, "__rpow__": operations.reverse_power,
     "__neg__": operations.neg, "__abs__": operations.abs, "__matmul__": shaping.matmul,
     "__rmatmul__": lambda self, other: shaping.matmul(as_tensor(other), self),
     "__eq__": operations.eq, "__ne__": operations.ne, "__lt__": operations.lt, "__le__": operations.le,
-    "__gt__": operations.gt, "__ge__": operations.ge, "__invert__": operations.logical_not,
-    "__and__": operations.logical_and, "__or__": operations.logical_or, "__xor__": operations.logical_xor,
+    "__gt__": operations.gt, "__ge__": operations.ge, "__invert__": operations.logical_operators["invert"],
+    **{f"__{side}{name}__": operations.logical_operators[name] for name in ("and", "or", "xor") for side in ("", "r")},
 }  # fmt: skip
 for _name, _function in _METHODS.items():
     setattr(Tensor, _name, _function)

@@ -64,7 +64,9 @@ class History:
     def best_epoch(self) -> int | None:
         """The number of the epoch with the lowest ``val_loss`` (``loss`` without validation); None if there is none."""
         name = "val_loss" if "val_loss" in self else "loss"
-        rows = [(number, row) for number, row in enumerate(self.epochs, start=1) if math.isfinite(row.get(name, math.nan))]
+        rows = [
+            (number, row) for number, row in enumerate(self.epochs, start=1) if math.isfinite(row.get(name, math.nan))
+        ]
         if not rows:
             return None
         number, row = min(rows, key=lambda item: item[1][name])

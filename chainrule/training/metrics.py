@@ -5,8 +5,8 @@ For classes ``y_true`` holds class numbers, shape (n,) or (n, 1), and ``predicti
 - for two classes: the probability of class 1, shape (n,) or (n, 1), or both probabilities, shape (n, 2);
 - for K classes: the probabilities, shape (n, K).
 
-``accuracy``, ``f1``, ``precision`` and ``recall`` also accept predicted class numbers (integers or booleans, shape (n,)).
-For regression both are numbers of one shape. The definitions are scikit-learn's.
+``accuracy``, ``f1``, ``precision`` and ``recall`` also accept predicted class numbers (integers or booleans,
+shape (n,)). For regression both are numbers of one shape. The definitions are scikit-learn's.
 """
 
 from __future__ import annotations

@@ -51,7 +51,9 @@ def save_model(
 
     Raises ModelFileError where the file cannot be written.
 
-    >>> save_model("network.chain", nn.Sequential(nn.Linear(8, 1)))  # doctest: +SKIP
+    >>> save_model("network.chain", nn.Sequential(nn.Linear(8, 1)), training={"seed": 0})
+    >>> load_model("network.chain").metadata["training"]
+    {'seed': 0}
     """
     versions = {"chainrule": _version(), "numpy": np.__version__, "python": platform.python_version()}
     documents: dict[str, Any] = {
@@ -74,10 +76,12 @@ def load_model(path: str | os.PathLike[str]) -> LoadedModel:
     documents = archive.documents
     if "architecture" not in documents:
         raise ModelFileError(f"{path} has no architecture: it is not a file that save_model wrote")
-    classes = {name: value for name, value in vars(nn).items() if isinstance(value, type) and issubclass(value, nn.Module)}
+    classes = {
+        name: value for name, value in vars(nn).items() if isinstance(value, type) and issubclass(value, nn.Module)
+    }
     module = build(documents["architecture"], classes)
     try:
-        module.load_state_dict({name: from_numpy(array) for name, array in archive.arrays.items()})
+        module.load_state_dict(archive.arrays)
     except StateDictError as error:
         raise ModelFileError(f"{path}: the weights do not fit the architecture: {error}") from None
     module.eval()
@@ -88,7 +92,7 @@ def load_model(path: str | os.PathLike[str]) -> LoadedModel:
         None if preparation is None else Preparation.from_json(preparation),
         None if target is None else TargetPreparation.from_json(target),
         None if history is None else History.from_json(history),
-        dict(documents.get("metadata") or {}),
+        _metadata(path, documents.get("metadata")),
     )
 
 
@@ -97,7 +101,9 @@ def save(obj: nn.Module | Mapping[str, Any], f: str | os.PathLike[str]) -> None:
 
     Raises ArgumentError for anything else, ModelFileError where the file cannot be written.
 
-    >>> save(nn.Linear(8, 1).state_dict(), "weights.safetensors")  # doctest: +SKIP
+    >>> save(nn.Linear(8, 1).state_dict(), "weights.safetensors")
+    >>> sorted(load("weights.safetensors"))
+    ['bias', 'weight']
     """
     if isinstance(obj, nn.Module):
         save_model(f, obj)
@@ -116,9 +122,18 @@ def load(f: str | os.PathLike[str]) -> Any:
 def load_weights(f: str | os.PathLike[str]) -> dict[str, Tensor]:
     """Return the weights in a safetensors file or in a model file as a state dict, whatever network they belong to.
 
-    >>> module.load_state_dict(load_weights("network.chain"))  # doctest: +SKIP
+    >>> module = nn.Linear(8, 1)
+    >>> save(module, "network.chain")
+    >>> module.load_state_dict(load_weights("network.chain"))
+    <All keys matched successfully>
     """
     return {name: from_numpy(array) for name, array in read_weights(f).items()}
+
+
+def _metadata(path: str | os.PathLike[str], found: Any) -> dict[str, Any]:
+    if not isinstance(found, dict) or not all(isinstance(found.get(name), dict) for name in ("versions", "training")):
+        raise ModelFileError(f"{path}: metadata.json is damaged: expected versions and training")
+    return found
 
 
 def _version() -> str:

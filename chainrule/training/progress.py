@@ -30,8 +30,8 @@ class Progress:
     """Shows nothing: the display of ``verbose=0``, and the calls that the training loop makes to every display.
 
     ``start(epochs, rows)`` with the most epochs there may be and the rows of one epoch; ``advance(rows)`` after some
-    rows; ``end_epoch(row)`` with the epoch's numbers; ``close()`` in any case. All but ``end_epoch`` of a line per epoch
-    are cheap enough for every native call: a display is redrawn ten times a second at most.
+    rows; ``end_epoch(row)`` with the epoch's numbers; ``close()`` in any case. Calls are cheap enough to follow every
+    native call: a display is redrawn ten times a second at most.
     """
 
     def start(self, epochs: int, rows: int) -> None:

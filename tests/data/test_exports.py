@@ -26,6 +26,7 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 def test_importing_the_package_imports_no_readers() -> None:
-    code = "import sys, chainrule, chainrule.data; print([m for m in ('csv', 'gzip', 'chainrule.data.table') if m in sys.modules])"
+    readers = ("csv", "gzip", "chainrule.data.table")
+    code = f"import sys, chainrule, chainrule.data; print([name for name in {readers} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -48,7 +48,9 @@ def test_a_full_disk_leaves_the_old_file(failing: str, tmp_path: Path, monkeypat
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(atomic.os, failing, fail)
-    with pytest.raises(ModelFileError, match="was not saved: no space left on device; the file that was there before is unchanged"):
+    with pytest.raises(
+        ModelFileError, match="was not saved: no space left on device; the file that was there before is unchanged"
+    ):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]

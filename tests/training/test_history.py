@@ -35,7 +35,9 @@ def test_an_epoch_without_a_value_has_nan() -> None:
 
 
 def test_an_unknown_column_names_the_close_one() -> None:
-    with pytest.raises(ArgumentError, match=r"no 'val_los' \(did you mean 'val_loss'\?\); recorded: epoch, loss, val_loss"):
+    with pytest.raises(
+        ArgumentError, match=r"no 'val_los' \(did you mean 'val_loss'\?\); recorded: epoch, loss, val_loss"
+    ):
         example()["val_los"]
     with pytest.raises(ArgumentError, match="recorded: nothing yet"):
         History()["loss"]
@@ -68,7 +70,14 @@ def test_json_round_trip_keeps_numbers_that_json_has_not() -> None:
     assert isinstance(again.epochs[0]["epoch"], int)
 
 
-@pytest.mark.parametrize("data", [{}, {"epochs": 3, "findings": [], "interrupted": False}, {"epochs": [{"loss": "x"}], "findings": [], "interrupted": 0}])
+@pytest.mark.parametrize(
+    "data",
+    [
+        {},
+        {"epochs": 3, "findings": [], "interrupted": False},
+        {"epochs": [{"loss": "x"}], "findings": [], "interrupted": 0},
+    ],
+)
 def test_damaged_json_is_a_model_file_error(data: dict[str, Any]) -> None:
     with pytest.raises(ModelFileError, match="history is damaged"):
         History.from_json(data)
@@ -81,8 +90,12 @@ def test_to_frame_has_a_row_per_epoch() -> None:
     assert frame["loss"].tolist() == [0.9, 0.5, 0.3]
 
 
-@pytest.mark.parametrize(("method", "library", "extra"), [("to_frame", "pandas", "data"), ("plot", "matplotlib", "plot")])
-def test_a_missing_library_names_its_extra(method: str, library: str, extra: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("method", "library", "extra"), [("to_frame", "pandas", "data"), ("plot", "matplotlib", "plot")]
+)
+def test_a_missing_library_names_its_extra(
+    method: str, library: str, extra: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     real_import = builtins.__import__
 
     def refuse(name: str, *arguments: Any, **options: Any) -> Any:

@@ -4,7 +4,18 @@ import numpy as np
 import pytest
 
 from chainrule.errors import ArgumentError, ShapeError, TargetError
-from chainrule.training.metrics import HIGHER_IS_BETTER, METRICS, accuracy, auc, f1, find_metric, log_loss, precision, r2, recall
+from chainrule.training.metrics import (
+    HIGHER_IS_BETTER,
+    METRICS,
+    accuracy,
+    auc,
+    f1,
+    find_metric,
+    log_loss,
+    precision,
+    r2,
+    recall,
+)
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics")
 BINARY = {
@@ -119,7 +130,11 @@ def test_log_loss_of_a_sure_mistake_is_finite() -> None:
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
-        (lambda: find_metric("acuracy"), ArgumentError, r"no metric 'acuracy' \(did you mean 'accuracy'\?\); known are"),
+        (
+            lambda: find_metric("acuracy"),
+            ArgumentError,
+            r"no metric 'acuracy' \(did you mean 'accuracy'\?\); known are",
+        ),
         (lambda: accuracy([0, 1], [0.1, 0.2, 0.3]), ShapeError, r"shape \(3,\), got shape \(2,\)"),
         (lambda: accuracy([], []), ShapeError, "at least one row"),
         (lambda: r2([], []), ShapeError, "at least one row"),

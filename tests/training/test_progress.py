@@ -113,7 +113,9 @@ def test_closing_without_starting_is_harmless() -> None:
     Progress().close()
 
 
-@pytest.mark.parametrize(("value", "text"), [(7, "7"), (950, "950"), (1500, "1.5k"), (12_345, "12k"), (3.4e6, "3.4M"), (2e9, "2.0G")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(7, "7"), (950, "950"), (1500, "1.5k"), (12_345, "12k"), (3.4e6, "3.4M"), (2e9, "2.0G")]
+)
 def test_short_numbers(value: float, text: str) -> None:
     assert progress._short_number(value) == text
 

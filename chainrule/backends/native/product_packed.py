@@ -1,10 +1,10 @@
 """Large matrix products: the right operand is packed in the order in which a register tile reads it.
 
 A task is a block of rows and a group of panels, each two vectors of columns wide. It goes through the depth in blocks
-so short that a packed panel stays in the first-level cache while all tiles of rows are multiplied with it; in between,
-the sums are kept in scratch memory. Meanwhile what will be packed next is prefetched. The left operand is read where
-it is, but packed, too, for many panels and where its elements lie apart in k. The epilogue runs on a tile right after
-the last block.
+so short that the packed panels stay in the caches while all tiles of rows are multiplied with them; in between, the
+sums are kept in scratch memory. Meanwhile what will be packed next is prefetched. The left operand is read where it is,
+but packed, too, for many panels and where its elements lie apart in k. The epilogue runs on a tile right after the last
+block.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from chainrule.backends.native.kernel import worker_scratch
 from chainrule.backends.native.language import BYTES, INDEX, POINTER, Function, Type, Value
 from chainrule.backends.native.product_pack import Panel, pack, packed_width
 from chainrule.backends.native.product_site import (
+    LINE_BYTES,
     Ahead,
     Site,
     Steps,
@@ -27,10 +28,8 @@ from chainrule.backends.native.product_site import (
 )
 from chainrule.passes.plan import Product
 
-LINE_BYTES = 64
-
 PANEL_BYTES = 24 << 10
-"""A packed panel fits into a first-level cache of 32 KB, with room for the tile of the left operand."""
+"""A packed panel and a tile of the left operand fit into a first-level cache of 32 KB, a group into the second."""
 
 BLOCK_ROWS = 512
 """Most rows of a task, about; so many share the cost of packing a panel."""
@@ -44,11 +43,14 @@ PACKED_LEFT_GROUP = 8
 PACKED_ROWS = 8
 """Values of k that are packed for one panel before the next."""
 
-TASK_WORK = 1 << 23
-"""A task has at least about so many multiplications: 100 microseconds."""
+LEAST_BLOCK_ROWS = 64
+"""Fewer rows do not repay the packing."""
 
-TASKS = 32
-"""Of a very large product, so many tasks are enough."""
+TASK_WORK = 1 << 23
+"""Multiplications of a task, 100 microseconds: smaller ones pack less well, larger ones feed few threads."""
+
+LEAST_TASKS, MOST_TASKS = 4, 32
+"""A product that is too small, or far too large for tasks of that size has about so many."""
 
 
 class Packed:
@@ -64,7 +66,7 @@ class Packed:
         self.tiles, self.rest_rows = divmod(product.rows, self.tile_rows)
         self._split_depth()
         self._split_into_tasks()
-        self.packs_left = product.left.strides[-1] != 1 and self.group >= PACKED_LEFT_GROUP
+        self.packs_left = self._should_pack_left()
         self.left_width = packed_width(f, product.dtype.name, self.tile_rows)
         self._share_out_scratch()
 
@@ -77,14 +79,20 @@ class Packed:
 
     def _split_into_tasks(self) -> None:
         product = self.product
-        task_work = max(TASK_WORK, math.prod(product.domain) * product.depth // TASKS)
+        work = math.prod(product.domain) * product.depth
+        task_work = max(min(TASK_WORK, work // LEAST_TASKS), work // MOST_TASKS)
         panels = self.full_panels + (self.rest_columns > 0)
-        self.block_tiles = even_split(self.tiles, max(1, BLOCK_ROWS // self.tile_rows))
+        rows = max(LEAST_BLOCK_ROWS, min(BLOCK_ROWS, task_work // (self.width * product.depth)))
+        self.block_tiles = even_split(self.tiles, max(1, rows // self.tile_rows))
         self.block_rows = self.block_tiles * self.tile_rows
         panel_work = self.block_rows * self.width * product.depth
         self.group = even_split(panels, max(1, min(GROUP, task_work // panel_work)))
         self.groups = -(-panels // self.group)
         self.row_blocks = -(-self.tiles // self.block_tiles)
+
+    def _should_pack_left(self) -> bool:
+        """Whether rows of the left operand would come from far apart for many panels."""
+        return self.product.left.strides[-1] != 1 and self.depth_blocks > 1 and self.group >= PACKED_LEFT_GROUP
 
     def _share_out_scratch(self) -> None:
         """Bytes of the packed panels, the packed left operand and the sums; the sums of all tiles, or of one."""
@@ -160,8 +168,9 @@ class Emission:
         if self.extents.packs_left:
             self._pack_left(first, depth)
         self._pack_right(first, depth)
-        for panel, columns in self._panels():
-            for tile, rows in self._tiles():
+        # Panels inside: a row of the result is written in one go, which memory likes, and the left tile is reused.
+        for tile, rows in self._tiles():
+            for panel, columns in self._panels():
                 self._multiply(first, depth, tile, rows, panel, columns, is_last)
 
     def _pack_left(self, first: Value, depth: int) -> None:
@@ -225,6 +234,8 @@ class Emission:
         stores_sums = is_last and site.is_plain and columns == vectors * extents.lanes
         if stores_sums:
             target, distance = site.plain_target(row, column)
+        if is_last:
+            site.prefetch(row, column, rows, columns)
         pointers = [left, self._packed_panel(panel), sums, target, ahead]
         f.call(self._tile_function(rows, vectors), [*pointers, f.index(depth), f.index(distance)])
         if is_last and not stores_sums:

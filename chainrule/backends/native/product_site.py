@@ -17,6 +17,11 @@ Tile = list[list[Value]]
 UNROLLED_EPILOGUE = 5
 """An epilogue of at most so many instructions and stores is repeated for every vector; a longer one is a loop."""
 
+LINE_BYTES = 64
+
+FAR_BYTES = 1 << 20
+"""What has so many bytes may be in none of the processor's own caches."""
+
 CHAINS = 4
 """Independent sums that are needed to keep the multipliers busy, which take about 4 cycles for one result."""
 
@@ -107,6 +112,21 @@ class Site:
         """Where a plain product stores the sum of an element, and the distance to the next row."""
         access = self.product.stores[0].access
         return self._operand(access, row * access.strides[-2] + column), access.strides[-2]
+
+    def prefetch(self, row: Value, column: Value, rows: int, columns: int) -> None:
+        """Ask for the memory that ``finish`` will read and write, if it is so much that it may be far away."""
+        f, written = self.f, dict.fromkeys(store.access for store in self.product.stores)
+        read = [item.access for item in self.product.body if item.operation == "load" and item.access is not None]
+        for access in dict.fromkeys([*written, *read]):
+            row_stride, column_stride = access.strides[-2:]
+            buffer = self.plan.buffers[access.buffer]
+            if row_stride == 0 or column_stride != 1 or access.dynamic or buffer.nbytes < FAR_BYTES:
+                continue
+            start = self._operand(access, row * row_stride + column)
+            with f.loop(0, rows, carried=[start], name="prefetch") as loop:
+                for line in range(0, columns * buffer.dtype.size, LINE_BYTES):
+                    f.prefetch(loop.values[0].byte(line), write=access in written)
+                loop.next([loop.values[0].at(row_stride, buffer.dtype.name)])
 
     def finish(self, row: Value, column: Value, tile: Tile, columns: int) -> None:
         """Run the body and the stores for a register tile, of which the first ``columns`` columns count."""

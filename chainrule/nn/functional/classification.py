@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from typing import Any
 
@@ -93,10 +94,15 @@ def _class_loss(logarithms: Any, target: Any, weight: Any, ignore_index: int, re
         losses = operations.sub(operations.mul(losses, 1 - smoothing), operations.mul(smooth, smoothing / shape[axis]))
     # A label outside the classes that nobody could check beforehand gives NaN, never a silently wrong number.
     is_known = reductions.any(is_class, axis)
-    losses = choose(operations.logical_or(is_known, operations.logical_not(is_counted)), losses, float("nan"))
-    if reduction == "mean":
-        return operations.div(reductions.sum(losses), reductions.sum(weights))
-    return reduced(losses, reduction)
+    losses = choose(operations.logical_or(is_known, operations.logical_not(is_counted)), losses, math.nan)
+    return _mean(losses, weights) if reduction == "mean" else reduced(losses, reduction)
+
+
+def _mean(losses: Any, weights: Any) -> Any:
+    """Σ losses / Σ weights; where nothing counts NaN, with gradient 0."""
+    total = reductions.sum(weights)
+    nothing = operations.eq(total, 0)
+    return choose(nothing, math.nan, operations.div(reductions.sum(losses), choose(nothing, 1.0, total)))
 
 
 def _select(condition: Any, values: Any) -> Any:

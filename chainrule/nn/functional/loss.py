@@ -14,6 +14,9 @@ from ...types import broadcast_shapes
 from .choice import choose
 
 REDUCTIONS = ("mean", "sum", "none")
+LEAST_PROBABILITY = 1e-12
+"""Below it the gradient of `binary_cross_entropy` no longer grows."""
+
 LOG_FLOOR = -100.0
 """The least logarithm that `binary_cross_entropy` uses, so that a probability of exactly 0 costs 100 and not infinity."""
 
@@ -110,10 +113,12 @@ def _binary_cross_entropy(input: Any, target: Any, weight: Any, *, reduction: st
 
 
 def _floored_log(x: Any) -> Any:
-    """max(log x, -100), whose gradient at x = 0 is 0 and not NaN; NaN for negative x."""
-    is_zero = operations.eq(x, 0)
-    logarithm = operations.log(choose(is_zero, 1.0, x))
-    return choose(is_zero, LOG_FLOOR, operations.maximum(logarithm, LOG_FLOOR))
+    """max(log x, -100), with the gradient 1 / max(x, 10⁻¹²) as PyTorch's: finite also where x underflows to 0."""
+    is_tiny = operations.lt(x, LEAST_PROBABILITY)
+    constant = x.detach()
+    straight = operations.mul(operations.sub(x, constant), 1 / LEAST_PROBABILITY)
+    floored = operations.add(operations.maximum(operations.log(constant), LOG_FLOOR), straight)
+    return choose(is_tiny, floored, operations.log(choose(is_tiny, 1.0, x)))
 
 
 def _weighted(losses: Any, weight: Any) -> Any:

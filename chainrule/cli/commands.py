@@ -24,7 +24,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     state = {"debug": False}
     try:
-        status = commands.main(arguments, prog_name="chainrule", standalone_mode=False, obj=state)
+        status = group.main(arguments, prog_name="chainrule", standalone_mode=False, obj=state)
         sys.stdout.flush()
         return int(status or 0)
     except (KeyboardInterrupt, click.Abort):
@@ -32,7 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.UsageError as error:
         error.show()
         return WRONG_USAGE
-    except BrokenPipeError:  # the reader, such as head, has seen enough; the interpreter must not flush again at its end
+    except (
+        BrokenPipeError
+    ):  # the reader, such as head, has seen enough; the interpreter must not flush again at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (ChainruleError, click.ClickException, OSError) as error:
@@ -76,17 +78,19 @@ def _hidden_sizes(_: click.Context, __: click.Parameter, text: str) -> tuple[int
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name=None, version=sys.modules["chainrule"].__version__, prog_name="chainrule")
+@click.version_option(version=sys.modules["chainrule"].__version__, prog_name="chainrule")
 @_debug_option
-def commands() -> None:
+def group() -> None:
     """Neural networks on your own computer: train one on a CSV file, and use it on another."""
 
 
-@commands.command("train")
+@group.command("train")
 @click.argument("data", type=Path)
 @click.option("--target", required=True, help="The column to predict.")
 @click.option("--task", help="binary, multiclass, classification or regression.  [default: found from the column]")
-@click.option("--hidden", default="64,32", show_default=True, callback=_hidden_sizes, help="Sizes of the hidden layers.")
+@click.option(
+    "--hidden", default="64,32", show_default=True, callback=_hidden_sizes, help="Sizes of the hidden layers."
+)
 @click.option("--epochs", type=click.IntRange(1), default=200, show_default=True, help="The most epochs to train for.")
 @click.option("--batch-size", type=click.IntRange(1), help="Rows per training step.  [default: by the number of rows]")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="[default: by the number of rows]")
@@ -105,7 +109,7 @@ def train_command(**options: Any) -> None:
     train.run(train.Options(**options))
 
 
-@commands.command("predict")
+@group.command("predict")
 @click.argument("model", type=Path)
 @click.argument("data", type=Path)
 @click.option("--out", type=Path, help="CSV file to write.  [default: standard output]")
@@ -118,7 +122,7 @@ def predict_command(model: Path, data: Path, out: Path | None) -> None:
     predict.run_predict(model, data, out)
 
 
-@commands.command("evaluate")
+@group.command("evaluate")
 @click.argument("model", type=Path)
 @click.argument("data", type=Path)
 @_debug_option
@@ -127,7 +131,7 @@ def evaluate_command(model: Path, data: Path) -> None:
     predict.run_evaluate(model, data)
 
 
-@commands.command("inspect")
+@group.command("inspect")
 @click.argument("model", type=Path)
 @_debug_option
 def inspect_command(model: Path) -> None:
@@ -135,7 +139,7 @@ def inspect_command(model: Path) -> None:
     click.echo("\n".join(inspection.describe_file(model)))
 
 
-@commands.command("bench")
+@group.command("bench")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @_debug_option
 def bench_command(names: tuple[str, ...]) -> int:
@@ -143,7 +147,7 @@ def bench_command(names: tuple[str, ...]) -> int:
     return bench.run(names)
 
 
-@commands.command("check")
+@group.command("check")
 @_debug_option
 def check_command() -> int:
     """Show what this installation can do: versions, processor, compiler, cache, optional libraries."""

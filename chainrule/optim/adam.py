@@ -1,0 +1,107 @@
+"""Adam and AdamW."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..errors import ArgumentError
+from ..tensor.operations import maximum, sqrt
+from .optimizer import Gradients, Optimizer, ParameterGroup
+from .state import Counter, fixed, write
+
+
+class Adam(Optimizer):
+    """Steps of lr · m̂ / (√v̂ + ε), with running means m of the gradient g and v of g², freed of their bias to 0.
+
+    m := β₁ m + (1 - β₁) g, v := β₂ v + (1 - β₂) g², m̂ = m / (1 - β₁ᵗ), v̂ = v / (1 - β₂ᵗ) at step t.
+    ``weight_decay`` λ adds λ p to the gradient, or, if decoupled (`AdamW`), shrinks p by lr · λ · p.
+    ``amsgrad`` divides by the largest v so far; ``maximize`` climbs.
+    Sources: Kingma, Ba 2014; Reddi et al. 2018 (amsgrad); Loshchilov, Hutter 2017 (decoupled decay).
+
+    >>> import chainrule as cr
+    >>> w = cr.nn.Parameter(cr.ones(2))
+    >>> optimizer = cr.optim.Adam([w], lr=0.1)
+    >>> (w * w).sum().backward(); optimizer.step()
+    >>> w.detach()
+    tensor([0.9000, 0.9000])
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+        decoupled_weight_decay: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad,
+            "maximize": maximize, "decoupled_weight_decay": decoupled_weight_decay,
+        }  # fmt: skip
+        super().__init__(params, defaults)
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        super().check_options(options)
+        for index, beta in enumerate(options["betas"]):
+            if not 0 <= beta < 1:
+                raise ArgumentError(f"Invalid beta parameter at index {index}: {beta}; it must lie in [0, 1)")
+
+    def betas_of(self, group: ParameterGroup) -> Sequence[float]:
+        return tuple(group["betas"])
+
+    def note_steps(self, members: Iterable[Any]) -> None:
+        for parameter in members:
+            self.state[parameter]["step"] = self._counters[parameter].steps
+
+    def record_group(self, group: ParameterGroup, gradients: Gradients) -> None:
+        for counter, members in self.counted(gradients, self.betas_of(group)):
+            self.note_steps(members)
+            first_power, second_power = counter.powers
+            # lr · m̂ / (√v̂ + ε) with both corrections moved into numbers: one division per element.
+            root = sqrt(1 - second_power)
+            rate = group.rate * root / (1 - first_power)
+            epsilon = root * fixed(group["eps"], root)
+            for parameter in members:
+                self._record(group, parameter, gradients[parameter], rate, epsilon)
+
+    def _record(self, group: ParameterGroup, parameter: Any, gradient: Any, rate: Any, epsilon: Any) -> None:
+        first_beta, second_beta = group["betas"]
+        decay, value = group["weight_decay"], parameter
+        if group["maximize"]:
+            gradient = -gradient
+        if decay and group["decoupled_weight_decay"]:
+            value = parameter * (1 - group.rate * fixed(decay, group.rate))
+        elif decay:
+            gradient = gradient + parameter * fixed(decay, parameter)
+        mean, square = self.state_of(parameter, "exp_avg", "exp_avg_sq")
+        write(mean, mean + (gradient - mean) * fixed(1 - first_beta, mean))
+        write(square, square * fixed(second_beta, square) + gradient * gradient * fixed(1 - second_beta, square))
+        if group["amsgrad"]:
+            (largest,) = self.state_of(parameter, "max_exp_avg_sq")
+            write(largest, maximum(largest, square))
+            square = largest
+        write(parameter, value - mean * rate / (sqrt(square) + epsilon))
+
+
+class AdamW(Adam):
+    """`Adam` with decoupled weight decay: p shrinks by lr · λ · p, beside the step. Source: Loshchilov, Hutter 2017."""
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        amsgrad: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True
+        )

@@ -1,0 +1,73 @@
+"""Stochastic gradient descent."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..errors import ArgumentError
+from ..tensor.operations import where
+from .optimizer import Gradients, Optimizer, ParameterGroup
+from .state import fixed, write
+
+
+class SGD(Optimizer):
+    """p := p - lr · d, with d = g, or with momentum μ the velocity v := μ v + (1 - dampening) g, v = g at first.
+
+    ``weight_decay`` λ adds λ p to the gradient; ``nesterov`` steps along g + μ v; ``maximize`` climbs.
+    Sources: Polyak 1964; Sutskever et al. 2013 (Nesterov).
+
+    >>> import chainrule as cr
+    >>> w = cr.nn.Parameter(cr.ones(2))
+    >>> optimizer = cr.optim.SGD([w], lr=0.1)
+    >>> (w * w).sum().backward(); optimizer.step()
+    >>> w.detach()
+    tensor([0.8000, 0.8000])
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float = 0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
+            "nesterov": nesterov, "maximize": maximize,
+        }  # fmt: skip
+        super().__init__(params, defaults)
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        super().check_options(options)
+        if options["nesterov"] and (options["momentum"] <= 0 or options["dampening"] != 0):
+            raise ArgumentError("Nesterov momentum requires a momentum and zero dampening")
+
+    def record_group(self, group: ParameterGroup, gradients: Gradients) -> None:
+        if group["momentum"] and group["dampening"]:
+            for counter, members in self.counted(gradients):
+                is_first = counter.steps == 1
+                for parameter in members:
+                    self._record(group, parameter, gradients[parameter], is_first)
+        else:
+            for parameter, gradient in gradients.items():
+                self._record(group, parameter, gradient, None)
+
+    def _record(self, group: ParameterGroup, parameter: Any, gradient: Any, is_first: Any) -> None:
+        direction = -gradient if group["maximize"] else gradient
+        if group["weight_decay"]:
+            direction = direction + parameter * fixed(group["weight_decay"], parameter)
+        if group["momentum"]:
+            momentum = fixed(group["momentum"], parameter)
+            (velocity,) = self.state_of(parameter, "momentum_buffer")
+            added = direction
+            if is_first is not None:
+                share = where(is_first, fixed(1, parameter), fixed(1 - group["dampening"], parameter))
+                added = direction * share
+            write(velocity, velocity * momentum + added)
+            direction = direction + velocity * momentum if group["nesterov"] else velocity
+        write(parameter, parameter - direction * group.rate)

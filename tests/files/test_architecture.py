@@ -1,0 +1,115 @@
+"""Networks as JSON: every layer of chainrule.nn that stands in a Sequential comes back as it was made."""
+
+import json
+from typing import Any
+
+import pytest
+
+from chainrule import nn
+from chainrule.errors import ModelFileError
+from chainrule.files.architecture import build, describe
+
+CLASSES = {name: value for name, value in vars(nn).items() if isinstance(value, type) and issubclass(value, nn.Module)}
+
+LAYERS = [
+    nn.Linear(3, 4),
+    nn.Linear(3, 4, bias=False),
+    nn.Linear(3, 4, dtype="float64"),
+    nn.Dropout(0.3),
+    nn.Flatten(),
+    nn.Flatten(0, 1),
+    nn.Unflatten(1, (2, 3)),
+    nn.Identity(),
+    nn.ReLU(),
+    nn.LeakyReLU(0.2),
+    nn.ELU(0.7),
+    nn.SELU(),
+    nn.GELU(),
+    nn.GELU(approximate="tanh"),
+    nn.SiLU(),
+    nn.Softplus(beta=2.0),
+    nn.Sigmoid(),
+    nn.Tanh(),
+    nn.Softmax(dim=1),
+    nn.LogSoftmax(dim=-1),
+    nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.ReLU(), nn.Linear(2, 1))),
+]
+
+
+def again(module: Any) -> Any:
+    return build(json.loads(json.dumps(describe(module))), CLASSES)
+
+
+@pytest.mark.parametrize("layer", LAYERS, ids=repr)
+def test_a_layer_comes_back_as_it_was_made(layer: Any) -> None:
+    found = again(layer)
+    assert type(found) is type(layer)
+    assert repr(found) == repr(layer)
+    assert [(name, p.shape, p.dtype) for name, p in found.named_parameters()] == [
+        (name, p.shape, p.dtype) for name, p in layer.named_parameters()
+    ]
+
+
+def test_no_layer_is_forgotten_here() -> None:
+    leaves = {name for name, kind in CLASSES.items() if not name.endswith("Loss")} - {
+        "Module",
+        "ModuleList",
+        "ModuleDict",
+        "ParameterList",
+    }
+    assert leaves == {type(layer).__name__ for layer in LAYERS}
+
+
+def test_names_of_a_container_are_kept() -> None:
+    network = nn.Sequential()
+    network.add_module("hidden", nn.Linear(2, 3))
+    network.add_module("activation", nn.ReLU())
+    assert list(dict(again(network).named_children())) == ["hidden", "activation"]
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(2, 1)
+
+    def forward(self, x: Any) -> Any:
+        return self.layer(x)
+
+
+def test_a_users_class_is_kept_by_name_and_cannot_be_made() -> None:
+    assert describe(Net()) == {"class": "Net", "unknown": "its class is not part of chainrule.nn"}
+    with pytest.raises(
+        ModelFileError, match=r"the network is a Net, which cannot be made from a file.*load_weights\(path\)"
+    ):
+        again(Net())
+    with pytest.raises(ModelFileError, match="layer '1' is a Net"):
+        again(nn.Sequential(nn.ReLU(), Net()))
+
+
+def linear(**arguments: Any) -> dict[str, Any]:
+    return {"class": "Linear", "arguments": arguments}
+
+
+def sequential(children: Any) -> dict[str, Any]:
+    return {"class": "Sequential", "children": children}
+
+
+@pytest.mark.parametrize(
+    ("description", "message"),
+    [
+        (None, "the architecture is damaged: expected a class name, got None"),
+        ({"class": 3}, "expected a class name"),
+        ({"class": "Liner", "arguments": {}}, r"has no class 'Liner' \(did you mean 'Linear'\?\)"),
+        ({"class": "__import__", "arguments": {"name": "os"}}, "has no class '__import__'"),
+        ({"class": "Linear"}, "the description of Linear is damaged"),
+        (linear(in_features=2), "the description of Linear is damaged.*out_features"),
+        (linear(in_features=2, out_features=1, colour="red"), "the description of Linear is damaged.*colour"),
+        (linear(in_features=-2, out_features=1), "the description of Linear is damaged.*-2"),
+        (linear(in_features="a", out_features=1), "the description of Linear is damaged"),
+        (sequential([1]), "the description of Sequential is damaged"),
+        (sequential({"0": sequential({"1": None})}), "layer '0'.1: the architecture is damaged"),
+    ],
+)
+def test_a_description_that_nothing_made_is_refused(description: Any, message: str) -> None:
+    with pytest.raises(ModelFileError, match=message):
+        build(description, CLASSES)

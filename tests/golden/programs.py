@@ -1,0 +1,100 @@
+"""Three programs whose every stage is stored, and how their stored text is made."""
+
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import chainrule as cr
+from chainrule import nn, optim
+from chainrule.backends.native.cpu import Target
+from chainrule.backends.native.driver import lower
+from chainrule.compiler.capture import Loop
+from chainrule.compiler.programs import canonical
+from chainrule.graph.text import format_graph
+from chainrule.passes.pipeline import make_plan, optimize
+from chainrule.passes.text import format_plan
+
+FOLDER = Path(__file__).parent
+
+# Written down, not detected: the text must be the same wherever the tests run. It is generated, never compiled.
+TARGET = Target(
+    cpu="haswell", features="+avx,+avx2,+fma", triple="x86_64-unknown-linux-gnu", data_layout="", vector_bits=256, has_fma=True
+)
+
+
+def small_step() -> Callable[[], None]:
+    """The training step of 8-12-8-1, batch 10, binary cross-entropy, Adam."""
+    model = nn.Sequential(nn.Linear(8, 12), nn.ReLU(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 1))
+    loss_function, optimizer = nn.BCEWithLogitsLoss(), optim.Adam(model.parameters(), lr=0.001)
+    x, y = cr.zeros(10, 8), cr.zeros(10, 1)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss_function(model(x), y).backward()
+        optimizer.step()
+
+    return step
+
+
+def dropout_step() -> Callable[[], None]:
+    """The training step of 20-32-5, batch 16, dropout, cross-entropy, SGD with Nesterov's momentum and weight decay."""
+    model = nn.Sequential(nn.Linear(20, 32), nn.Tanh(), nn.Dropout(0.25), nn.Linear(32, 5))
+    loss_function = nn.CrossEntropyLoss()
+    optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4)
+    x, y = cr.zeros(16, 20), cr.zeros(16, dtype=cr.int64)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss_function(model(x), y).backward()
+        optimizer.step()
+
+    return step
+
+
+def reductions() -> Callable[[], None]:
+    """Statistics of a matrix over rows, columns and everything, held in tensors that are overwritten."""
+    x = cr.zeros(40, 24)
+    rows, columns = [cr.zeros(40) for _ in range(3)], [cr.zeros(24) for _ in range(4)]
+    places, everything = cr.zeros(40, dtype=cr.int64), cr.zeros(3)
+
+    def step() -> None:
+        probabilities = x.softmax(1)
+        for place, value in zip(rows, (x.logsumexp(1), (probabilities * x).sum(1), x.amax(1)), strict=True):
+            place.copy_(value)
+        for place, value in zip(columns, (x.mean(0), x.var(0), x.amin(0), x.abs().sum(0)), strict=True):
+            place.copy_(value)
+        places.copy_(x.argmax(1))
+        everything.copy_(cr.stack([x.sum(), (x * x).mean(), x.norm()]))
+
+    return step
+
+
+PROGRAMS: dict[str, Callable[[], Callable[[], None]]] = {
+    "small_step": small_step,
+    "dropout_step": dropout_step,
+    "reductions": reductions,
+}
+
+
+def stored_texts(name: str) -> dict[str, str]:
+    """What is stored of a program, by file name: the graph, the graph after the passes, the plan, the LLVM text."""
+    recorded = Loop(PROGRAMS[name]()).recorded
+    graph = canonical(recorded.graph)
+    plan = make_plan(graph, recorded.output_strides)
+    return {
+        f"{name}.graph.txt": format_graph(graph),
+        f"{name}.passes.txt": format_graph(optimize(graph)),
+        f"{name}.plan.txt": format_plan(plan),
+        f"{name}.llvm.txt": shortened(lower(plan, TARGET).text),
+    }
+
+
+def shortened(module: str) -> str:
+    """One line per function of a module, its length and its fingerprint, and the whole text of the shortest kernel."""
+    functions = re.findall(r"^define .*?^}$", module, re.MULTILINE | re.DOTALL)
+    lines = []
+    for text in functions:
+        fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
+        lines.append(f"{text[text.index('@') + 1 : text.index('(')]}: {len(text.splitlines())} lines, {fingerprint}")
+    return "\n".join(lines) + "\n\n" + min(functions, key=lambda text: (len(text), text)) + "\n"

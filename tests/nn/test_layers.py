@@ -1,0 +1,165 @@
+"""Layers and activations: values and gradients equal PyTorch's; shapes, dtypes and wrong arguments give clear errors."""
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+from chainrule import nn
+from chainrule.errors import ArgumentError, DTypeError, ShapeError
+from chainrule.nn import functional as F
+
+RTOL = {"float64": 1e-9, "float32": 2e-5}
+
+LAYERS = [
+    ("Linear", (5, 3), (4, 5)),
+    ("Linear", (5, 1), (2, 3, 5)),
+    ("Linear", (1, 4), (6, 1)),
+    ("Linear", (5, 3), (5,)),
+    ("ReLU", (), (3, 7)),
+    ("LeakyReLU", (0.2,), (3, 7)),
+    ("ELU", (1.5,), (3, 7)),
+    ("SELU", (), (3, 7)),
+    ("GELU", (), (3, 7)),
+    ("GELU", ("tanh",), (3, 7)),
+    ("SiLU", (), (3, 7)),
+    ("Softplus", (2.0, 1.5), (3, 7)),
+    ("Sigmoid", (), (3, 7)),
+    ("Tanh", (), (3, 7)),
+    ("Softmax", (1,), (3, 7)),
+    ("Softmax", (0,), (3, 7)),
+    ("LogSoftmax", (-1,), (2, 3, 4)),
+    ("Flatten", (), (2, 3, 4)),
+    ("Flatten", (0, 1), (2, 3, 4)),
+    ("Unflatten", (1, (2, 3)), (4, 6)),
+    ("Identity", (), (2, 3)),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("name", "arguments", "shape"), LAYERS, ids=lambda value: str(value))
+def test_layers_equal_pytorch(name: str, arguments: tuple, shape: tuple, dtype: str) -> None:
+    torch = pytest.importorskip("torch")
+    values = np.random.default_rng(0).normal(0, 2, shape).astype(dtype)
+    ours, theirs = getattr(nn, name)(*arguments), getattr(torch.nn, name)(*arguments)
+    assert repr(ours) == repr(theirs)
+    ours.to(dtype)
+    theirs.to(getattr(torch, dtype))
+    ours.load_state_dict(theirs.state_dict())
+    x, x_torch = cr.tensor(values, requires_grad=True), torch.tensor(values, requires_grad=True)
+    y, y_torch = ours(x), theirs(x_torch)
+    weights = np.random.default_rng(1).normal(size=y_torch.shape).astype(dtype)
+    (y * cr.tensor(weights)).sum().backward()
+    (y_torch * torch.tensor(weights)).sum().backward()
+    tolerance = {"rtol": RTOL[dtype], "atol": RTOL[dtype]}
+    np.testing.assert_allclose(y.detach().numpy(), y_torch.detach().numpy(), **tolerance)
+    np.testing.assert_allclose(x.grad.numpy(), x_torch.grad.numpy(), **tolerance)
+    for p, p_torch in zip(ours.parameters(), theirs.parameters(), strict=True):
+        np.testing.assert_allclose(p.grad.numpy(), p_torch.grad.numpy(), **tolerance)
+
+
+def test_weights_lie_by_columns_and_their_gradients_too() -> None:
+    layer = nn.Linear(4, 3)
+    layer(cr.ones(2, 4)).sum().backward()
+    assert layer.weight._strides == (1, 3)
+    assert layer.weight.grad.numpy().T.flags.c_contiguous
+    np.testing.assert_array_equal(layer.weight.grad.numpy(), np.full((3, 4), 2.0))
+
+
+def test_a_layer_without_bias_and_in_float64() -> None:
+    layer = nn.Linear(3, 2, bias=False, dtype=cr.float64)
+    assert layer.bias is None
+    assert [name for name, _ in layer.named_parameters()] == ["weight"]
+    assert layer(cr.ones(1, 3, dtype=cr.float64)).dtype is cr.float64
+
+
+@pytest.mark.parametrize("data", [np.ones((2, 3)), np.ones((2, 3), np.int64), [[1, 1, 1], [1, 1, 1]]])
+def test_data_of_another_type_is_converted(data: object) -> None:
+    layer = nn.Linear(3, 2)
+    np.testing.assert_allclose(layer(data).detach().numpy(), layer(cr.ones(2, 3)).detach().numpy())
+    assert layer(data).dtype is cr.float32
+
+
+def test_a_tensor_with_a_gradient_is_not_converted() -> None:
+    x = cr.ones(2, 3, dtype=cr.float64, requires_grad=True)
+    with pytest.raises(DTypeError, match="expected m1 and m2 to have the same dtype, but got: float64 != float32"):
+        nn.Linear(3, 2)(x)
+
+
+def test_a_wrong_size_names_layer_line_and_fix() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = nn.Sequential(nn.Linear(9, 8), nn.ReLU(), nn.Linear(12, 4))
+
+        def forward(self, x: cr.Tensor) -> cr.Tensor:
+            return self.encoder(x)
+
+    with pytest.raises(ShapeError) as caught:
+        Net()(cr.ones(10, 9))
+    message = str(caught.value)
+    assert "Linear(12, 4) got input of shape (10, 8): its last dimension must be 12, got 8" in message
+    assert "fix: Linear(8, 4)" in message
+    assert "mat1 and mat2 shapes cannot be multiplied (10x8 and 12x4)" in message
+    assert "test_layers.py" in message and "'encoder.2'" in message
+
+
+@pytest.mark.parametrize(
+    ("shape", "fix"), [((3, 4), "x.T"), ((2, 1, 3), "nn.Flatten()"), ((), "got a number")]
+)
+def test_other_wrong_sizes(shape: tuple, fix: str) -> None:
+    with pytest.raises(ShapeError, match=fix.replace("(", r"\(").replace(")", r"\)")):
+        nn.Linear(3, 2)(cr.ones(shape)) if shape != (2, 1, 3) else nn.Linear(3, 2)(cr.ones(2, 3, 1))
+
+
+def test_wrong_arguments() -> None:
+    with pytest.raises(ArgumentError, match="in_features must not be negative"):
+        nn.Linear(-1, 2)
+    with pytest.raises(ArgumentError, match="has to be between 0 and 1, but got 1.5"):
+        nn.Dropout(1.5)
+    with pytest.raises(ArgumentError, match="either none or tanh"):
+        F.gelu(cr.ones(2), "exact")
+    with pytest.raises(ShapeError, match="do not multiply up"):
+        nn.Unflatten(1, (2, 2))(cr.ones(3, 5))
+    with pytest.raises(ArgumentError, match="'cuda' is not available"):
+        nn.Linear(2, 2, device="cuda")
+
+
+def test_dropout_keeps_the_mean_and_the_share() -> None:
+    cr.manual_seed(0)
+    layer = nn.Dropout(0.3)
+    values = layer(cr.ones(200, 500)).numpy()
+    assert set(np.unique(values)) == {np.float32(0), np.float32(1 / 0.7)}
+    assert abs((values == 0).mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / values.size)
+    x = cr.ones(4)
+    assert layer.eval()(x) is x
+    assert nn.Dropout(0.0)(x) is x
+    assert nn.Dropout(1.0)(x).tolist() == [0.0] * 4
+
+
+def test_dropout_draws_anew_every_time_and_repeats_with_the_seed() -> None:
+    def draw() -> list[np.ndarray]:
+        cr.manual_seed(3)
+        network = nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5))
+        first = network(cr.ones(1000))
+        second = network(cr.ones(1000))
+        third = np.array(first + second)
+        return [np.array(first), np.array(second), third, np.array(network(cr.ones(1000)))]
+
+    one, two = draw(), draw()
+    assert all((a == b).all() for a, b in zip(one, two, strict=True))
+    assert not (one[0] == one[1]).all() and not (one[0] == one[3]).all()
+    np.testing.assert_array_equal(one[2], one[0] + one[1])
+
+
+def test_dropout_masks_the_gradient_as_the_value() -> None:
+    x = cr.ones(1000, requires_grad=True)
+    y = F.dropout(x, 0.4)
+    y.sum().backward()
+    np.testing.assert_array_equal(x.grad.numpy(), y.detach().numpy())
+
+
+def test_one_hot() -> None:
+    np.testing.assert_array_equal(F.one_hot(cr.tensor([[0, 2], [1, 0]])).numpy(), np.eye(3, dtype=int)[[[0, 2], [1, 0]]])
+    assert F.one_hot(cr.tensor([1]), 5).shape == (1, 5)
+    with pytest.raises(cr.errors.IndexOutOfRangeError, match="Class values must be from 0 to num_classes - 1 = 2"):
+        F.one_hot(cr.tensor([3]), 3)
