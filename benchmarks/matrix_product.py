@@ -24,7 +24,7 @@ from chainrule.settings import settings
 from chainrule.types import as_dtype
 
 ROUND_SECONDS = 0.05
-ROUNDS = 12
+ROUNDS = 8
 PEAK_ROUNDS = 20000
 PEAK_CHAINS = 16
 

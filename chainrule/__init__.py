@@ -46,10 +46,10 @@ _LAZY = {
     "cache_info": ".compiler.cache:cache_info",
     "clear_cache": ".compiler.cache:clear_cache",
     "data": ".data:",
-    "load": ".files:load",
+    "load": ".training.model_file:load",
     "nn": ".nn:",
     "optim": ".optim:",
-    "save": ".files:save",
+    "save": ".training.model_file:save",
     "training": ".training:",
 }
 

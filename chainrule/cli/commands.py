@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -22,6 +23,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: done; 1: an error, told in one message on standard error; 2: wrong usage; 130: interrupted by Ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal without → or ² must not stop a training
+            stream.reconfigure(errors="backslashreplace")
     state = {"debug": False}
     try:
         status = group.main(arguments, prog_name="chainrule", standalone_mode=False, obj=state)

@@ -38,7 +38,8 @@ def _target(loaded: LoadedModel) -> list[str]:
 
 def _training(loaded: LoadedModel) -> list[str]:
     record = loaded.metadata.get("training", {})
-    lines = [f"{name.replace('_', ' ')}: {_text(value)}" for name, value in record.items() if name not in ("test",)]
+    shown = {name: value for name, value in record.items() if name not in ("test", "baseline")}
+    lines = [f"{name.replace('_', ' ')}: {_text(value)}" for name, value in shown.items()]
     history = loaded.history
     if history is not None and history.best_epoch is not None:
         best = next(row for row in history if row.get("epoch") == history.best_epoch)

@@ -102,4 +102,4 @@ def verdict(target: TargetPreparation, scores: list[Score], baseline_value: floa
 def _number(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:.4f}" if abs(value) < 10 else f"{value:.6g}"
+    return f"{round(value, 4) + 0.0:.4f}" if abs(value) < 10 else f"{value:.6g}"  # + 0.0 makes -0 the same as 0

@@ -42,7 +42,8 @@ class Executable:
             self.program.text, target, settings.cache_directory if settings.cache_enabled else None
         )
         address = self._library.address(self.program.entry)
-        self.pointer_count = self.plan.scratch_slot + 1
+        self._scratch_slot = self.plan.scratch_slot
+        self.pointer_count = self._scratch_slot + 1
         self._short_entry = _ShortEntry(address)
         self._entry = _Entry(address)
         self._arena, self._arena_address = aligned_block(max(self.plan.arena_bytes, ALIGNMENT))
@@ -61,7 +62,7 @@ class Executable:
         with self._lock:
             if self._workers != settings.threads:
                 self._allocate_scratch()
-            pointers[self.plan.scratch_slot] = self._scratch_address
+            pointers[self._scratch_slot] = self._scratch_address
             if self.program.is_parallel:
                 with launch() as pool:
                     self._entry(argument, repeats, pool)

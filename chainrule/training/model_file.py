@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import os
-import platform
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
-
-import numpy as np
 
 from chainrule import nn
 from chainrule.data.preparation import Preparation
 from chainrule.data.target import TargetPreparation
 from chainrule.errors import ModelFileError, StateDictError
-from chainrule.files.architecture import build, describe
-from chainrule.files.archive import read_archive, write_archive
-from chainrule.files.weights import as_arrays, is_weights_file, read_weights, write_weights
+from chainrule.files.architecture import build
+from chainrule.files.archive import read_archive
+from chainrule.files.network import write_network
+from chainrule.files.weights import is_weights_file, read_weights, write_weights
 from chainrule.tensor.creation import from_numpy
 from chainrule.tensor.tensor import Tensor
 from chainrule.training.history import History
@@ -55,15 +52,9 @@ def save_model(
     >>> load_model("network.chain").metadata["training"]
     {'seed': 0}
     """
-    versions = {"chainrule": _version(), "numpy": np.__version__, "python": platform.python_version()}
-    documents: dict[str, Any] = {
-        "architecture": describe(module),
-        "metadata": {"versions": versions, "training": dict(training or {})},
-    }
-    for name, part in (("preparation", preparation), ("target", target), ("history", history)):
-        if part is not None:
-            documents[name] = part.to_json()
-    write_archive(path, documents, as_arrays(module.state_dict()), _version())
+    parts = {"preparation": preparation, "target": target, "history": history}
+    documents = {name: part.to_json() for name, part in parts.items() if part is not None}
+    write_network(path, module, documents, training)
 
 
 def load_model(path: str | os.PathLike[str]) -> LoadedModel:
@@ -134,7 +125,3 @@ def _metadata(path: str | os.PathLike[str], found: Any) -> dict[str, Any]:
     if not isinstance(found, dict) or not all(isinstance(found.get(name), dict) for name in ("versions", "training")):
         raise ModelFileError(f"{path}: metadata.json is damaged: expected versions and training")
     return found
-
-
-def _version() -> str:
-    return str(sys.modules["chainrule"].__version__)

@@ -163,7 +163,8 @@ def training_step(model: Any, objective: Objective, optimizer: Any, data: Pass) 
     def step(size: int) -> None:
         inputs, target, weights = data.batch(size)
         optimizer.zero_grad()
-        output = model(inputs)
+        with _mode(model, is_training=True):
+            output = model(inputs)
         loss = objective.of(output, target, weights)
         loss.backward()
         optimizer.step()
@@ -177,7 +178,7 @@ def evaluation_step(model: Any, objective: Objective, data: Pass) -> Callable[[i
 
     def step(size: int) -> None:
         inputs, target, weights = data.batch(size)
-        with no_grad():
+        with no_grad(), _mode(model, is_training=False):
             output = model(inputs)
             _count(objective, data, output, target, objective.of(output, target, weights), size)
 
@@ -193,8 +194,8 @@ def _count(objective: Objective, data: Pass, output: Any, target: Any, loss: Any
 
 
 @contextmanager
-def mode(model: Any, is_training: bool) -> Iterator[None]:
-    """Put a model in training or evaluation mode for a while."""
+def _mode(model: Any, is_training: bool) -> Iterator[None]:
+    """Put a model in training or evaluation mode while a step is captured."""
     before = model.training
     model.train(is_training)
     try:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from .. import nn
 from ..compiler.capture import compile
 from ..data.splits import split_rows
-from ..errors import ArgumentError, DataError, NonFiniteError
+from ..errors import ArgumentError, DataError, ModelFileError, NonFiniteError
 from ..tensor.generator import manual_seed
 from ..tensor.gradmode import no_grad
 from ..tensor.operands import as_tensor, from_array
@@ -19,9 +21,10 @@ from .arrays import as_array, as_features, as_targets
 from .callbacks import Callback
 from .history import History
 from .metrics import find_metric
+from .model_file import load_model, save_model
 from .names import find_loss, find_optimizer
 from .progress import Verbose, make_progress
-from .steps import Objective, Pass, evaluation_step, mode, training_step
+from .steps import Objective, Pass, evaluation_step, training_step
 
 PREDICTION_ROWS = 1024
 """Rows of one call when predicting; fewer are padded to a power of two, so that a handful of programs serve all."""
@@ -39,7 +42,8 @@ class Trainer:
 
     >>> import numpy as np, chainrule as cr
     >>> X = np.linspace(-1, 1, 200).reshape(-1, 1)
-    >>> trainer = cr.Trainer(cr.nn.Sequential(cr.nn.Linear(1, 16), cr.nn.Tanh(), cr.nn.Linear(16, 1)), loss="mse", seed=0)
+    >>> model = cr.nn.Sequential(cr.nn.Linear(1, 16), cr.nn.Tanh(), cr.nn.Linear(16, 1))
+    >>> trainer = cr.Trainer(model, loss="mse", optimizer=lambda p: cr.optim.Adam(p, lr=0.01), seed=0)
     >>> history = trainer.fit(X, np.sin(3 * X), epochs=100, verbose=0)
     >>> trainer.evaluate(X, np.sin(3 * X))["loss"] < 0.05
     True
@@ -81,7 +85,7 @@ class Trainer:
     ) -> History:
         """Train for ``epochs`` and return the history: loss, metrics and validation figures per epoch.
 
-        The rows are shuffled before every epoch. ``validation_split`` takes that share of the rows, shuffled and, for
+        The rows are shuffled before every epoch; afterwards the model is in evaluation mode. ``validation_split`` takes that share of the rows, shuffled and, for
         classes, stratified. Ctrl-C ends training; callbacks then restore the best weights and the history says so.
         Errors: `DataError` for unusable data, `NonFiniteError` if the loss stops being finite.
         """
@@ -101,13 +105,14 @@ class Trainer:
         try:
             for epoch in range(1, epochs + 1):
                 if shuffle:
-                    training.order[:] = random.permutation(training.rows)
+                    random.shuffle(training.order)
                 if self._run_epoch(epoch, training, validation, progress):
                     break
         except KeyboardInterrupt:
             self.history.interrupted = True
         finally:
             progress.close()
+            self.model.eval()
             for callback in self.callbacks:
                 callback.on_fit_end(self)
         return self.history
@@ -115,9 +120,7 @@ class Trainer:
     def _run_epoch(self, epoch: int, training: Pass, validation: Any, progress: Any) -> bool:
         """One epoch and its row of the history; True to stop."""
         started = time.perf_counter()
-        with mode(self.model, True):
-            step = training_step(self.model, self.objective, self.optimizer, training)
-            training.run(step, progress.advance)
+        training.run(training_step(self.model, self.objective, self.optimizer, training), progress.advance)
         row: dict[str, float] = {"epoch": epoch, "loss": training.mean_loss}
         if "accuracy" in self.metrics:
             row["accuracy"] = training.accuracy
@@ -186,8 +189,7 @@ class Trainer:
         return self._measure(features, targets, Pass(features, targets, None, batch_size))
 
     def _measure(self, X: Any, y: Any, data: Pass) -> dict[str, float]:
-        with mode(self.model, False):
-            data.run(evaluation_step(self.model, self.objective, data))
+        data.run(evaluation_step(self.model, self.objective, data))
         figures = {"loss": data.mean_loss}
         if "accuracy" in self.metrics:
             figures["accuracy"] = data.accuracy
@@ -198,7 +200,7 @@ class Trainer:
         return figures
 
     def predict(self, X: Any) -> np.ndarray[Any, Any]:
-        """Return the model's output for the rows of X, in evaluation mode."""
+        """Return the model's output for the rows of X; the model is, and stays, in evaluation mode."""
         features = X if hasattr(X, "_storage") else as_features(X)
         array = features._array()
         parts = [self._predict_block(array[start : start + PREDICTION_ROWS]) for start in range(0, len(array), PREDICTION_ROWS)]
@@ -209,19 +211,36 @@ class Trainer:
         size = 1 << (rows - 1).bit_length()
         if size != rows:
             block = np.concatenate([block, np.zeros((size - rows, *block.shape[1:]), block.dtype)])
-        was_training = self.model.training
-        if was_training:
+        if self.model.training:
             self.model.eval()
-        try:
-            output = self._forward(as_tensor(block))
-        finally:
-            if was_training:
-                self.model.train()
+        output = self._forward(as_tensor(block))
         return np.array(output._array()[:rows])
 
     def _compute(self, X: Any) -> Any:
         with no_grad():
             return self.model(X)
+
+    # Files -----------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save the model, the names of loss and metrics, the seed and the history in one file."""
+        training = {"loss": type(self.objective.loss).__name__, "metrics": list(self.metrics), "seed": self.seed}
+        save_model(path, self.model, history=self.history, training=training)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str], optimizer: Any = "adam") -> Trainer:
+        """Return a trainer of the model that ``save`` wrote; the optimiser starts anew.
+
+        Errors: `ModelFileError` for a file that is not one, or a loss that is not part of ``chainrule.nn``.
+        """
+        loaded = load_model(path)
+        training = loaded.metadata["training"]
+        loss = getattr(nn, str(training.get("loss")), None)
+        if loss is None:
+            raise ModelFileError(f"{path} was trained with a loss of its own, {training.get('loss')!r}. fix: cr.load(path)")
+        trainer = cls(loaded.module, loss(), optimizer, training.get("metrics", ()), seed=training.get("seed"))
+        trainer.history = loaded.history or trainer.history
+        return trainer
 
     # Weights -----------------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """The command itself: help, version, `check`, `bench`, and a reader that goes away."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 import chainrule
 from chainrule.cli import bench, check, main
 from chainrule.settings import settings
+
+from .tables import write_table
 
 COMMANDS = ["train", "predict", "evaluate", "inspect", "bench", "check"]
 
@@ -88,3 +91,14 @@ def test_the_module_is_the_command() -> None:
     )
     assert done.returncode == 1
     assert done.stderr.startswith("error: there is no file absent")
+
+
+def test_a_terminal_that_cannot_show_a_character_is_no_error(tmp_path: Path) -> None:
+    path = write_table(tmp_path / "people.csv", "price")
+    command = [sys.executable, "-m", "chainrule", "train", str(path), "--target", "price", "--epochs", "1"]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "out")], capture_output=True, encoding="cp1252", check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert "5 \\u2192 64" in done.stdout

@@ -1,0 +1,35 @@
+"""Writing a network, with whatever belongs to it, as a model file."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from chainrule.files.architecture import describe
+from chainrule.files.archive import write_archive
+from chainrule.files.weights import as_arrays
+
+
+def write_network(
+    path: str | os.PathLike[str],
+    module: Any,
+    documents: Mapping[str, Any] | None = None,
+    training: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a module's architecture and weights, further JSON documents, and a record of its training.
+
+    The document ``metadata`` says which versions wrote the file. Raises ModelFileError where it cannot be written.
+    """
+    version = str(sys.modules["chainrule"].__version__)
+    versions = {"chainrule": version, "numpy": np.__version__, "python": platform.python_version()}
+    everything = {
+        "architecture": describe(module),
+        "metadata": {"versions": versions, "training": dict(training or {})},
+        **(documents or {}),
+    }
+    write_archive(path, everything, as_arrays(module.state_dict()), version)
