@@ -7,6 +7,7 @@ from typing import Any
 
 from ..graph.graph import Graph, topological_order
 from ..graph.vertex import Vertex
+from ..tensor.events import Backward
 from ..tensor.recording import slot_owner
 from ..tensor.segment import Segment, leaf_number, state
 from .expansion import Expansion
@@ -21,7 +22,8 @@ class Recorded:
     - ``inputs``: for each graph input the number of a leaf, or the tensor that owns a slot;
     - ``live``: recorded vertices whose values are wanted: the first outputs of the graph;
     - ``gradients``: tensors whose new gradient is an output, in order behind ``live``;
-    - ``cleared``: tensors whose gradient becomes None.
+    - ``cleared``: tensors whose gradient becomes None;
+    - ``keeps_history``: whether some live value may still be differentiated.
     """
 
     graph: Graph
@@ -30,6 +32,7 @@ class Recorded:
     gradients: tuple[Any, ...]
     cleared: tuple[Any, ...]
     output_strides: tuple[Strides, ...]
+    keeps_history: bool
 
 
 def build(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion | None = None) -> Recorded:
@@ -74,7 +77,20 @@ def _collect(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion) -
     graph = Graph(tuple(sources), outputs, tuple(updates.items()))
     inputs = tuple(_bound_to(vertex, segment) for vertex in sources)
     strides = (*(None for _ in live), *(owner._strides for owner, _ in fresh))
-    return Recorded(graph, inputs, live, tuple(owner for owner, _ in fresh), tuple(cleared), strides)
+    owners = tuple(owner for owner, _ in fresh)
+    return Recorded(graph, inputs, live, owners, tuple(cleared), strides, _keeps_history(segment, live))
+
+
+def _keeps_history(segment: Segment, live: tuple[Vertex, ...]) -> bool:
+    """Whether a live value requires a gradient and is not part of a graph that a backward has used up."""
+    consumed: set[Vertex] = set()
+    stack = [event.root for event in segment.events if isinstance(event, Backward) and not event.retains_graph]
+    while stack:
+        vertex = stack.pop()
+        if vertex not in consumed:
+            consumed.add(vertex)
+            stack.extend(operand for operand in vertex.inputs if operand.requires_grad)
+    return any(vertex.requires_grad and vertex not in consumed for vertex in live)
 
 
 def _depends_on(vertex: Vertex, source: Vertex) -> bool:

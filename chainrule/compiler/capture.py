@@ -12,7 +12,8 @@ import numpy as np
 
 from ..errors import ArgumentError, CaptureError
 from ..graph.vertex import Vertex
-from ..nn.structure import structure
+from ..ops.elementwise import stop_gradient
+from ..tensor.structure import structure
 from ..tensor.operands import as_tensor
 from ..tensor.recording import Handle, enter, pending, resolve, stored, vertex_of
 from ..tensor.segment import Segment, flush, state
@@ -79,6 +80,8 @@ class Compiled:
             stand_ins = iter([_stand_in(tensor, segment) for tensor in tensors])
             arguments, options = _map((arguments, options), lambda tensor: next(stand_ins))
             result = _map(self._function(*arguments, **options), _result_vertex)
+        if segment.updates or segment.expansion.held:  # running it again would not give the same: it has no history
+            result = _map(result, stop_gradient, is_leaf=_is_vertex)
         live: list[Any] = []
         _map(result, live.append, is_leaf=_is_vertex)
         recorded = build(segment, tuple(dict.fromkeys(live)), segment.expansion)

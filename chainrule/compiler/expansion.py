@@ -7,7 +7,7 @@ from typing import Any
 from ..autodiff.reverse import gradients
 from ..graph.vertex import Vertex
 from ..ops.arithmetic import add
-from ..tensor.events import Backward, Step, ZeroGrad, gradient_slots
+from ..tensor.events import Backward, Step, ZeroGrad, gradient_leaves
 from ..tensor.recording import enter, make_slot, pending, slot_owner
 from ..tensor.segment import Segment, state
 
@@ -25,7 +25,7 @@ class Expansion:
     def process(self, event: Any) -> None:
         """Go through one event."""
         if isinstance(event, ZeroGrad):
-            self.held.update(dict.fromkeys((parameter._slot for parameter in event.parameters.parameters), None))
+            self.held.update(dict.fromkeys(event.parameters.slots, None))
         elif isinstance(event, Backward):
             self._backward(event)
         elif isinstance(event, Step):
@@ -42,8 +42,9 @@ class Expansion:
         return self.held[slot]
 
     def _backward(self, event: Backward) -> None:
-        slots = gradient_slots(event.root)
-        for slot, gradient in zip(slots, gradients(event.root, slots, event.cotangent), strict=True):
+        pairs = gradient_leaves(event.root)
+        found = gradients(event.root, [leaf for leaf, _ in pairs], event.cotangent)
+        for (_, slot), gradient in zip(pairs, found, strict=True):
             if gradient is not None:
                 before = self.gradient(slot)
                 self.held[slot] = gradient if before is None else add(before, gradient)

@@ -6,21 +6,22 @@ import ctypes
 from array import array
 from sys import getrefcount
 from typing import Any
+from weakref import ref
 
-from ..graph.vertex import Vertex
-from ..tensor.recording import make_slot, stored
-from ..tensor.segment import Segment, addresses, install_runner
+from ..graph.vertex import Growth, Vertex
 from ..memory import ALIGNMENT
-from ..tensor.storage import Storage, allocate
+from ..tensor.recording import make_slot, slot_owner, stored
+from ..tensor.segment import ALIVE, Segment, addresses, forget_recorded, install_runner
+from ..tensor.storage import Clock, Storage, allocate
 from ..types import Shape
 from .build import Recorded, build
 from .programs import find_program
 
 MAX_LAUNCHES = 4096
-"""Bound programs kept; then all are dropped, so that the tensors of dead models do not stay."""
+"""Bound programs kept; then all are dropped."""
 
-ALIVE = 3
-"""References to a handle that nobody but its segment holds: the list, the loop variable, getrefcount's argument."""
+MAX_VERTICES = 30_000
+"""Vertices remembered before all are forgotten that nobody holds, so that those of dead models do not stay."""
 
 
 class Results:
@@ -49,81 +50,112 @@ class Launch:
         self.pointers = array("Q", bytes(8 * count))
         self.pointer_argument = ctypes.c_void_p(self.pointers.buffer_info()[0])
         self.leaves = [(i, source) for i, source in enumerate(recorded.inputs) if isinstance(source, int)]
-        self.slots = [(i, source) for i, source in enumerate(recorded.inputs) if not isinstance(source, int)]
+        self.slots = [(i, ref(source)) for i, source in enumerate(recorded.inputs) if not isinstance(source, int)]
         self.first_output = len(recorded.inputs)
-        self.gradient_owners = recorded.gradients
-        self.cleared = recorded.cleared
+        self.gradient_owners = [ref(owner) for owner in recorded.gradients]
+        self.cleared = [ref(owner) for owner in recorded.cleared]
+        self.keeps_history = recorded.keeps_history
+        self.clock = _clock_of([slot for slot, _ in recorded.graph.updates])
         self.first_gradient = self.first_output + len(recorded.live)
         self.places, self.output_bytes = _layout(recorded)
         self.outputs = [offset for offset, _ in self.places.values()]
         self.kernels_run = bool(recorded.graph.roots)
         self.epoch = -1
-        self.last: Segment | None = None
+        self.last: Results | None = None
         self.program.bind(self.pointers)
 
     def run(self, segment: Segment, repeats: int = 1) -> None:
         """Fill in addresses, run the program ``repeats`` times, and tell the segment where its values are."""
         global _gradients_of
-        if self.epoch != addresses.epoch:
-            self._bind()
-        pointers, leaves = self.pointers, segment.leaves
-        for position, number in self.leaves:
-            pointers[position] = leaves[number]._address
-        results = self._results()
-        if self.outputs:
-            address, position = results.storage.address, self.first_output
-            for offset in self.outputs:
-                pointers[position] = address + offset
-                position += 1
-        if self.kernels_run:
-            self.program.run(self.pointers, self.pointer_argument, repeats)
-        segment.places = results
+        with self.program.lock:  # also for the pointers: threads that record the same share them
+            if self.epoch != addresses.epoch:
+                self._bind()
+            pointers, leaves = self.pointers, segment.leaves
+            for position, number in self.leaves:
+                pointers[position] = leaves[number]._address
+            results = self._results()
+            if self.outputs:
+                address, position = results.storage.address, self.first_output
+                for offset in self.outputs:
+                    pointers[position] = address + offset
+                    position += 1
+            if self.kernels_run:
+                self.program.run(pointers, self.pointer_argument, repeats)
+            segment.places = self.last = results
+        segment.ran_at = Clock.now
         segment.is_done = True
-        self.last = segment
+        if self.clock is not None:
+            self.clock.tick()
+        if not self.keeps_history:
+            segment.drop_history()
         if _gradients_of is not self:
             self._hand_out_gradients()
             _gradients_of = self
 
     def _results(self) -> Results:
         """Memory for the results: that of the last run, if nobody can see it any more."""
-        last = self.last
-        if last is not None and getrefcount(last) == 3:
-            results: Results = last.places
-            if getrefcount(results.storage) == 2:
-                return results
+        results = self.last
+        if results is not None and getrefcount(results) == 3 and getrefcount(results.storage) == 2:
+            return results
         return Results(self.places, allocate(self.output_bytes))
 
     def _bind(self) -> None:
         """Look up the addresses of slots and gradients again."""
         global _gradients_of
-        for position, tensor in self.slots:
-            self.pointers[position] = tensor._address
-        position = self.first_gradient
-        for owner in self.gradient_owners:
-            self.pointers[position] = _gradient_home(owner)._address
-            position += 1
+        for position, reference in self.slots:
+            self.pointers[position] = reference()._address
+        for position, reference in enumerate(self.gradient_owners, self.first_gradient):
+            self.pointers[position] = gradient_home(reference())._address
         self.epoch = addresses.epoch
         _gradients_of = None
 
     def _hand_out_gradients(self) -> None:
-        for owner in self.gradient_owners:
-            owner._grad = owner._slot.users["gradient"]
-        for owner in self.cleared:
-            owner._grad = None
+        for reference in self.gradient_owners:
+            owner = reference()
+            owner._grad = gradient_home(owner)
+        for reference in self.cleared:
+            owner = reference()
+            if owner is not None:
+                owner._grad = None
+
+
+class ProgramClock(Clock):
+    """The clock of programs that overwrite the slots ``members``."""
+
+    __slots__ = ("members",)
+
+    def __init__(self, members: frozenset[Vertex]) -> None:
+        super().__init__()
+        self.members = members
 
 
 _gradients_of: Launch | None = None
 _LAUNCHES: dict[Any, Launch] = {}
 
 
-def _gradient_home(owner: Any) -> Any:
+def _clock_of(slots: list[Vertex]) -> Clock | None:
+    """The clock of programs that overwrite exactly these slots; None if there are none."""
+    if not slots:
+        return None
+    owners = [slot_owner(slot) for slot in slots]
+    members = frozenset(slots)
+    for clock in owners[0]._storage.clocks:
+        if isinstance(clock, ProgramClock) and clock.members == members:
+            return clock
+    clock = ProgramClock(members)
+    for owner in owners:
+        owner._storage.clocks += (clock,)
+    return clock
+
+
+def gradient_home(owner: Any) -> Any:
     """The tensor that receives the gradient of ``owner``: the one of last time, unless the user has taken it."""
-    home = owner._slot.users.get("gradient")
+    home = vars(owner).get("gradient_home")
     if home is None:
         storage = allocate(owner._type.nbytes)
         home = stored(storage, storage.address, owner._type, owner._strides)
         make_slot(home)
-        owner._slot.users["gradient"] = home
+        owner.gradient_home = home
     return home
 
 
@@ -147,14 +179,20 @@ def run_segment(segment: Segment) -> None:
     key = (*segment.events, None, *live, None, *segment.updates.items())
     launch = _LAUNCHES.get(key)
     if launch is None:
-        wanted = tuple(dict.fromkeys(live))
-        launch = Launch(segment, build(segment, wanted))
-        if len(_LAUNCHES) >= MAX_LAUNCHES:
-            _LAUNCHES.clear()
-        _LAUNCHES[key] = launch
+        launch = _bind_new(segment, key, tuple(dict.fromkeys(live)))
     launch.run(segment)
     handles.clear()
     segment.events = []
+
+
+def _bind_new(segment: Segment, key: Any, live: tuple[Vertex, ...]) -> Launch:
+    """Bind a program to what has not been met before; sometimes forget everything that was."""
+    if len(_LAUNCHES) >= MAX_LAUNCHES or Growth.total > MAX_VERTICES:
+        _LAUNCHES.clear()
+        forget_recorded()
+    launch = _LAUNCHES[key] = Launch(segment, build(segment, live))
+    Growth.new = 0
+    return launch
 
 
 def forget_launches() -> None:

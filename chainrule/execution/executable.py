@@ -28,7 +28,7 @@ class Executable:
     """The native program of a graph.
 
     ``run`` takes an array of addresses with room for ``pointer_count``: inputs and outputs are the caller's, the rest
-    is filled in by ``bind``. One program runs at a time: its temporaries are its own.
+    is filled in by ``bind``. Callers hold ``lock`` while it runs: its temporaries are its own.
     """
 
     def __init__(self, graph: Graph, output_strides: Sequence[Shape | None]) -> None:
@@ -48,7 +48,7 @@ class Executable:
         self._entry = _Entry(address)
         self._arena, self._arena_address = aligned_block(max(self.plan.arena_bytes, ALIGNMENT))
         self._scratch, self._scratch_address, self._workers = self._arena, 0, 0
-        self._lock = threading.Lock()
+        self.lock = threading.Lock()
 
     def bind(self, pointers: array[int]) -> None:
         """Fill in the addresses of working memory."""
@@ -59,17 +59,16 @@ class Executable:
 
         A program too short to be worth several threads keeps Python's lock when it runs once: that is cheaper.
         """
-        with self._lock:
-            if self._workers != settings.threads:
-                self._allocate_scratch()
-            pointers[self._scratch_slot] = self._scratch_address
-            if self.program.is_parallel:
-                with launch() as pool:
-                    self._entry(argument, repeats, pool)
-            elif repeats == 1:
-                self._short_entry(argument, 1, None)
-            else:
-                self._entry(argument, repeats, None)
+        if self._workers != settings.threads:
+            self._allocate_scratch()
+        pointers[self._scratch_slot] = self._scratch_address
+        if self.program.is_parallel:
+            with launch() as pool:
+                self._entry(argument, repeats, pool)
+        elif repeats == 1:
+            self._short_entry(argument, 1, None)
+        else:
+            self._entry(argument, repeats, None)
 
     def _allocate_scratch(self) -> None:
         self._workers = settings.threads

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 from array import array
 from collections.abc import Sequence
 from typing import Any
@@ -24,6 +25,7 @@ class Interpreter:
         self.output_strides = tuple(output_strides)
         self.pointer_count = len(graph.inputs) + len(graph.outputs)
         self.watch = watch
+        self.lock = threading.Lock()
 
     def bind(self, pointers: array[int]) -> None:
         """There is no working memory to fill in."""
@@ -37,8 +39,8 @@ class Interpreter:
         }
         for _ in range(repeats):
             outputs, updates = evaluate(graph, [value.copy() for value in inputs.values()], self.watch)
-            for place in zip(pointers[count : self.pointer_count], graph.outputs, self.output_strides, outputs, strict=True):
-                address, vertex, strides, value = place
+            places = zip(pointers[count : self.pointer_count], graph.outputs, self.output_strides, outputs, strict=True)
+            for address, vertex, strides, value in places:
                 view_memory(address, vertex.type, strides)[...] = value
             for (target, _), value in zip(graph.updates, updates, strict=True):
                 inputs[target][...] = value
@@ -49,4 +51,4 @@ def view_memory(address: int, type: TensorType, strides: Shape | None) -> Array:
     steps = strides or contiguous_strides(type.shape)
     extent = 1 + sum((size - 1) * step for size, step in zip(type.shape, steps, strict=True)) if type.size else 1
     block = (ctypes.c_uint8 * (extent * type.dtype.size)).from_address(address)
-    return np.ndarray(type.shape, type.dtype.numpy, block, 0, tuple(step * type.dtype.size for step in steps))
+    return np.ndarray(type.shape, type.dtype.numpy, memoryview(block), 0, tuple(step * type.dtype.size for step in steps))

@@ -11,6 +11,13 @@ from .primitive import Primitive, Types
 from .site import Site, find_site
 
 
+class Growth:
+    """How much is remembered: ``new`` vertices since a program was last built, ``total`` since the last sweep."""
+
+    new = 0
+    total = 0
+
+
 class Vertex:
     """One typed result: a primitive, its input vertices and its attributes.
 
@@ -62,6 +69,8 @@ def apply(primitive: Primitive, *inputs: Vertex, **attributes: Any) -> Vertex:
     found: Vertex | None = inputs[0].users.get(key)
     if found is None:
         found = inputs[0].users[key] = make_vertex(primitive, inputs, attributes)
+        Growth.new += 1
+        Growth.total += 1
     return found
 
 

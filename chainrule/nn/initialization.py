@@ -69,7 +69,7 @@ class DefaultStart:
 
 
 def _fingerprint(weight: Parameter) -> int:
-    return zlib.crc32(np.ascontiguousarray(weight._array().T))
+    return zlib.crc32(np.ascontiguousarray(weight._array().T).data)
 
 
 def _rule(activation: Any) -> tuple[str, float]:

@@ -7,8 +7,8 @@ from typing import Any
 
 from ..errors import ArgumentError, ShapeError
 from ..tensor import shaping
-from ..tensor.recording import Handle, type_of
 from ..tensor.operands import as_tensor
+from ..tensor.recording import Handle, type_of
 from ..tensor.tensor import Device
 from ..types import as_dtype, float32
 from .functional.linear import check_probability, dropout, remembered_linear

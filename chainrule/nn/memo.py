@@ -13,7 +13,7 @@ from ..tensor.generator import default_generator
 from ..tensor.operands import enter_all
 from ..tensor.recording import Handle, enter, pending
 from ..tensor.segment import Segment, state
-from .structure import structure
+from ..tensor.structure import structure
 
 MAX_ENTRIES = 256
 """Inputs remembered per module; then it starts afresh, so that a chain of ever new inputs does not grow it."""
@@ -22,8 +22,8 @@ MAX_ENTRIES = 256
 class Memo:
     """For one module at one version of the structure: input vertex → output vertex, with and without gradients.
 
-    ``is_usable``: the module and all below it are built in and without hooks. ``draws``: it draws random numbers; what it
-    records then depends on the segment's `random_state` too.
+    ``is_usable``: the module and all below it are built in and without hooks. ``draws``: it draws random numbers; what
+    it records then depends on the segment's `random_state` too.
     """
 
     __slots__ = ("draws", "found", "is_usable", "version")

@@ -7,15 +7,16 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 from ..errors import ArgumentError, did_you_mean
+from ..tensor.creation import zeros_like
 from ..tensor.events import ParameterSet, record_zero_grad
 from ..tensor.operands import as_tensor
 from ..tensor.recording import Handle
+from ..tensor.structure import note_change, structure
 from ..tensor.tensor import Device, Tensor
 from ..types import DTYPES, DType, as_dtype, float32, float64
 from .memo import BuiltinCall, Memo
 from .parameter import Parameter
 from .state_dict import StateDictMethods
-from .structure import note_change, structure
 from .summary import Summary, summarize
 
 _KINDS = {"_parameters": "parameter", "_buffers": "buffer", "_modules": "module"}
@@ -95,11 +96,11 @@ class Module(StateDictMethods):
         return result
 
     def register_forward_hook(self, hook: Callable[..., Any]) -> HookHandle:
-        """Call ``hook(module, inputs, output)`` after every forward; what it returns, if not None, replaces the output."""
+        """Call ``hook(module, inputs, output)`` after every forward; a result other than None replaces the output."""
         return self._register_hook(self._forward_hooks, hook)
 
     def register_forward_pre_hook(self, hook: Callable[..., Any]) -> HookHandle:
-        """Call ``hook(module, inputs)`` before every forward; what it returns, if not None, replaces the inputs."""
+        """Call ``hook(module, inputs)`` before every forward; a result other than None replaces the inputs."""
         return self._register_hook(self._forward_pre_hooks, hook)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -116,7 +117,7 @@ class Module(StateDictMethods):
         self.__dict__["_has_hooks"] = bool(self._forward_hooks or self._forward_pre_hooks)
         note_change()
 
-    # Attributes --------------------------------------------------------------------------------------------------------
+    # Attributes ------------------------------------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
         if isinstance(value, Parameter):
@@ -182,7 +183,7 @@ class Module(StateDictMethods):
 
     register_module = add_module
 
-    # Going through the parts -------------------------------------------------------------------------------------------
+    # Going through the parts -----------------------------------------------------------------------------------------
 
     def named_modules(self, memo: set[Any] | None = None, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """The module itself and all below it, each once, with dotted names."""
@@ -210,7 +211,9 @@ class Module(StateDictMethods):
         """The direct children, each once."""
         return (child for _, child in self.named_children())
 
-    def _named_tensors(self, registry: str, prefix: str, recurse: bool, remove_duplicate: bool) -> Iterator[tuple[str, Any]]:
+    def _named_tensors(
+        self, registry: str, prefix: str, recurse: bool, remove_duplicate: bool
+    ) -> Iterator[tuple[str, Any]]:
         seen = set()
         for path, module in self.named_modules(prefix=prefix) if recurse else [(prefix, self)]:
             for name, tensor in module.__dict__[registry].items():
@@ -263,7 +266,7 @@ class Module(StateDictMethods):
         parameter: Parameter = module._parameters[name]
         return parameter
 
-    # Changing all parts --------------------------------------------------------------------------------------------------
+    # Changing all parts ----------------------------------------------------------------------------------------------
 
     def apply(self, fn: Callable[[Module], Any]) -> Self:
         """Call ``fn`` with every child, depth first, then with the module itself; returns the module."""
@@ -294,7 +297,7 @@ class Module(StateDictMethods):
         if not set_to_none:
             for parameter in self.parameters():
                 if parameter.grad is not None:
-                    parameter.grad = parameter.grad * 0
+                    parameter.grad = zeros_like(parameter.grad)
             return
         found = self._parameter_set
         if found is None or found[0] != structure.version:
@@ -338,7 +341,7 @@ class Module(StateDictMethods):
         """The module itself."""
         return self
 
-    # Text ----------------------------------------------------------------------------------------------------------------
+    # Text ------------------------------------------------------------------------------------------------------------
 
     def summary(self, *inputs: Any) -> Summary:
         """A table of all layers with their numbers of parameters and, given example inputs, their output shapes.

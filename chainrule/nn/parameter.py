@@ -9,10 +9,10 @@ import numpy as np
 from ..tensor.operands import as_tensor
 from ..tensor.recording import make_slot, resolve, set_stored
 from ..tensor.segment import flush
-from ..tensor.storage import Storage, allocate, view_array
+from ..tensor.storage import Storage, allocate
+from ..tensor.structure import note_change
 from ..tensor.tensor import Tensor
-from ..types import DType, Shape, tensor_type
-from .structure import note_change
+from ..types import DType, Shape, TensorType, tensor_type
 
 
 class Parameter(Tensor):
@@ -32,12 +32,12 @@ class Parameter(Tensor):
     def __init__(self, data: Any = (), requires_grad: bool = True) -> None:
         source = as_tensor(data)
         resolve(source)
-        self._place(source._storage, source._address, source._type.dtype, source._type.shape, source._strides, requires_grad)
+        self._place(source._storage, source._address, source._type, source._strides, requires_grad)
 
     def _place(
-        self, storage: Storage, address: int, dtype: DType, shape: Shape, strides: Shape | None, requires_grad: bool
+        self, storage: Storage, address: int, type: TensorType, strides: Shape | None, requires_grad: bool
     ) -> None:
-        set_stored(self, storage, address, tensor_type(dtype, shape), strides, requires_grad)
+        set_stored(self, storage, address, type, strides, requires_grad)
         if not requires_grad:
             make_slot(self)
 
@@ -58,7 +58,8 @@ class Parameter(Tensor):
         flush()
         gradient = self._grad
         storage = allocate(values.size * dtype.size)
-        self._place(storage, storage.address, dtype, self._type.shape, self._strides, self._requires_grad)
+        type = tensor_type(dtype, self._type.shape)
+        self._place(storage, storage.address, type, self._strides, self._requires_grad)
         self._array()[...] = values
         self._grad = None if gradient is None else gradient.to(dtype)._resolved()
         note_change()
@@ -68,6 +69,7 @@ class Parameter(Tensor):
         values = np.asarray(values)
         flush()
         self._array()[...] = values
+        self._storage.note_write()
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
@@ -83,9 +85,10 @@ class Parameter(Tensor):
 
 def empty_parameter(shape: Shape, dtype: DType, strides: Shape | None = None) -> Parameter:
     """Return a parameter in new memory, with unspecified values; ``strides`` in elements, None for row-major."""
-    storage = allocate(tensor_type(dtype, shape).nbytes)
+    type = tensor_type(dtype, shape)
+    storage = allocate(type.nbytes)
     parameter = Parameter.__new__(Parameter)
-    parameter._place(storage, storage.address, dtype, shape, strides, True)
+    parameter._place(storage, storage.address, type, strides, True)
     return parameter
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from ..tensor.gradmode import no_grad
-from ..tensor.recording import Handle
+from ..tensor.recording import Handle, type_of
 
 
 class Layer(NamedTuple):
@@ -59,7 +59,7 @@ def _output_shapes(module: Any, inputs: tuple[Any, ...]) -> dict[Any, str]:
     shapes: dict[Any, str] = {}
 
     def note(part: Any, arguments: tuple[Any, ...], output: Any) -> None:
-        shapes[part] = str(tuple(output.shape)) if isinstance(output, Handle) else type(output).__name__
+        shapes[part] = str(type_of(output).shape) if isinstance(output, Handle) else type(output).__name__
 
     handles = [part.register_forward_hook(note) for part in module.modules()]
     try:

@@ -105,6 +105,12 @@ IOTA = register(
 _CONSTANTS: WeakValueDictionary[Any, Vertex] = WeakValueDictionary()
 
 
+def forget_users_of_constants() -> None:
+    """Forget what has been derived from constants; see `chainrule.graph.vertex.Vertex.users`."""
+    for vertex in list(_CONSTANTS.values()):
+        vertex.users.clear()
+
+
 def make_input(
     type: TensorType, requires_grad: bool = False, strides: Shape | None = None, site: Site = UNKNOWN
 ) -> Vertex:

@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import ArgumentError
 from ..tensor.operations import maximum, sqrt
 from .optimizer import Gradients, Optimizer, ParameterGroup
-from .state import Counter, fixed, write
+from .state import fixed, write
 
 
 class Adam(Optimizer):

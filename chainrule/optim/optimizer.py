@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
 from ..errors import ArgumentError, StateDictError
+from ..tensor.creation import zeros_like
 from ..tensor.events import ParameterSet, record_step, record_zero_grad
 from ..tensor.gradmode import enable_grad
 from ..tensor.operands import from_array
 from ..tensor.recording import Handle
+from ..tensor.structure import note_change
 from ..types import float64
 from .state import Counter, memory_of, state_like, state_tensor
 
@@ -47,20 +50,26 @@ class ParameterGroup(dict[str, Any]):
 
 
 class Rule:
-    """One version of an optimiser, as programs know it: changed options make a new one."""
+    """One version of an optimiser, as programs know it: changed options make a new one.
 
-    __slots__ = ("optimizer",)
+    Steps stay in the keys of bound programs, so they do not keep the optimiser alive.
+    """
+
+    __slots__ = ("_optimizer",)
 
     def __init__(self, optimizer: Optimizer) -> None:
-        self.optimizer = optimizer
+        self._optimizer = ref(optimizer)
 
     def record_updates(self, gradient_of: Callable[[Any], Any]) -> None:
         """Record the new values of all parameters that have a gradient."""
-        for group in self.optimizer.param_groups:
+        optimizer = self._optimizer()
+        if optimizer is None:
+            return
+        for group in optimizer.param_groups:
             found = ((parameter, gradient_of(parameter)) for parameter in group["params"])
             gradients = {parameter: gradient for parameter, gradient in found if gradient is not None}
             if gradients:
-                self.optimizer.record_group(group, gradients)
+                optimizer.record_group(group, gradients)
 
 
 class Optimizer:
@@ -96,7 +105,8 @@ class Optimizer:
         taken = {id(parameter) for group in self.param_groups for parameter in group["params"]}
         for parameter in members:
             if not isinstance(parameter, Handle):
-                raise ArgumentError(f"optimizer can only optimize Tensors, but one of the params is {type(parameter).__name__}")
+                found = type(parameter).__name__
+                raise ArgumentError(f"optimizer can only optimize Tensors, but one of the params is {found}")
             if not parameter.is_leaf:  # type: ignore[attr-defined]
                 raise ArgumentError("can't optimize a non-leaf Tensor. fix: use tensor.detach().requires_grad_()")
             if id(parameter) in taken:
@@ -121,8 +131,9 @@ class Optimizer:
 
     def _options_changed(self) -> None:
         self._rule = Rule(self)
+        note_change()
 
-    # Stepping ------------------------------------------------------------------------------------------------------------
+    # Stepping --------------------------------------------------------------------------------------------------------
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Run everything that is pending and change the parameters that have gradients.
@@ -143,7 +154,7 @@ class Optimizer:
             return
         for parameter in self._all.parameters:
             if parameter.grad is not None:
-                parameter.grad = parameter.grad * 0
+                parameter.grad = zeros_like(parameter.grad)
 
     def state_of(self, parameter: Any, *names: str) -> list[Any]:
         """The state tensors of a parameter under these names, made now if it has none yet."""
@@ -182,7 +193,7 @@ class Optimizer:
             counter.members.add(parameter)
         return counter
 
-    # Saving --------------------------------------------------------------------------------------------------------------
+    # Saving ----------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """Options and state in PyTorch's form: parameters are numbered in order. The tensors are copies."""
@@ -195,9 +206,7 @@ class Optimizer:
             for parameter, entries in self.state.items()
             if entries
         }
-        groups = [
-            {**group, "params": [numbers[id(parameter)] for parameter in group["params"]]} for group in self.param_groups
-        ]
+        groups = [{**group, "params": [numbers[id(p)] for p in group["params"]]} for group in self.param_groups]
         return {"state": saved, "param_groups": groups}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
@@ -208,7 +217,8 @@ class Optimizer:
         groups = state_dict["param_groups"]
         if len(groups) != len(self.param_groups):
             raise StateDictError(
-                f"loaded state dict has a different number of parameter groups: {len(groups)}, expected {len(self.param_groups)}"
+                f"loaded state dict has a different number of parameter groups: {len(groups)}, "
+                f"expected {len(self.param_groups)}"
             )
         for mine, loaded in zip(self.param_groups, groups, strict=True):
             if len(mine["params"]) != len(loaded["params"]):

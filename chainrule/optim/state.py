@@ -14,7 +14,7 @@ import numpy as np
 from ..ops.elementwise import cast
 from ..ops.source import constant
 from ..tensor.operands import enter_all
-from ..tensor.recording import make_slot, pending, stored
+from ..tensor.recording import make_slot, overwrite, pending, stored
 from ..tensor.segment import state
 from ..tensor.storage import allocate, view_array
 from ..types import DType, Shape, float64, tensor_type
@@ -48,8 +48,7 @@ def fixed(value: float, beside: Any) -> Any:
 def write(tensor: Any, value: Any) -> None:
     """Let the program leave ``value`` in a parameter or state tensor; read afterwards, the tensor has that value."""
     segment, (old, new) = enter_all(tensor, value)
-    segment.updates[tensor._slot] = tensor._vertex = cast(new, old.dtype)
-    tensor._storage.written_in = segment
+    overwrite(tensor, cast(new, old.dtype), segment)
 
 
 class Counter:

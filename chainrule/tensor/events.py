@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any, NamedTuple
+from weakref import ref
 
 from ..errors import GradientError, ShapeError
+from ..graph.graph import topological_order
 from ..graph.vertex import Vertex
 from .operands import as_tensor, enter_all
-from .recording import slot_owner, sources, type_of
+from .recording import slot_owner, type_of
 from .segment import flush, leaf_number, state
 
 MAX_BACKWARDS = 8
@@ -18,12 +20,30 @@ CONSUMED = "graph consumed by backward"
 
 
 class ParameterSet:
-    """Parameters whose gradients are cleared together; made once per optimiser or module, compared by identity."""
+    """Parameters whose gradients are cleared together; made once per optimiser or module, compared by identity.
+
+    Events stay in the keys of bound programs, so they do not keep parameters alive.
+    """
 
     def __init__(self, parameters: Iterable[Any]) -> None:
-        self.parameters = tuple(parameters)
-        self.slots = frozenset(parameter._slot for parameter in self.parameters)
-        self.covered: dict[Vertex, bool] = {}
+        self._references = tuple(ref(parameter) for parameter in parameters)
+
+    @property
+    def parameters(self) -> list[Any]:
+        """Those that still exist."""
+        return [parameter for reference in self._references if (parameter := reference()) is not None]
+
+    @property
+    def slots(self) -> list[Vertex]:
+        """The slots of those that require a gradient or did so once."""
+        return [parameter._slot for parameter in self.parameters if parameter._slot is not None]
+
+    def covers(self, root: Vertex) -> bool:
+        """Whether every leaf that gets a gradient from ``root`` is in the set."""
+        found: bool | None = root.users.get(self)
+        if found is None:
+            found = root.users[self] = set(self.slots).issuperset(slot for _, slot in gradient_leaves(root))
+        return found
 
 
 class ZeroGrad(NamedTuple):
@@ -51,24 +71,34 @@ class Step(NamedTuple):
     optimizer: Any
 
 
-def gradient_slots(root: Vertex) -> tuple[Vertex, ...]:
-    """The slots that require gradients and on which ``root`` depends, in a fixed order.
+def gradient_leaves(root: Vertex) -> tuple[tuple[Vertex, Vertex], ...]:
+    """The leaves that require gradients and on which ``root`` depends, each with its slot, in a fixed order.
 
     Errors: `GradientError` where the way to them is lost.
     """
-    found: Any = root.users.get("gradient slots")
+    found: Any = root.users.get("gradient leaves")
     if found is None:
-        found = tuple(source for source in sources(root) if source.requires_grad)
-        if any(leaf_number(source) is not None for source in found):
+        found = tuple(
+            (vertex, version_of(vertex))
+            for vertex in topological_order([root])
+            if vertex.requires_grad and (vertex.primitive.name == "input" or "version of" in vertex.users)
+        )
+        if any(leaf_number(leaf) is not None for leaf, _ in found):
             raise GradientError(
                 "Trying to backward through a graph that is gone: an earlier backward() has used it up, or one of the "
                 "variables needed for gradient computation has been modified by an inplace operation or an optimizer's "
                 "step. fix: call backward() before the step, with retain_graph=True if there are several, or detach() "
                 "what needs no gradient"
             )
-        root.users["gradient slots"] = found
-    slots: tuple[Vertex, ...] = found
-    return slots
+        root.users["gradient leaves"] = found
+    leaves: tuple[tuple[Vertex, Vertex], ...] = found
+    return leaves
+
+
+def version_of(leaf: Vertex) -> Vertex:
+    """The slot that a leaf stands for: itself, or, for a value written in the same segment, the slot written to."""
+    slot: Vertex = leaf.users.get("version of", leaf)
+    return slot
 
 
 def record(event: ZeroGrad | Backward | Step) -> None:
@@ -119,14 +149,10 @@ def record_backward(tensor: Any, gradient: Any, retain_graph: bool) -> None:
 
 def _held_flags(root: Vertex, events: list[Any]) -> tuple[bool, ...] | None:
     for event in events:
-        if event.__class__ is ZeroGrad:
-            covered = event.parameters.covered.get(root)
-            if covered is None:
-                covered = event.parameters.slots.issuperset(gradient_slots(root))
-                event.parameters.covered[root] = covered
-            if covered:
-                return None
-    return tuple(owner is not None and owner._grad is not None for owner in map(slot_owner, gradient_slots(root)))
+        if event.__class__ is ZeroGrad and event.parameters.covers(root):
+            return None
+    owners = (slot_owner(slot) for _, slot in gradient_leaves(root))
+    return tuple(owner is not None and owner._grad is not None for owner in owners)
 
 
 def record_step(optimizer: Any) -> None:

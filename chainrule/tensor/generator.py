@@ -8,10 +8,9 @@ import numpy as np
 
 from ..ops import random as random_ops
 from ..ops.arithmetic import add
-from ..ops.source import make_input
 from ..types import Shape, int64, tensor_type
 from .operands import enter_all
-from .recording import pending, stored
+from .recording import make_slot, pending, stored
 from .segment import flush, state
 from .storage import allocate, view_array
 
@@ -80,7 +79,8 @@ class Generator:
         """Seed and counter for one segment: in a captured program state that it counts up itself, else two values."""
         if segment.is_capturing:
             for tensor in (self._seed, self._counter):
-                tensor._slot = tensor._slot or make_input(_SCALAR)
+                if tensor._slot is None:
+                    make_slot(tensor)
             return self._seed, self._counter
         values = allocate(16)
         view_array(values, values.address, tensor_type(int64, (2,)), None)[:] = self._state

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import GradientError, ShapeError
+from ..errors import GradientError, IndexOutOfRangeError, ShapeError
 from ..graph.vertex import Vertex
-from ..ops.elementwise import cast
+from ..ops.elementwise import cast, stop_gradient
 from ..ops.movement import broadcast
 from . import operations
 from .generator import default_generator
 from .operands import as_tensor, enter_all
-from .recording import resolve
+from .recording import Handle, overwrite, resolve
 from .segment import flush, state
 
 
@@ -29,26 +29,24 @@ def assign(tensor: Any, value: Any) -> Any:
         )
     segment, (old, new) = enter_all(tensor, as_tensor(value))
     new = _fitted(new, old)
+    if new.requires_grad and not state.is_grad_enabled:
+        new = stop_gradient(new)
     if tensor._storage is None or (new.requires_grad and tensor._slot is None):
         return _replace(tensor, new, segment)
     storage = tensor._storage
     if tensor._slot is None or storage.read_by is not tensor or storage.is_read_by_many or storage.is_exported:
         return _write_now(tensor, value)
-    segment.updates[tensor._slot] = new
-    tensor._vertex = new
-    storage.written_in = segment
+    overwrite(tensor, new, segment)
     return tensor
 
 
 def _replace(tensor: Any, new: Vertex, segment: Segment) -> Any:
     """Make a tensor that is not a slot the pending value ``new``."""
-    if new.requires_grad and not state.is_grad_enabled:
-        new = stop_gradient(new)
-    tensor._storage = None
-    tensor._vertex = new
-    if tensor._segment is not segment or tensor._slot is None:
-        tensor._segment = segment
+    if tensor._storage is not None or tensor._segment is not segment:
         segment.handles.append(tensor)
+    tensor._storage = None
+    tensor._segment = segment
+    tensor._vertex = new
     return tensor
 
 
@@ -68,6 +66,7 @@ def _write_now(tensor: Any, value: Any) -> Any:
     flush()
     resolve(tensor)
     tensor._array()[...] = result
+    tensor._storage.note_write()
     return tensor
 
 
@@ -143,8 +142,22 @@ class InPlaceMethods:
         """Write into a part of the tensor; views of the same memory see it."""
         if self.requires_grad and state.is_grad_enabled:  # type: ignore[attr-defined]
             raise GradientError("indexed assignment to a tensor that requires grad. fix: with torch.no_grad(): ...")
+        source = as_tensor(value)
+        if source.requires_grad and state.is_grad_enabled:
+            raise GradientError(
+                "indexed assignment of a value that requires grad: its gradient would be lost. fix: put the parts "
+                "together with cat, stack or where, or assign value.detach()"
+            )
         items = index if isinstance(index, tuple) else (index,)
-        arrays = tuple(np.asarray(item) if hasattr(item, "_vertex") else item for item in items)
-        new = np.array(as_tensor(value)._array())
+        arrays = tuple(np.asarray(item) if isinstance(item, Handle) else item for item in items)
+        new = np.array(source._array())
         flush()
-        self._array()[arrays] = new  # type: ignore[attr-defined]
+        try:
+            self._array()[arrays] = new
+        except IndexError as error:
+            raise IndexOutOfRangeError(f"{error} (tensor of shape {tuple(self.shape)})") from None
+        except ValueError:
+            raise ShapeError(
+                f"a value of shape {new.shape} does not fit into this part of a tensor of shape {tuple(self.shape)}"
+            ) from None
+        self._storage.note_write()

@@ -16,7 +16,7 @@ from ..ops.source import constant
 from ..types import DType, bool_, float32, float64, int64
 from .operands import as_tensor, enter_all, meet, number_dtype, number_vertex, result_dtype
 from .recording import Handle, pending
-from .segment import state
+from .segment import run_overgrown, state
 
 _NUMBERS = (bool, int, float)
 
@@ -30,6 +30,8 @@ def apply_unary(primitive: Primitive, x: Any, needs_float: bool = False) -> Any:
         segment, (vertex,) = enter_all(x)
     found = vertex.users.get(primitive)
     if found is None:
+        if run_overgrown(segment):
+            return apply_unary(primitive, x, needs_float)
         operand = cast(vertex, float32) if needs_float and not vertex.dtype.is_floating_point else vertex
         found = vertex.users[primitive] = apply(primitive, operand)
     return pending(found, segment)
@@ -61,6 +63,8 @@ def apply_binary(primitive: Primitive, x: Any, y: Any, needs_float: bool = False
     key = (primitive, b, reverse)
     found = a.users.get(key)
     if found is None:
+        if run_overgrown(segment):
+            return apply_binary(primitive, x, y, needs_float, reverse)
         found = a.users[key] = _binary_vertex(primitive, a, b, needs_float, reverse)
     return pending(found, segment)
 
@@ -77,6 +81,8 @@ def _apply_number(primitive: Primitive, x: Any, number: Any, needs_float: bool, 
         key = (primitive, number.__class__, repr(number), reverse)
     found = vertex.users.get(key)
     if found is None:
+        if run_overgrown(segment):
+            return _apply_number(primitive, x, number, needs_float, reverse)
         other = number_vertex(number, vertex, (primitive, reverse), needs_float)
         if state.segment is not segment:
             segment, (vertex,) = enter_all(x)

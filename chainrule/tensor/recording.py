@@ -5,16 +5,14 @@ This is the path that every recorded operation takes; it is written for speed: a
 
 from __future__ import annotations
 
-import weakref
 from typing import Any
 
 from ..errors import GradientError
 from ..graph.graph import topological_order
-from ..graph.vertex import Vertex, apply
-from ..ops.elementwise import stop_gradient
-from ..ops.source import make_input
+from ..graph.vertex import Vertex, apply, make_vertex
+from ..ops.elementwise import STOP_GRADIENT, stop_gradient
 from ..types import DType, Shape, TensorType
-from .segment import Segment, flush, leaf_number, leaf_vertex, state
+from .segment import Segment, flush, leaf_number, leaf_vertex, slot_vertex, state
 from .storage import Storage, allocate, view_array
 
 
@@ -101,8 +99,7 @@ def set_stored(
 
 def make_slot(handle: Any, requires_grad: bool = False) -> None:
     """Give a stored handle a vertex of its own, so that programs may overwrite it."""
-    handle._slot = make_input(handle._type, requires_grad=requires_grad, strides=handle._strides)
-    handle._slot.users["owner"] = weakref.ref(handle)
+    handle._slot = slot_vertex(handle, requires_grad)
 
 
 def vertex_of(handle: Any) -> Vertex:
@@ -137,6 +134,20 @@ def _note_read(handle: Any, segment: Segment) -> None:
         storage.read_in, storage.read_by, storage.is_read_by_many = segment, handle, False
     elif storage.read_by is not handle:
         storage.is_read_by_many = True
+
+
+def overwrite(tensor: Any, value: Vertex, segment: Segment) -> None:
+    """Record that a tensor with a slot holds ``value`` from here on.
+
+    Where gradients are wanted they stop at the new value, which is a leaf as the old one was.
+    """
+    slot = tensor._slot
+    if slot.requires_grad:
+        value = make_vertex(STOP_GRADIENT, (value,), {})
+        value.requires_grad = True
+        value.users["version of"] = slot
+    segment.updates[slot] = tensor._vertex = value
+    tensor._storage.written_in = segment
 
 
 def _enter_stored(handle: Any, segment: Segment, is_stale: bool = False) -> Vertex:

@@ -8,18 +8,27 @@ enter, so that the next iteration, with another batch, records the very same ver
 
 from __future__ import annotations
 
+import gc
 import threading
 from collections.abc import Callable
+from sys import getrefcount
 from typing import Any
+from weakref import ref
 
 from ..errors import CaptureError
 from ..graph.site import find_site
-from ..graph.vertex import Vertex
-from ..ops.source import make_input
+from ..graph.vertex import Growth, Vertex
+from ..ops.source import forget_users_of_constants, make_input
 from ..types import Shape, TensorType
 
 MAX_HANDLES = 20_000
-"""Handles after which a segment is run even if nobody asked for a value, so that memory stays bounded."""
+"""Handles of a segment above which those that nobody holds any more are dropped."""
+
+MAX_NEW_VERTICES = 10_000
+"""Vertices never seen before after which a segment is run even if nobody asked for a value: a chain has no end."""
+
+ALIVE = 3
+"""References to a handle that nobody but its segment holds: the list, the loop variable, getrefcount's argument."""
 
 
 class Segment:
@@ -62,7 +71,7 @@ class Segment:
     def drop_history(self) -> None:
         """Let go of everything that the run has used."""
         self.ran_at = -1
-        self.leaves, self.slots, self.keepalive = [], {}, []
+        self.leaves, self.slots, self.keepalive, self.updates = [], {}, [], {}
 
     @property
     def is_capturing(self) -> bool:
@@ -99,6 +108,42 @@ def leaf_vertex(number: int, type: TensorType, strides: Shape | None, is_stale: 
     return found
 
 
+_SLOTS: list[ref[Vertex]] = []
+_PERMANENT = ("leaf number", "owner", "version of")
+
+
+def slot_vertex(owner: Any, requires_grad: bool) -> Vertex:
+    """Return a vertex of its own for a stored tensor that programs may overwrite."""
+    slot = make_input(owner._type, requires_grad=requires_grad, strides=owner._strides)
+    slot.users["owner"] = ref(owner)
+    _SLOTS.append(ref(slot))
+    return slot
+
+
+def forget_recorded() -> None:
+    """Forget all vertices that nobody holds: they hang on leaves, slots and constants, which live on.
+
+    Pending segments keep theirs; what is recorded again is made again.
+    """
+    leaves = list(_LEAVES.values())
+    _LEAVES.clear()
+    for leaf in leaves:
+        _forget_users(leaf)
+    forget_users_of_constants()
+    references = list(_SLOTS)
+    del _SLOTS[: len(references)]
+    for reference in references:
+        slot = reference()
+        if slot is not None:
+            _SLOTS.append(reference)
+            _forget_users(slot)
+    Growth.total = 0
+
+
+def _forget_users(vertex: Vertex) -> None:
+    vertex.users = {name: vertex.users[name] for name in _PERMANENT if name in vertex.users}
+
+
 def leaf_number(vertex: Vertex) -> int | None:
     """The number of a numbered leaf's vertex; None for slots."""
     number: Any = vertex.users.get("leaf number")
@@ -126,6 +171,25 @@ def install_runner(runner: Runner) -> None:
     """Set what runs a segment; `chainrule.compiler` calls this once, so that tensors need not know the compiler."""
     global _runner
     _runner = runner
+
+
+def run_overgrown(segment: Segment) -> bool:
+    """Run a segment that has grown by too many new vertices; False if it has not, or cannot be run now."""
+    if Growth.new <= MAX_NEW_VERTICES or segment is not state.segment or segment.is_capturing or segment.is_symbolic:
+        return False
+    Growth.new = 0
+    flush()
+    return True
+
+
+def _drop_dead_handles(phase: str, info: dict[str, int]) -> None:
+    """Called by Python's garbage collector: so recording needs no check of its own."""
+    handles = state.segment.handles
+    if len(handles) > MAX_HANDLES and phase == "start" and info["generation"] > 0:
+        handles[:] = [handle for handle in handles if getrefcount(handle) > ALIVE]
+
+
+gc.callbacks.append(_drop_dead_handles)
 
 
 def flush() -> None:

@@ -161,8 +161,12 @@ def matmul(input: Any, other: Any) -> Any:
 
 def getitem(x: Any, index: Any) -> Any:
     """``x[index]``: slices of stored tensors are views of their memory; other indices are recorded or computed."""
-    if x._storage is not None and x._slot is None and _is_basic(index):
-        return _view(x, index)
+    storage = x._storage
+    if storage is not None and x._slot is None:
+        if index.__class__ is slice and index.step is None and storage.written_in is None and x._type.shape:
+            return _row_view(x, index)
+        if _is_basic(index):
+            return _view(x, index)
     items = index if isinstance(index, tuple) else (index,)
     if len(items) == 1 and isinstance(items[0], Handle | np.ndarray | list):
         return _take(x, as_tensor(items[0]))
@@ -183,8 +187,6 @@ def _hashable(items: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def _view(x: Any, index: Any) -> Any:
     """A stored tensor over a part of another's memory. Writes to it that are still pending are run first."""
-    if type(index) is slice and index.step is None and x._storage.written_in is None and x._type.shape:
-        return _row_view(x, index)
     resolve(x)
     try:
         array = x._array()[index]
@@ -195,11 +197,11 @@ def _view(x: Any, index: Any) -> Any:
 
 def _row_view(x: Any, rows: slice) -> Any:
     """``x[a:b]`` without NumPy: the usual way to cut a batch, so it is worth a path of its own."""
-    type = x._type
-    start, stop, _ = rows.indices(type.shape[0])
-    strides = x._strides
-    step = (strides or contiguous_strides(type.shape))[0]
-    part = tensor_type(type.dtype, (max(stop - start, 0), *type.shape[1:]))
+    type, strides = x._type, x._strides
+    count = type.shape[0]
+    start, stop, _ = rows.indices(count)
+    step = strides[0] if strides else type.size // (count or 1)
+    part = tensor_type(type.dtype, (stop - start if stop > start else 0, *type.shape[1:]))
     return stored(x._storage, x._address + start * step * type.dtype.size, part, strides)
 
 

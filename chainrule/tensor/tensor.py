@@ -244,8 +244,8 @@ class Tensor(InPlaceMethods, Handle):
         gradient: Any = self._grad
         if gradient is CONSUMED:
             return None
-        if gradient is not None and self._slot is not None and self._slot.users.get("gradient") is gradient:
-            del self._slot.users["gradient"]  # from now on the user's: the next gradient gets memory of its own
+        if gradient is not None and vars(self).get("gradient_home") is gradient:
+            del self.gradient_home  # from now on the user's: the next gradient gets memory of its own
             addresses.changed()
         return gradient
 
@@ -267,7 +267,7 @@ class Tensor(InPlaceMethods, Handle):
 
     def detach(self) -> Tensor:
         """The same values, through which no gradient flows; shares memory with a stored tensor."""
-        if self._storage is not None and self._vertex is None or self._slot is not None:
+        if self._storage is not None:
             if self._slot is not None and self._slot in state.segment.updates:
                 flush()
             return _as_tensor_class(stored(self._storage, self._address, self._type, self._strides))  # type: ignore[arg-type]
@@ -283,6 +283,7 @@ class Tensor(InPlaceMethods, Handle):
     def data(self, value: Any) -> None:
         flush()
         self._array()[...] = np.asarray(value)
+        self._resolved()._storage.note_write()
 
     # Conversions ---------------------------------------------------------------------------------------------------
 

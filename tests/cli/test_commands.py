@@ -75,6 +75,7 @@ def test_bench_without_a_checkout_says_what_to_do(
 def test_bench_runs_the_benchmarks_of_the_checkout(tmp_path: Path) -> None:
     folder = tmp_path / "benchmarks"
     folder.mkdir()
+    (folder / "__init__.py").write_text("")
     (folder / "__main__.py").write_text("import sys; sys.exit(len(sys.argv))")
     assert bench.run(["a", "b"], tmp_path) == 3
 

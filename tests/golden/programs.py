@@ -11,66 +11,65 @@ from chainrule.backends.native.cpu import Target
 from chainrule.backends.native.driver import lower
 from chainrule.compiler.capture import Loop
 from chainrule.compiler.programs import canonical
+from chainrule.graph.graph import Graph, topological_order
 from chainrule.graph.text import format_graph
 from chainrule.passes.pipeline import make_plan, optimize
 from chainrule.passes.text import format_plan
+from chainrule.tensor.recording import vertex_of
 
 FOLDER = Path(__file__).parent
 
 # Written down, not detected: the text must be the same wherever the tests run. It is generated, never compiled.
 TARGET = Target(
-    cpu="haswell", features="+avx,+avx2,+fma", triple="x86_64-unknown-linux-gnu", data_layout="", vector_bits=256, has_fma=True
+    cpu="haswell",
+    features="+avx,+avx2,+fma",
+    triple="x86_64-unknown-linux-gnu",
+    data_layout="",
+    vector_bits=256,
+    has_fma=True,
 )
 
 
-def small_step() -> Callable[[], None]:
+def small_step() -> Graph:
     """The training step of 8-12-8-1, batch 10, binary cross-entropy, Adam."""
     model = nn.Sequential(nn.Linear(8, 12), nn.ReLU(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 1))
-    loss_function, optimizer = nn.BCEWithLogitsLoss(), optim.Adam(model.parameters(), lr=0.001)
-    x, y = cr.zeros(10, 8), cr.zeros(10, 1)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        loss_function(model(x), y).backward()
-        optimizer.step()
-
-    return step
+    optimizer = optim.Adam(model.parameters(), lr=0.001)
+    return training_step(model, nn.BCEWithLogitsLoss(), optimizer, cr.zeros(10, 8), cr.zeros(10, 1))
 
 
-def dropout_step() -> Callable[[], None]:
+def dropout_step() -> Graph:
     """The training step of 20-32-5, batch 16, dropout, cross-entropy, SGD with Nesterov's momentum and weight decay."""
     model = nn.Sequential(nn.Linear(20, 32), nn.Tanh(), nn.Dropout(0.25), nn.Linear(32, 5))
-    loss_function = nn.CrossEntropyLoss()
     optimizer = optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4)
-    x, y = cr.zeros(16, 20), cr.zeros(16, dtype=cr.int64)
+    return training_step(model, nn.CrossEntropyLoss(), optimizer, cr.zeros(16, 20), cr.zeros(16, dtype=cr.int64))
+
+
+def training_step(
+    model: nn.Module, loss_function: nn.Module, optimizer: optim.Optimizer, x: cr.Tensor, y: cr.Tensor
+) -> Graph:
+    """One step as a loop captures it: gradients are not kept."""
 
     def step() -> None:
         optimizer.zero_grad()
         loss_function(model(x), y).backward()
         optimizer.step()
 
-    return step
+    return Loop(step).recorded.graph
 
 
-def reductions() -> Callable[[], None]:
-    """Statistics of a matrix over rows, columns and everything, held in tensors that are overwritten."""
+def reductions() -> Graph:
+    """Statistics of a matrix over rows, over columns and over everything."""
     x = cr.zeros(40, 24)
-    rows, columns = [cr.zeros(40) for _ in range(3)], [cr.zeros(24) for _ in range(4)]
-    places, everything = cr.zeros(40, dtype=cr.int64), cr.zeros(3)
-
-    def step() -> None:
-        probabilities = x.softmax(1)
-        for place, value in zip(rows, (x.logsumexp(1), (probabilities * x).sum(1), x.amax(1)), strict=True):
-            place.copy_(value)
-        for place, value in zip(columns, (x.mean(0), x.var(0), x.amin(0), x.abs().sum(0)), strict=True):
-            place.copy_(value)
-        places.copy_(x.argmax(1))
-        everything.copy_(cr.stack([x.sum(), (x * x).mean(), x.norm()]))
-
-    return step
+    probabilities = x.softmax(1)
+    rows = (x.logsumexp(1), (probabilities * x).sum(1), x.amax(1), x.argmax(1))
+    columns = (x.mean(0), x.var(0), x.amin(0), x.abs().sum(0))
+    everything = (x.sum(), (x * x).mean(), x.norm(), cr.maximum(x, x.mean(1, keepdim=True)).std())
+    roots = tuple(vertex_of(value) for value in (*rows, *columns, *everything))
+    inputs = [vertex for vertex in topological_order(roots) if vertex.primitive.name == "input"]
+    return Graph(tuple(inputs), roots)
 
 
-PROGRAMS: dict[str, Callable[[], Callable[[], None]]] = {
+PROGRAMS: dict[str, Callable[[], Graph]] = {
     "small_step": small_step,
     "dropout_step": dropout_step,
     "reductions": reductions,
@@ -79,9 +78,8 @@ PROGRAMS: dict[str, Callable[[], Callable[[], None]]] = {
 
 def stored_texts(name: str) -> dict[str, str]:
     """What is stored of a program, by file name: the graph, the graph after the passes, the plan, the LLVM text."""
-    recorded = Loop(PROGRAMS[name]()).recorded
-    graph = canonical(recorded.graph)
-    plan = make_plan(graph, recorded.output_strides)
+    graph = canonical(PROGRAMS[name]())
+    plan = make_plan(graph)
     return {
         f"{name}.graph.txt": format_graph(graph),
         f"{name}.passes.txt": format_graph(optimize(graph)),
@@ -97,4 +95,5 @@ def shortened(module: str) -> str:
     for text in functions:
         fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
         lines.append(f"{text[text.index('@') + 1 : text.index('(')]}: {len(text.splitlines())} lines, {fingerprint}")
-    return "\n".join(lines) + "\n\n" + min(functions, key=lambda text: (len(text), text)) + "\n"
+    kernels = [text for text in functions if text.startswith("define internal")]
+    return "\n".join(lines) + "\n\n" + min(kernels, key=lambda text: (len(text), text)) + "\n"

@@ -13,7 +13,8 @@ def test_program_is_as_stored(name: str) -> None:
     differences = []
     for file, text in stored_texts(name).items():
         stored = (FOLDER / file).read_text(encoding="utf-8")
-        differences += difflib.unified_diff(stored.splitlines(), text.splitlines(), f"stored {file}", f"new {file}", "", "", 1, "")
+        texts = stored.splitlines(), text.splitlines()
+        differences += difflib.unified_diff(*texts, f"stored {file}", f"new {file}", n=1, lineterm="")
     assert not differences, "if this is meant, run: python -m tests.golden.regenerate\n" + "\n".join(differences[:200])
 
 

@@ -112,8 +112,9 @@ def test_targets_of_another_type_are_converted() -> None:
 def test_a_label_outside_the_classes_is_refused(loss: object) -> None:
     labels = cr.tensor([0, 3, 4, 1])
     assert loss(cr.zeros(2, 4), labels[:2]).item() >= 0
-    with pytest.raises(IndexOutOfRangeError, match="(?s)Target 4 is out of bounds: label 4 in row 1.*need target - 1"):
+    with pytest.raises(IndexOutOfRangeError, match="Target 4 is out of bounds: label 4 in row 1") as caught:
         loss(cr.zeros(3, 4), labels[1:])
+    assert "or target - 1 if labels run from 1 to 4" in str(caught.value)
     with pytest.raises(IndexOutOfRangeError, match="Target -1 is out of bounds"):
         loss(cr.zeros(1, 4), cr.tensor([-1]))
     assert np.isnan(loss(cr.zeros(4, 4), labels + 0).item())  # not known when the loss is recorded

@@ -223,6 +223,7 @@ def test_summary() -> None:
     net[0].requires_grad_(False)
     summary = net.summary(cr.ones(10, 8))
     assert (summary.parameters, summary.trainable) == (121, 13)
-    assert [(layer.output, layer.parameters) for layer in summary.layers] == [("(10, 12)", 108), ("(10, 12)", 0), ("(10, 1)", 13)]
+    rows = [(layer.output, layer.parameters) for layer in summary.layers]
+    assert rows == [("(10, 12)", 108), ("(10, 12)", 0), ("(10, 1)", 13)]
     assert "121 parameters, 108 of them frozen" in str(summary)
     assert "Output" not in str(net.summary())

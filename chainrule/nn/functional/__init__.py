@@ -1,8 +1,6 @@
 """Layers without parameters as functions, under PyTorch's names."""
 
-from .activation import (
-    elu, gelu, leaky_relu, log_softmax, relu, selu, sigmoid, silu, softmax, softplus, tanh,
-)  # fmt: skip
+from .activation import elu, gelu, leaky_relu, log_softmax, relu, selu, sigmoid, silu, softmax, softplus, tanh
 from .classification import cross_entropy, nll_loss
 from .linear import dropout, linear, one_hot
 from .loss import binary_cross_entropy, binary_cross_entropy_with_logits, l1_loss, mse_loss

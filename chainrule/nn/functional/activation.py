@@ -63,7 +63,10 @@ def _elu(input: Any, *, alpha: float, scale: float) -> Any:
 
 
 def gelu(input: Any, approximate: str = "none") -> Any:
-    """x · Φ(x); with ``approximate="tanh"`` 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³))). Source: Hendrycks, Gimpel 2016."""
+    """x · Φ(x); with ``approximate="tanh"`` 0.5 x (1 + tanh(√(2/π) (x + 0.044715 x³))).
+
+    Source: Hendrycks, Gimpel 2016.
+    """
     if approximate not in ("none", "tanh"):
         raise ArgumentError(f"approximate argument must be either none or tanh, got {approximate!r}")
     return _gelu(input, approximate=approximate)
@@ -75,7 +78,8 @@ def _gelu(input: Any, *, approximate: str) -> Any:
         inner = operations.erf(operations.mul(input, math.sqrt(0.5)))
     else:
         cube = operations.mul(operations.mul(input, input), input)
-        inner = operations.tanh(operations.mul(operations.add(input, operations.mul(cube, 0.044715)), math.sqrt(2 / math.pi)))
+        nearly_linear = operations.add(input, operations.mul(cube, 0.044715))
+        inner = operations.tanh(operations.mul(nearly_linear, math.sqrt(2 / math.pi)))
     return operations.mul(operations.mul(input, 0.5), operations.add(inner, 1))
 
 

@@ -139,7 +139,8 @@ def _soft_cross_entropy(input: Any, target: Any, weight: Any, *, reduction: str,
             )
         raise ShapeError(
             f"cross_entropy got input of shape {shape} and float target of shape {type_of(target).shape}: "
-            f"probabilities must have the input's shape\n  where: {find_site()}\n  fix: class indices of shape {without_classes}"
+            "probabilities must have the input's shape\n"
+            f"  where: {find_site()}\n  fix: class indices of shape {without_classes}"
         )
     target = operations.convert(target, input.dtype)
     if label_smoothing:
@@ -166,7 +167,8 @@ def _check_class_shapes(name: str, input: Any, target: Any) -> None:
         fix = "the same rows in both"
     else:
         message = f"{name} got input of shape {shape}, so class indices must have shape {wanted}, got {labels}"
-        fix = "target.squeeze(1)" if labels == (*wanted, 1) else "target.argmax(1)" if labels == shape else f"shape {wanted}"
+        fixes = {(*wanted, 1): "target.squeeze(1)", shape: "target.argmax(1)"}
+        fix = fixes.get(labels, f"class indices of shape {wanted}")
     raise ShapeError(f"{message}\n  where: {find_site()}\n  fix: {fix}")
 
 
@@ -182,7 +184,9 @@ def check_labels(input: Any, target: Any, ignore_index: int) -> None:
     """
     type = type_of(target)
     if type.dtype.is_floating_point:
-        raise TargetError(f"expected class indices (int64), got {type.dtype}\n  where: {find_site()}\n  fix: target.long()")
+        raise TargetError(
+            f"expected class indices (int64), got {type.dtype}\n  where: {find_site()}\n  fix: target.long()"
+        )
     storage, shape = target._storage, type_of(input).shape
     if storage is None or not shape or not type.size:
         return
@@ -198,7 +202,9 @@ def _look(target: Any, classes: int, ignore_index: int) -> None:
     if wrong.size:
         label = int(wrong.flat[0])
         row = int(np.argwhere(labels == label)[0][0]) if labels.ndim else 0
-        fix = f"labels from 1 to {classes} need target - 1" if label == classes else f"an output layer with {label + 1} units"
+        fix = f"an output layer with {label + 1} units"
+        if label == classes:
+            fix += f", or target - 1 if labels run from 1 to {classes}"
         raise IndexOutOfRangeError(
             f"Target {label} is out of bounds: label {label} in row {row}, but the input has {classes} classes "
             f"(labels 0 to {classes - 1})\n  where: {find_site()}\n  fix: {fix}"

@@ -112,7 +112,9 @@ def one_hot(tensor: Any, num_classes: int = -1) -> Any:
     """
     labels = np.asarray(tensor)
     if labels.dtype.kind not in "iu":
-        raise DTypeError(f"one_hot is only applicable to index tensor of type LongTensor, got {labels.dtype}. fix: .long()")
+        raise DTypeError(
+            f"one_hot is only applicable to index tensor of type LongTensor, got {labels.dtype}. fix: .long()"
+        )
     largest = int(labels.max(initial=-1))
     classes = largest + 1 if num_classes == -1 else num_classes
     if labels.size and (labels.min() < 0 or largest >= classes):

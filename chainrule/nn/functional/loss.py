@@ -18,7 +18,7 @@ LEAST_PROBABILITY = 1e-12
 """Below it the gradient of `binary_cross_entropy` no longer grows."""
 
 LOG_FLOOR = -100.0
-"""The least logarithm that `binary_cross_entropy` uses, so that a probability of exactly 0 costs 100 and not infinity."""
+"""The least logarithm in `binary_cross_entropy`, so that a probability of exactly 0 costs 100 and not infinity."""
 
 
 def reduced(losses: Any, reduction: str) -> Any:
