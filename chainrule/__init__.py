@@ -47,6 +47,7 @@ _LAZY = {
     "clear_cache": ".compiler.cache:clear_cache",
     "data": ".data:",
     "load": ".training.model_file:load",
+    "load_weights": ".training.model_file:load_weights",
     "nn": ".nn:",
     "optim": ".optim:",
     "save": ".training.model_file:save",

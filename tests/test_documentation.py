@@ -50,7 +50,9 @@ def test_code_of_a_page_runs(page: Path) -> None:
     names: dict[str, object] = {"__name__": "__main__"}
     for line, code in code_blocks(page):
         if ">>> " in code:
-            run_examples(doctest.DocTestParser().get_doctest(code, names, name_of(page), str(page), line))
+            test = doctest.DocTestParser().get_doctest(code, names, name_of(page), str(page), line)
+            test.globs = names  # not a copy, so that the next block sees what this one defines
+            run_examples(test)
         else:
             exec(compile("\n" * (line - 1) + code, str(page), "exec"), names)
 

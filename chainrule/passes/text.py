@@ -53,7 +53,8 @@ def _instruction_cost(step: Instruction) -> int:
     if record is None or record.family == "source":
         return 0
     scalar = tensor_type(step.dtype, ())
-    return record.cost(scalar, *(scalar for _ in step.operands))
+    operands = step.operands[:2] if step.operation == "random_uniform" else step.operands  # its third is the element
+    return record.cost(scalar, *(scalar for _ in operands))
 
 
 def kernel_bytes(kernel: Kernel, buffers: Sequence[Buffer]) -> int:

@@ -132,10 +132,14 @@ class Site:
         """Run the body and the stores for a register tile, of which the first ``columns`` columns count."""
         f, lanes = self.f, tile[0][0].lanes
         if len(tile) == 1 or len(self.product.body) + len(self.product.stores) <= UNROLLED_EPILOGUE:
-            for first in range(0, columns, lanes):
-                strip = self._enter_column(column, first, lanes, columns)
+            for piece in self.body.pieces(column, columns, lanes):
+                strip = self.point.enter(self.order[-2], *piece)
+                first = piece.offset % lanes
                 for number, sums in enumerate(tile):
-                    strip.enter(self.order[-1], row, number, given={0: sums[first // lanes]})
+                    vector = sums[piece.offset // lanes]
+                    if piece.lanes < lanes:
+                        vector = vector.shuffle(range(first, first + piece.lanes))
+                    strip.enter(self.order[-1], row, number, given={0: vector})
             return
         width = len(tile[0]) * lanes
         stack = f.allocate(self.element, len(tile) * width)
@@ -146,16 +150,12 @@ class Site:
 
     def finish_rows(self, row: Value, column: Value, sums: Value, rows: int | Value, columns: int, width: int) -> None:
         """The same for ``rows`` rows of sums in memory, ``width`` elements apart."""
-        vector = Type(self.element, self.lanes)
-        for first in range(0, columns, self.lanes):
-            strip = self._enter_column(column, first, self.lanes, columns)
-            with self.f.loop(0, rows, carried=[sums.at(first, self.element)], name="finish") as loop:
-                given = {0: self.f.load(loop.values[0], vector)}
+        for piece in self.body.pieces(column, columns, self.lanes):
+            strip = self.point.enter(self.order[-2], *piece)
+            with self.f.loop(0, rows, carried=[sums.at(piece.offset, self.element)], name="finish") as loop:
+                given = {0: self.f.load(loop.values[0], Type(self.element, piece.lanes))}
                 strip.enter(self.order[-1], row + loop.index, given=given)
                 loop.next([loop.values[0].at(width, self.element)])
-
-    def _enter_column(self, column: Value, first: int, lanes: int, columns: int) -> Point:
-        return self.point.enter(self.order[-2], column, first, lanes=lanes, active=columns - first)
 
 
 def multiply(
