@@ -18,22 +18,109 @@ from .compiler.capture import compile
 from .errors import did_you_mean
 from .execution.threads import get_num_threads, set_num_threads
 from .tensor.creation import (
-    arange, empty, empty_like, eye, from_numpy, full, full_like, linspace, ones, ones_like, rand, rand_like, randint, randn,
-    randn_like, randperm, tensor, zeros, zeros_like,
+    arange,
+    empty,
+    empty_like,
+    eye,
+    from_numpy,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    rand,
+    rand_like,
+    randint,
+    randn,
+    randn_like,
+    randperm,
+    tensor,
+    zeros,
+    zeros_like,
 )  # fmt: skip
 from .tensor.generator import Generator, manual_seed
 from .tensor.gradmode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from .tensor.operands import as_tensor
 from .tensor.operations import (
-    abs, absolute, add, ceil, clamp, cos, div, divide, eq, erf, exp, expm1, floor, floor_divide, ge, gt, le, log, log1p,
-    logical_and, logical_not, logical_or, logical_xor, lt, maximum, minimum, mul, multiply, ne, neg, negative, pow, relu,
-    remainder, round, rsqrt, sigmoid, sign, sin, sqrt, square, sub, tanh, true_divide, where,
+    abs,
+    absolute,
+    add,
+    ceil,
+    clamp,
+    cos,
+    div,
+    divide,
+    eq,
+    erf,
+    exp,
+    expm1,
+    floor,
+    floor_divide,
+    ge,
+    gt,
+    le,
+    log,
+    log1p,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    lt,
+    maximum,
+    minimum,
+    mul,
+    multiply,
+    ne,
+    neg,
+    negative,
+    pow,
+    relu,
+    remainder,
+    round,
+    rsqrt,
+    sigmoid,
+    sign,
+    sin,
+    sqrt,
+    square,
+    sub,
+    tanh,
+    true_divide,
+    where,
 )  # fmt: skip
 from .tensor.reductions import (
-    all, amax, amin, any, argmax, argmin, log_softmax, logsumexp, max, mean, min, norm, softmax, std, sum, var,
+    all,
+    amax,
+    amin,
+    any,
+    argmax,
+    argmin,
+    log_softmax,
+    logsumexp,
+    max,
+    mean,
+    min,
+    norm,
+    softmax,
+    std,
+    sum,
+    var,
 )  # fmt: skip
-from .tensor.shaping import cat, flatten, flip, matmul, permute, reshape, squeeze, stack, t, transpose, unflatten, unsqueeze
-from .tensor.tensor import Device as device
+from .tensor.shaping import (
+    cat,
+    flatten,
+    flip,
+    matmul,
+    permute,
+    reshape,
+    squeeze,
+    stack,
+    t,
+    transpose,
+    unflatten,
+    unsqueeze,
+)
+from .tensor.tensor import Device
 from .tensor.tensor import Size, Tensor
 from .types import bool_ as bool
 from .types import float32, float64, int32, int64
@@ -69,6 +156,7 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *_LAZY})
 
 
+device = Device
 mm = bmm = matmul
 concat = concatenate = cat
 float = float32

@@ -54,7 +54,8 @@ def grad(
     total: list[Any] = [None] * len(wrt)
     for root, vertex, cotangent in zip(roots, root_vertices, cotangents, strict=True):
         if cotangent is None and vertex.type.size != 1:
-            raise GradientError(f"grad can be implicitly created only for scalar outputs, got shape {tuple(root.shape)}")
+            shape = tuple(root.shape)
+            raise GradientError(f"grad can be implicitly created only for scalar outputs, got shape {shape}")
         found = gradients(vertex, wrt_vertices, None if cotangent is None else next(remaining))
         for position, gradient in enumerate(found):
             if gradient is not None:
@@ -82,7 +83,9 @@ def _trace(function: Callable[..., Any], inputs: Sequence[Any]) -> tuple[Graph, 
         state.segment = before
     roots = tuple(vertices[len(arguments) :])
     known: dict[Any, Any] = dict(zip(vertices, arguments, strict=False))
-    sources = [vertex for vertex in topological_order(roots) if vertex.primitive.name == "input" and vertex not in known]
+    sources = [
+        vertex for vertex in topological_order(roots) if vertex.primitive.name == "input" and vertex not in known
+    ]
     for vertex in sources:
         number: Any = vertex.users.get("leaf number")
         known[vertex] = segment.slots[vertex] if number is None else segment.leaves[number]
@@ -164,7 +167,11 @@ def hvp(func: Callable[..., Any], inputs: Tensors, v: Any) -> tuple[Any, Any]:
     output = func(*arguments)
     first = grad(output, arguments, create_graph=True, allow_unused=True)
     pairs = [(g, as_tensor(d)) for g, d in zip(first, _as_tuple(v), strict=True) if g is not None and g.requires_grad]
-    second = grad([g for g, _ in pairs], arguments, [d for _, d in pairs], allow_unused=True) if pairs else (None,) * len(arguments)
+    second = (
+        grad([g for g, _ in pairs], arguments, [d for _, d in pairs], allow_unused=True)
+        if pairs
+        else (None,) * len(arguments)
+    )
     filled = tuple(zeros_like(x.detach()) if h is None else h for x, h in zip(arguments, second, strict=True))
     return output.detach(), _like(inputs, filled)
 

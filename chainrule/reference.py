@@ -10,7 +10,6 @@ import numpy as np
 from . import ops as ops  # the records must be registered before a graph can be evaluated
 from .graph.graph import Graph
 from .graph.vertex import Vertex
-from .ops.source import make_input
 
 Array = np.ndarray[Any, Any]
 Watcher = Callable[[Vertex, Array], None]
@@ -37,13 +36,8 @@ def evaluate(graph: Graph, values: Sequence[Array], watch: Watcher | None = None
 
 
 def evaluate_vertex(vertex: Vertex, operands: Sequence[Array]) -> Array:
-    """Return the value of one vertex, expanding a composite first."""
-    primitive = vertex.primitive
-    if primitive.reference is not None:
-        value = primitive.reference(*operands, **vertex.attributes)
-        return np.asarray(value, vertex.dtype.numpy)
-    if primitive.expand is None:
-        raise ValueError(f"{primitive.name} has no value of its own")
-    inputs = tuple(make_input(operand.type) for operand in vertex.inputs)
-    expanded = Graph(inputs, (primitive.expand(*inputs, **vertex.attributes),))
-    return evaluate(expanded, operands)[0][0]
+    """Return the value of one vertex."""
+    if vertex.primitive.reference is None:
+        raise ValueError(f"{vertex.primitive.name} has no value of its own")
+    value = vertex.primitive.reference(*operands, **vertex.attributes)
+    return np.asarray(value, vertex.dtype.numpy)

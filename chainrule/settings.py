@@ -1,16 +1,16 @@
 """Every switch of chainrule in one table. Each can be set by an environment variable before the import.
 
-| setting         | environment variable     | default       | meaning                                                    |
-|-----------------|--------------------------|---------------|------------------------------------------------------------|
-| backend         | CHAINRULE_BACKEND        | native        | what runs programs: "native" or "reference" (NumPy)        |
-| threads         | CHAINRULE_NUM_THREADS    | usable CPUs   | threads of one program, the calling one included           |
-| cache_directory | CHAINRULE_CACHE_DIR      | user's cache  | where compiled programs are kept between runs              |
-| cache_enabled   | CHAINRULE_CACHE          | 1             | 0: nothing is read from or written to the disk cache       |
-| cpu_features    | CHAINRULE_CPU_FEATURES   | the host's    | changes, e.g. "-avx512f", "avx2" limits code to that level |
-| data_directory  | CHAINRULE_DATA           | none          | folder in which data sets are looked for                   |
-| verify_passes   | CHAINRULE_VERIFY         | 1             | check the graph after every compiler pass                  |
-| initialization  | CHAINRULE_INITIALIZATION | activation    | default initial weights: by the "activation" that follows, |
-|                 |                          |               | or as "pytorch" draws them                                 |
+| setting         | environment variable     | default      | meaning                                                  |
+|-----------------|--------------------------|--------------|----------------------------------------------------------|
+| backend         | CHAINRULE_BACKEND        | native       | what runs programs: "native" or "reference" (NumPy)      |
+| threads         | CHAINRULE_NUM_THREADS    | usable CPUs  | threads of one program, the calling one included         |
+| cache_directory | CHAINRULE_CACHE_DIR      | user's cache | where compiled programs are kept between runs            |
+| cache_enabled   | CHAINRULE_CACHE          | 1            | 0: nothing is read from or written to the disk cache     |
+| cpu_features    | CHAINRULE_CPU_FEATURES   | the host's   | changes, e.g. "-avx512f", "avx2" limits code to that level |
+| data_directory  | CHAINRULE_DATA           | none         | folder in which data sets are looked for                 |
+| verify_passes   | CHAINRULE_VERIFY         | 1            | check the graph after every compiler pass                |
+| initialization  | CHAINRULE_INITIALIZATION | activation   | default initial weights: by the "activation" that follows, |
+|-----------------|--------------------------|--------------|----------------------------------------------------------|
 """
 
 from __future__ import annotations

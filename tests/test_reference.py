@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 
 from chainrule.graph.graph import Graph
-from chainrule.graph.primitive import NOT_DIFFERENTIABLE, Primitive, Sample
-from chainrule.graph.vertex import Vertex, apply, make_vertex
+from chainrule.graph.vertex import Vertex, make_vertex
 from chainrule.ops import arithmetic, elementwise, movement, source
-from chainrule.ops.records import elementwise_type_rule
 from chainrule.reference import Array, evaluate
 from chainrule.types import float32, float64, tensor_type
 
@@ -53,28 +51,6 @@ def test_watch_sees_each_value_once_and_in_order() -> None:
 
     evaluate(Graph((x,), (root, shared)), [np.zeros((2, 3))], watch)
     assert seen == [(shared, 1.0), (root, 1.0)]
-
-
-def square_then_shift(x: Vertex, y: Vertex, *, shift: float) -> Vertex:
-    return arithmetic.add(arithmetic.multiply(x, y), shift)
-
-
-COMPOSITE = Primitive(
-    name="square_then_shift", family="composite", meaning="x · y + shift", attributes=("shift",),
-    type_rule=lambda x, y, *, shift: elementwise_type_rule(2, ("float",))(x, y), reference=None, vjp=NOT_DIFFERENTIABLE,
-    native="", xla="", samples=lambda rng: [Sample((np.ones(2), np.ones(2)), {"shift": 1.0})], expand=square_then_shift,
-)  # fmt: skip
-
-
-def test_a_composite_is_expanded_wherever_it_stands() -> None:
-    """Its operands may be computed, may be one and the same, and may be composites themselves."""
-    x = source.make_input(MATRIX)
-    inner = elementwise.exp(x)
-    middle = apply(COMPOSITE, inner, inner, shift=0.5)
-    root = apply(COMPOSITE, middle, x, shift=2.0)
-    a = np.linspace(-1, 1, 6).reshape(2, 3)
-    (value,) = evaluate(Graph((x,), (elementwise.negative(root),)), [a])[0]
-    np.testing.assert_allclose(value, -((np.exp(a) ** 2 + 0.5) * a + 2))
 
 
 def test_a_missing_value_is_named() -> None:

@@ -22,9 +22,9 @@ from ..types import Shape
 def gradients(root: Vertex, wrt: Sequence[Vertex], cotangent: Vertex | None = None) -> list[Vertex | None]:
     """Return ∂(root · cotangent)/∂w for each w in ``wrt``; None where ``root`` does not depend on w.
 
-    ``cotangent`` has the type of ``root`` and is 1 by default. Composites must have been expanded. Nothing flows
-    through integers, conditions or ``stop_gradient``. Errors: `GradientError` for a root that is not of floating
-    point, or a cotangent of another type than the root's.
+    ``cotangent`` has the type of ``root`` and is 1 by default. Nothing flows through integers, conditions or
+    ``stop_gradient``. Errors: `GradientError` for a root that is not of floating point, or a cotangent of another type
+    than the root's.
     """
     if not root.dtype.is_floating_point:
         raise GradientError(f"only floating point values have gradients, got {root.type} (made at {root.site})")
@@ -63,7 +63,7 @@ def _passes_gradient(vertex: Vertex, wanted: set[Vertex]) -> bool:
 
 def _apply_rule(g: Vertex, out: Vertex) -> Sequence[Vertex | None]:
     rule = out.primitive.vjp
-    if not callable(rule):  # an unexpanded composite, whose meaning is its expansion
+    if not callable(rule):
         raise CompilationError(f"{out.primitive.name!r} has no derivative rule (made at {out.site})")
     contributions: Sequence[Vertex | None] = rule(g, out, *out.inputs, **out.attributes)
     if len(contributions) != len(out.inputs):

@@ -13,10 +13,10 @@ import numpy as np
 from ..errors import ArgumentError, CaptureError
 from ..graph.vertex import Vertex
 from ..ops.elementwise import stop_gradient
-from ..tensor.structure import structure
 from ..tensor.operands import as_tensor
 from ..tensor.recording import Handle, enter, pending, resolve, stored, vertex_of
 from ..tensor.segment import Segment, flush, state
+from ..tensor.structure import structure
 from .build import Recorded, build
 from .expansion import Expansion
 from .launch import Launch

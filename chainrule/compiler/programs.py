@@ -7,7 +7,7 @@ from typing import Any
 from ..execution.executable import Executable, make_executable
 from ..execution.interpreter import Interpreter
 from ..graph.graph import Graph, rebuild
-from ..graph.vertex import Vertex
+from ..graph.vertex import Vertex, make_vertex
 from ..ops.source import make_input
 from ..settings import settings
 from .build import Strides
@@ -36,11 +36,18 @@ def structure(graph: Graph, output_strides: tuple[Strides, ...]) -> tuple[Any, .
 
 
 def canonical(graph: Graph) -> Graph:
-    """Return the graph over inputs of its own, so that a cached program keeps no recorded vertex alive."""
+    """Return the graph over vertices of its own, so that a cached program keeps no recorded vertex alive."""
     inputs = {
-        vertex: make_input(vertex.type, strides=vertex.attributes["strides"], site=vertex.site) for vertex in graph.inputs
+        vertex: make_input(vertex.type, strides=vertex.attributes["strides"], site=vertex.site)
+        for vertex in graph.inputs
     }
-    return rebuild(graph, lambda vertex, operands: inputs.get(vertex))
+
+    def copy(vertex: Vertex, operands: tuple[Vertex, ...]) -> Vertex | None:
+        if vertex.inputs:
+            return make_vertex(vertex.primitive, operands, vertex.attributes, vertex.site)
+        return inputs.get(vertex)  # constants have no owner: they stay
+
+    return rebuild(graph, copy)
 
 
 def find_program(graph: Graph, output_strides: tuple[Strides, ...]) -> Program:
@@ -54,4 +61,3 @@ def find_program(graph: Graph, output_strides: tuple[Strides, ...]) -> Program:
             _PROGRAMS.pop(next(iter(_PROGRAMS)))
     _PROGRAMS[key] = program
     return program
-

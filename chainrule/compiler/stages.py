@@ -17,11 +17,12 @@ STAGES = ("graph", "passes", "plan", "llvm", "asm")
 def format_stage(program: Program, graph: Graph, stage: str) -> str:
     """Return one stage of a program as text.
 
-    ``"graph"``: as recorded, with the user's lines; ``"passes"``: after each graph pass; ``"plan"``: buffers and kernels;
+    ``"graph"``: as recorded, with the user's lines; ``"passes"``: after each pass; ``"plan"``: buffers and kernels;
     ``"llvm"``: the module; ``"asm"``: machine code. Errors: `ArgumentError` for another name.
     """
     if stage not in STAGES:
-        raise ArgumentError(f"unknown stage {stage!r}{did_you_mean(stage, STAGES)}; expected one of {', '.join(STAGES)}")
+        known = ", ".join(STAGES)
+        raise ArgumentError(f"unknown stage {stage!r}{did_you_mean(stage, STAGES)}; expected one of {known}")
     if stage == "graph":
         return format_graph(graph, sites=True)
     if stage == "passes":

@@ -51,4 +51,6 @@ def view_memory(address: int, type: TensorType, strides: Shape | None) -> Array:
     steps = strides or contiguous_strides(type.shape)
     extent = 1 + sum((size - 1) * step for size, step in zip(type.shape, steps, strict=True)) if type.size else 1
     block = (ctypes.c_uint8 * (extent * type.dtype.size)).from_address(address)
-    return np.ndarray(type.shape, type.dtype.numpy, memoryview(block), 0, tuple(step * type.dtype.size for step in steps))
+    return np.ndarray(
+        type.shape, type.dtype.numpy, memoryview(block), 0, tuple(step * type.dtype.size for step in steps)
+    )

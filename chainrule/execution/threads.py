@@ -31,7 +31,7 @@ from chainrule.backends.native.cpu import host_target
 from chainrule.backends.native.jit import Library, compile_module
 from chainrule.errors import ArgumentError
 from chainrule.execution.threads_ir import LINE, ControlBlock, threads_ir
-from chainrule.settings import usable_cpus, settings
+from chainrule.settings import settings, usable_cpus
 
 SPIN_PAUSES = 4096  # pauses a worker spins for the next order before it sleeps: about 100 µs
 

@@ -60,7 +60,7 @@ class Primitive:
 
     - ``name``: how it is printed and looked up.
     - ``family``: ``"source"``, ``"elementwise"``, ``"reduction"``, ``"movement"``, ``"matmul"``, ``"indexing"``,
-      ``"random"`` or ``"composite"``; passes and backends treat the regular families as one.
+      or ``"random"``; passes and backends treat the regular families as one.
     - ``meaning``: one sentence with the formula.
     - ``attributes``: names of the static keyword data, in the order of printing.
     - ``type_rule(*types, **attributes)``: the type of the result (a tuple of types for several results).
@@ -70,7 +70,6 @@ class Primitive:
     - ``native``, ``xla``: the name of the lowering in each backend.
     - ``cost(out, *types)``: floating point operations for one result.
     - ``samples(rng)``, ``invalid``, ``special``: what the generated tests run on.
-    - ``expand(*inputs, **attributes)``: for composites only, the vertices that it stands for.
     """
 
     name: str
@@ -86,7 +85,6 @@ class Primitive:
     special: tuple[Special, ...] = ()
     attributes: tuple[str, ...] = ()
     cost: Callable[..., int] = _one_operation_per_element
-    expand: Callable[..., Any] | None = None
 
     @property
     def is_differentiable(self) -> bool:

@@ -40,7 +40,7 @@ class Memo:
     def random_state(self, segment: Segment) -> tuple[Any, ...]:
         """Name the random numbers that come next in this segment."""
         if segment.generator is None:
-            segment.generator = (default_generator, *default_generator._begin(segment))
+            segment.generator = (default_generator, *default_generator.begin(segment))
         _, (seed, counter) = enter_all(*segment.generator[1:])
         return seed, counter, segment.draws
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 from ..errors import ArgumentError, did_you_mean
+from ..files.network import write_network
 from ..tensor.creation import zeros_like
 from ..tensor.events import ParameterSet, record_zero_grad
 from ..tensor.operands import as_tensor
@@ -342,6 +344,13 @@ class Module(StateDictMethods):
         return self
 
     # Text ------------------------------------------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save the module as a model file, which `chainrule.load` reads: JSON and safetensors in one zip.
+
+        Errors: `ModelFileError` where the file cannot be written; an earlier file is then unchanged.
+        """
+        write_network(path, self)
 
     def summary(self, *inputs: Any) -> Summary:
         """A table of all layers with their numbers of parameters and, given example inputs, their output shapes.

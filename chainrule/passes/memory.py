@@ -68,9 +68,7 @@ def _dependencies(flows: Sequence[_Flow]) -> list[set[int]]:
     return before
 
 
-def _place_updates(
-    draft: Draft, flows: Sequence[_Flow], before: list[set[int]]
-) -> tuple[dict[int, int], list[Kernel]]:
+def _place_updates(draft: Draft, flows: Sequence[_Flow], before: list[set[int]]) -> tuple[dict[int, int], list[Kernel]]:
     """Write each new value over the old one, or else append a copy.
 
     In place is right if every other kernel that reads the old value can run before those that write the new one (noted
@@ -151,9 +149,7 @@ def rename_buffers(kernel: Kernel, aliases: dict[int, int]) -> Kernel:
     def renamed(access: Access) -> Access:
         return replace(access, buffer=aliases[access.buffer]) if access.buffer in aliases else access
 
-    body = tuple(
-        step if step.access is None else replace(step, access=renamed(step.access)) for step in kernel.body
-    )
+    body = tuple(step if step.access is None else replace(step, access=renamed(step.access)) for step in kernel.body)
     stores = tuple(replace(store, access=renamed(store.access)) for store in kernel.stores)
     if isinstance(kernel, Product):
         return replace(kernel, left=renamed(kernel.left), right=renamed(kernel.right), body=body, stores=stores)

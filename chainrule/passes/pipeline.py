@@ -13,7 +13,6 @@ from ..settings import settings
 from ..types import Shape
 from .cse import merge_equal
 from .emit import Draft, emit
-from .expand import expand
 from .fuse import Fused, fuse
 from .masks import read_masks_off_results
 from .memory import lay_out
@@ -33,7 +32,6 @@ class Pass(NamedTuple):
 
 
 GRAPH_PASSES = (
-    Pass("expand", expand, "only primitives have lowerings; composites were kept whole to be cheap to record"),
     Pass("simplify", simplify, "vjp rules and users write more than is needed: x·1, transposed twice, constants"),
     Pass("read_masks_off_results", read_masks_off_results, "a rectifier's result is in memory, its argument is not"),
     Pass("merge_equal", merge_equal, "forward and backward often compute the same expression"),

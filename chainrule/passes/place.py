@@ -39,7 +39,7 @@ class Placement:
 def place(graph: Graph, output_strides: Sequence[Shape | None] | None = None) -> Placement:
     """Give each root a home and insert the copies that are needed.
 
-    Before: simplified, no composites. After: every reshape that cuts or joins axes reads a row-major buffer, operands
+    Before: simplified. After: every reshape that cuts or joins axes reads a row-major buffer, operands
     of products have a buffer, and no buffer is the home of two vertices.
     """
     graph = rebuild(graph, _copy_unreadable)

@@ -22,8 +22,8 @@ from ..types import DType, Shape
 class Buffer:
     """A piece of memory.
 
-    ``role``: ``"input"``, ``"output"`` (both addressed by their own entry, number ``slot``, of the pointer array that the
-    program is given) or ``"temporary"`` (``offset`` bytes into the arena, whose pointer is entry ``slot``).
+    ``role``: ``"input"``, ``"output"`` (both addressed by their own entry, number ``slot``, of the pointer array that
+    the program is given) or ``"temporary"`` (``offset`` bytes into the arena, whose pointer is entry ``slot``).
     ``size`` counts elements.
     """
 

@@ -174,5 +174,3 @@ def drop_cast_to_same(vertex: Vertex) -> Vertex | None:
 def drop_stop_gradient(vertex: Vertex) -> Vertex | None:
     """stop_gradient(x) → x: gradients have been taken"""
     return vertex.inputs[0]
-
-

@@ -67,9 +67,7 @@ def join_slices(vertex: Vertex) -> Vertex | None:
     inner, outer = x.attributes, vertex.attributes
     starts = tuple(a + b * c for a, b, c in zip(inner["starts"], outer["starts"], inner["steps"], strict=True))
     steps = tuple(a * b for a, b in zip(inner["steps"], outer["steps"], strict=True))
-    stops = tuple(
-        start + (size - 1) * step + 1 for start, size, step in zip(starts, vertex.shape, steps, strict=True)
-    )
+    stops = tuple(start + (size - 1) * step + 1 for start, size, step in zip(starts, vertex.shape, steps, strict=True))
     return build(vertex, "slice", x.inputs[0], starts=starts, stops=stops, steps=steps)
 
 

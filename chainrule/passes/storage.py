@@ -72,9 +72,7 @@ def _recipe(
     return (operations, arrays) if operations <= RECOMPUTE_LIMIT and len(arrays) <= 1 else None
 
 
-def _is_in_memory(
-    read: Read, stored: set[Node], made_by: Mapping[Vertex, Node], overwritten: set[Vertex]
-) -> bool:
+def _is_in_memory(read: Read, stored: set[Node], made_by: Mapping[Vertex, Node], overwritten: set[Vertex]) -> bool:
     if read.base.primitive.name == "input":
         return read.base not in overwritten
     return read.base in made_by and made_by[read.base] in stored

@@ -27,6 +27,7 @@ class ParameterSet:
 
     def __init__(self, parameters: Iterable[Any]) -> None:
         self._references = tuple(ref(parameter) for parameter in parameters)
+        self.zero_grad = ZeroGrad(self)
 
     @property
     def parameters(self) -> list[Any]:
@@ -112,7 +113,7 @@ def record(event: ZeroGrad | Backward | Step) -> None:
 
 def record_zero_grad(parameters: ParameterSet) -> None:
     """Record that the gradients of ``parameters`` become None."""
-    record(ZeroGrad(parameters))
+    record(parameters.zero_grad)
 
 
 def record_backward(tensor: Any, gradient: Any, retain_graph: bool) -> None:
@@ -132,7 +133,8 @@ def record_backward(tensor: Any, gradient: Any, retain_graph: bool) -> None:
         )
     if gradient is None and type_of(tensor).size != 1:
         raise GradientError(f"grad can be implicitly created only for scalar outputs, got shape {tuple(tensor.shape)}")
-    if sum(event.__class__ is Backward for event in state.segment.events) >= MAX_BACKWARDS:
+    events = state.segment.events
+    if len(events) >= MAX_BACKWARDS and sum(event.__class__ is Backward for event in events) >= MAX_BACKWARDS:
         flush()
     cotangent = None
     if gradient is None:

@@ -68,14 +68,14 @@ class Generator:
         """Record numbers uniform in [0, 1), float32: a new stream of this segment's counter value."""
         segment = state.segment
         if segment.generator is None:
-            segment.generator = (self, *self._begin(segment))
+            segment.generator = (self, *self.begin(segment))
         _, (seed, counter) = enter_all(*segment.generator[1:])
         segment = state.segment
         vertex = random_ops.random_uniform(seed, counter, shape, segment.draws)
         segment.draws += 1
         return pending(vertex, segment)
 
-    def _begin(self, segment: Any) -> tuple[Any, Any]:
+    def begin(self, segment: Any) -> tuple[Any, Any]:
         """Seed and counter for one segment: in a captured program state that it counts up itself, else two values."""
         if segment.is_capturing:
             for tensor in (self._seed, self._counter):

@@ -13,8 +13,9 @@ from ..ops.movement import broadcast
 from . import operations
 from .generator import default_generator
 from .operands import as_tensor, enter_all
-from .recording import Handle, overwrite, resolve
-from .segment import flush, state
+from .recording import overwrite, resolve
+from .segment import Segment, flush, state
+from .shaping import take_integers
 
 
 def assign(tensor: Any, value: Any) -> Any:
@@ -149,11 +150,11 @@ class InPlaceMethods:
                 "together with cat, stack or where, or assign value.detach()"
             )
         items = index if isinstance(index, tuple) else (index,)
-        arrays = tuple(np.asarray(item) if isinstance(item, Handle) else item for item in items)
         new = np.array(source._array())
         flush()
         try:
-            self._array()[arrays] = new
+            array, rest = take_integers(self._array(), items)
+            array[rest] = new
         except IndexError as error:
             raise IndexOutOfRangeError(f"{error} (tensor of shape {tuple(self.shape)})") from None
         except ValueError:

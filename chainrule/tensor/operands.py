@@ -39,13 +39,16 @@ def as_tensor(value: Any, dtype: DType | None = None) -> Any:
     """Return ``value`` as a tensor: itself, or made from a number, an array, a list or anything with DLPack."""
     if isinstance(value, Handle):
         return value
-    if isinstance(value, bool | int | float):
+    if isinstance(value, bool | int | float) and not isinstance(value, np.generic):
         return from_array(np.asarray(value, (dtype or number_dtype(value)).numpy))
     if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray):
         value = np.from_dlpack(value)
     if isinstance(value, list | tuple) and any(isinstance(item, Handle) for item in value):
         value = [np.asarray(item) for item in value]
-    array = np.asarray(value)
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        array = np.empty((), object)
     if array.dtype == object:
         raise DTypeError(
             f"cannot make a tensor from {type(value).__name__} with elements of different lengths or types. "
@@ -85,17 +88,22 @@ def result_dtype(*vertices: Vertex) -> DType:
     return other if ranks[other.kind] > ranks[base.kind] else base
 
 
+def dtype_beside(value: Any, dtype: DType) -> DType:
+    """The type that a Python number takes beside a tensor of ``dtype``: the tensor's, unless the kind is too low."""
+    if number_dtype(value).is_floating_point:
+        return dtype if dtype.is_floating_point else float32
+    return int64 if dtype is bool_ and number_dtype(value) is not bool_ else dtype
+
+
 def number_vertex(value: Any, beside: Vertex, place: Any, is_float_result: bool = False) -> Vertex:
     """Return the vertex of a Python number beside a tensor.
 
     The first few values at a ``place`` (a hashable name of the operation) become constants; a number that keeps
     changing becomes a run-time value, so that it compiles nothing new.
     """
-    dtype = beside.dtype
-    if is_float_result or number_dtype(value).is_floating_point:
-        dtype = dtype if dtype.is_floating_point else float32
-    elif dtype is bool_ and number_dtype(value) is not bool_:
-        dtype = int64
+    dtype = dtype_beside(value, beside.dtype)
+    if is_float_result and not dtype.is_floating_point:
+        dtype = float32
     seen = beside.users.setdefault((place, "numbers", dtype), set())
     key = math.copysign(1, value), repr(value)
     if key in seen or len(seen) < MAX_CONSTANTS:

@@ -14,7 +14,7 @@ from ..ops.comparison import where as where_vertex
 from ..ops.elementwise import cast
 from ..ops.source import constant
 from ..types import DType, bool_, float32, float64, int64
-from .operands import as_tensor, enter_all, meet, number_dtype, number_vertex, result_dtype
+from .operands import as_tensor, dtype_beside, enter_all, meet, number_dtype, number_vertex, result_dtype
 from .recording import Handle, pending
 from .segment import run_overgrown, state
 
@@ -240,13 +240,20 @@ def convert(x: Any, dtype: DType) -> Any:
 
 
 def where(condition: Any, input: Any, other: Any) -> Any:
-    """input where the condition holds, other elsewhere; shapes broadcast."""
+    """input where the condition holds, other elsewhere; shapes broadcast. Numbers are constants of the program."""
     condition = as_tensor(condition)
-    values = [value if isinstance(value, Handle) else as_tensor(value) for value in (input, other)]
-    segment, (chosen, a, b) = enter_all(condition, *values)
+    if isinstance(input, _NUMBERS) and isinstance(other, _NUMBERS):
+        input = as_tensor(input)
+    given = [as_tensor(value) for value in (input, other) if not isinstance(value, _NUMBERS)]
+    segment, (chosen, *entered) = enter_all(condition, *given)
     if chosen.dtype is not bool_:
         raise DTypeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {chosen.dtype}")
-    return pending(where_vertex(chosen, *meet(a, b)), segment)
+    vertices = iter(entered)
+    operands = [
+        constant(value, dtype_beside(value, entered[0].dtype)) if isinstance(value, _NUMBERS) else next(vertices)
+        for value in (input, other)
+    ]
+    return pending(where_vertex(chosen, *meet(*operands)), segment)
 
 
 def clamp(input: Any, min: Any = None, max: Any = None) -> Any:

@@ -15,7 +15,6 @@ from ..types import DType, Shape, TensorType
 from .segment import Segment, flush, leaf_number, leaf_vertex, slot_vertex, state
 from .storage import Storage, allocate, view_array
 
-
 NO_VALUE = (
     "this tensor has no value: it is being recorded on another thread or inside a function that is being compiled, or "
     "its computation was stopped by an error. fix: return it from the function, call .item() or .numpy() on the thread "

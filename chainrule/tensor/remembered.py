@@ -6,8 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from .operands import as_tensor, enter_all
-from .recording import Handle, pending
+from .operands import as_tensor
+from .recording import Handle, enter, pending
 from .segment import state
 
 
@@ -21,33 +21,29 @@ def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*inputs: Any, **attributes: Any) -> Any:
         segment = state.segment
-        vertices = []
+        parts: list[Any] = [function]
         for value in inputs:
             if value is None:
-                vertices.append(None)
-            elif isinstance(value, Handle) and value._segment is segment:
-                vertices.append(value._vertex)
+                parts.append(None)
+            elif isinstance(value, Handle):
+                parts.append(value._vertex if value._segment is segment else enter(value, segment))
             else:
-                inputs, segment, vertices = _enter(inputs)
-                break
-        users = vertices[0].users
-        key = (function, *vertices[1:], *attributes.values())
+                return call(*(None if value is None else as_tensor(value) for value in inputs), **attributes)
+        if state.segment is not segment:  # entering a tensor may have run what was pending
+            return call(*inputs, **attributes)
+        if attributes:
+            parts.extend(attributes.values())
+        users, key = parts[1].users, tuple(parts)
         found = users.get(key)
         if found is None:
+            leaves = len(segment.leaves)
             result = function(*inputs, **attributes)
-            if state.segment is segment and result._segment is segment:
+            if state.segment is segment and result._segment is segment and len(segment.leaves) == leaves:
                 users[key] = _with_gradient(result, function, inputs, attributes)
             return result
         return pending(found, segment)
 
     return call
-
-
-def _enter(inputs: tuple[Any, ...]) -> tuple[tuple[Any, ...], Any, list[Any]]:
-    tensors = tuple(value if value is None or isinstance(value, Handle) else as_tensor(value) for value in inputs)
-    segment, entered = enter_all(*(tensor for tensor in tensors if tensor is not None))
-    remaining = iter(entered)
-    return tensors, segment, [None if tensor is None else next(remaining) for tensor in tensors]
 
 
 def _with_gradient(result: Any, function: Callable[..., Any], inputs: tuple[Any, ...], attributes: dict[str, Any]) -> Any:

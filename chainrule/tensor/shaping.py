@@ -78,6 +78,8 @@ def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Any:
 def permute(input: Any, *dims: Any) -> Any:
     """Dimension i of the result is dimension dims[i] of the input."""
     permutation = tuple(normalize_axis(axis, input.dim()) for axis in _sizes(dims))
+    if len(permutation) != input.dim():
+        raise ShapeError(f"permute needs each of the {input.dim()} dimensions once, got {permutation}")
     return _move(input, ("permute", permutation), lambda vertex: movement.transpose(vertex, permutation))
 
 
@@ -115,13 +117,15 @@ def expand(input: Any, *sizes: Any) -> Any:
     """Dimensions of size 1 repeated to ``sizes``; -1 keeps a size."""
     wanted = _sizes(sizes)
     extra = len(wanted) - input.dim()
+    if -1 in wanted[: max(extra, 0)]:
+        raise ShapeError(f"expand cannot keep the size of a dimension that {tuple(input.shape)} does not have: {wanted}")
     shape = tuple(input.shape[axis - extra] if size == -1 else size for axis, size in enumerate(wanted))
     return _move(input, ("expand", shape), lambda vertex: movement.broadcast(vertex, shape))
 
 
-def flip(input: Any, dims: int | Sequence[int]) -> Any:
+def flip(input: Any, *dims: Any) -> Any:
     """The order of elements reversed along ``dims``."""
-    axes = tuple(normalize_axis(axis, input.dim()) for axis in ([dims] if isinstance(dims, int) else dims))
+    axes = tuple(normalize_axis(axis, input.dim()) for axis in _sizes(dims))
     return _move(input, ("flip", axes), lambda vertex: movement.apply(movement.FLIP, vertex, axes=axes))
 
 
@@ -178,7 +182,9 @@ def getitem(x: Any, index: Any) -> Any:
 def _is_basic(index: Any) -> bool:
     if isinstance(index, tuple):
         return all(_is_basic(item) for item in index)
-    return isinstance(index, int | slice | np.integer) and not isinstance(index, bool) or index is None or index is Ellipsis
+    if index is None or index is Ellipsis:
+        return True
+    return isinstance(index, int | slice | np.integer) and not isinstance(index, bool)
 
 
 def _hashable(items: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -233,7 +239,9 @@ def _slice_vertex(x: Vertex, items: tuple[Any, ...]) -> Vertex:
             flipped.append(axis)
             start, stop, step = size - 1 - start, size - 1 - stop, -step
         stop = max(start, stop)
-        starts.append(start), stops.append(stop), steps.append(step)
+        starts.append(start)
+        stops.append(stop)
+        steps.append(step)
         if isinstance(item, slice):
             shape.append(-((start - stop) // step))
         axis += 1
@@ -258,7 +266,7 @@ def _take(x: Any, index: Any) -> Any:
         positions = index._array()
         size = x.shape[0]
         if positions.size and (positions.min() < -size or positions.max() >= size):
-            raise IndexOutOfRangeError(f"index out of range: positions must lie in [{-size}, {size - 1}] for dimension 0")
+            raise IndexOutOfRangeError(f"index out of range: positions must lie in [{-size}, {size - 1}]")
         if positions.size and positions.min() < 0:
             index = from_array(positions % size)
     segment, (rows, at) = enter_all(x, index)
@@ -267,13 +275,31 @@ def _take(x: Any, index: Any) -> Any:
 
 def _advanced(x: Any, items: tuple[Any, ...]) -> Any:
     """Any other index: computed at once, by NumPy. No gradient flows through it."""
-    arrays = tuple(np.asarray(item) if isinstance(item, Handle) else item for item in items)
     if x.requires_grad:
         raise ArgumentError(
             "this kind of index has no gradient. fix: index a detached tensor, or use slices, integers, "
             "one tensor of positions, or where()"
         )
     try:
-        return from_array(np.asarray(np.asarray(x)[arrays]))
+        array, rest = take_integers(x._array(), items)
+        return from_array(np.asarray(array[rest]))
     except IndexError as error:
-        raise IndexOutOfRangeError(str(error)) from None
+        raise IndexOutOfRangeError(f"{error} (tensor of shape {tuple(x.shape)})") from None
+
+
+def take_integers(array: np.ndarray[Any, Any], items: tuple[Any, ...]) -> tuple[np.ndarray[Any, Any], tuple[Any, ...]]:
+    """Apply the integers of an index to ``array``; return the part and the rest of the index, without tensors.
+
+    PyTorch takes integers first; NumPy would broadcast them with tensors of positions and order the axes otherwise.
+    """
+    rest = tuple(np.asarray(item) if isinstance(item, Handle | list) else item for item in items)
+    integers = [item for item in rest if isinstance(item, int | np.integer) and not isinstance(item, bool)]
+    if not integers or not any(isinstance(item, np.ndarray) for item in rest):
+        return array, rest
+    first: list[Any] = []
+    for item in rest:
+        if isinstance(item, np.ndarray):
+            first += [slice(None)] * (item.ndim if item.dtype == bool else 1)
+        elif item is not None:
+            first.append(item if any(item is integer for integer in integers) or item is Ellipsis else slice(None))
+    return array[tuple(first)], tuple(item for item in rest if not any(item is integer for integer in integers))

@@ -428,7 +428,8 @@ _METHODS = {
     "__rmod__": operations.reverse_remainder, "__pow__": operations.pow, "__rpow__": operations.reverse_power,
     "__neg__": operations.neg, "__abs__": operations.abs, "__matmul__": shaping.matmul,
     "__rmatmul__": lambda self, other: shaping.matmul(as_tensor(other), self),
-    "__eq__": operations.eq, "__ne__": operations.ne, "__lt__": operations.lt, "__le__": operations.le,
+    "__eq__": lambda self, other: False if other is None else operations.eq(self, other),
+    "__ne__": lambda self, other: True if other is None else operations.ne(self, other), "__lt__": operations.lt, "__le__": operations.le,
     "__gt__": operations.gt, "__ge__": operations.ge, "__invert__": operations.logical_operators["invert"],
     **{f"__{side}{name}__": operations.logical_operators[name] for name in ("and", "or", "xor") for side in ("", "r")},
 }  # fmt: skip

@@ -63,7 +63,9 @@ def as_targets(data: Any, rows: int, wants_classes: bool, name: str = "y") -> Te
     is_whole = array.dtype.kind != "f" or bool((array == np.round(array)).all())
     if wants_classes and (array.ndim == 1 or array.shape[1:] == (1,)):
         if not is_whole:
-            raise TargetError(f"cross entropy needs class numbers (0, 1, 2 ...), got fractions in {name}. fix: loss='mse'")
+            raise TargetError(
+                f"cross entropy needs class numbers (0, 1, 2 ...), got fractions in {name}. fix: loss='mse'"
+            )
         classes: Tensor = from_array(array.reshape(rows).astype(np.int64), int64)
         return classes
     dtype = as_dtype(array.dtype)

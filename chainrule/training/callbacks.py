@@ -88,4 +88,3 @@ class EarlyStopping(Callback):
         is_score = self.mode == "max" or (self.mode == "auto" and monitor.removeprefix("val_") in HIGHER_IS_BETTER)
         gain = value - self.best if is_score else self.best - value
         return gain > self.min_delta
-

@@ -41,5 +41,6 @@ def find_optimizer(optimizer: Any, parameters: list[Any]) -> Any:
         return optimizer(parameters)
     if optimizer not in OPTIMIZERS:
         known = ", ".join(OPTIMIZERS)
-        raise ArgumentError(f"unknown optimizer {optimizer!r}{did_you_mean(optimizer, OPTIMIZERS)}; expected one of {known}")
+        hint = did_you_mean(optimizer, OPTIMIZERS)
+        raise ArgumentError(f"unknown optimizer {optimizer!r}{hint}; expected one of {known}")
     return OPTIMIZERS[optimizer](parameters)

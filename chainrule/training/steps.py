@@ -125,7 +125,9 @@ class Objective:
             return self.loss(output, target)
         each = copy.copy(self.loss)
         each.reduction = "none"
-        losses = each(output, target).flatten(1).mean(1) if output.dim() > 1 and not self.wants_classes else each(output, target)
+        losses = each(output, target)
+        if losses.dim() > 1:
+            losses = losses.flatten(1).mean(1)
         return (losses * weights).mean()
 
     def _aligned(self, output: Any, target: Any) -> Any:

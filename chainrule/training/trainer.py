@@ -33,10 +33,11 @@ PREDICTION_ROWS = 1024
 class Trainer:
     """Trains a model on data that stays in native memory, many steps per native call.
 
-    - ``loss``: a name (``"mse"``, ``"mae"``, ``"bce"``, ``"bce_with_logits"``, ``"cross_entropy"``, ``"nll"``), a loss module
-      or a function of (output, target).
+    - ``loss``: a name (``"mse"``, ``"mae"``, ``"bce"``, ``"bce_with_logits"``, ``"cross_entropy"``, ``"nll"``), a loss
+      module or a function of (output, target).
     - ``optimizer``: a name (``"sgd"``, ``"adam"``, ``"adamw"``), a function of the parameters, or an optimiser.
-    - ``metrics``: names (``"accuracy"``, ``"auc"``, ``"f1"``, ``"mse"``, ``"mae"``, ``"r2"`` ...), measured on validation data.
+    - ``metrics``: names (``"accuracy"``, ``"auc"``, ``"f1"``, ``"mse"``, ``"mae"``, ``"r2"`` ...), measured on
+      validation data.
     - ``callbacks``: see `chainrule.training.callbacks`. ``seed``: everything random follows from it; None: from the
       global state.
 
@@ -67,7 +68,7 @@ class Trainer:
         self.history = History()
         self._forward = compile(self._compute)
 
-    # Training --------------------------------------------------------------------------------------------------------
+    # Training -----------------------------------------------------------------------------------------------------
 
     def fit(
         self,
@@ -85,8 +86,9 @@ class Trainer:
     ) -> History:
         """Train for ``epochs`` and return the history: loss, metrics and validation figures per epoch.
 
-        The rows are shuffled before every epoch; afterwards the model is in evaluation mode. ``validation_split`` takes that share of the rows, shuffled and, for
-        classes, stratified. Ctrl-C ends training; callbacks then restore the best weights and the history says so.
+        The rows are shuffled before every epoch; afterwards the model is in evaluation mode. ``validation_split`` takes
+        that share of the rows, shuffled and, for classes, stratified. Ctrl-C ends training; callbacks then restore the
+        best weights and the history says so.
         Errors: `DataError` for unusable data, `NonFiniteError` if the loss stops being finite.
         """
         if epochs < 1 or batch_size < 1:
@@ -134,10 +136,18 @@ class Trainer:
         row["seconds"] = time.perf_counter() - started
         self.history.append(row)
         progress.end_epoch(row)
-        return any([callback.on_epoch_end(self, row) for callback in self.callbacks])
+        wants_stop = [callback.on_epoch_end(self, row) for callback in self.callbacks]  # all of them see every epoch
+        return any(wants_stop)
 
     def _prepare(
-        self, X: Any, y: Any, batch_size: int, validation_data: Any, validation_split: float, sample_weight: Any, class_weight: Any
+        self,
+        X: Any,
+        y: Any,
+        batch_size: int,
+        validation_data: Any,
+        validation_split: float,
+        sample_weight: Any,
+        class_weight: Any,
     ) -> tuple[Pass, Any]:
         """Data as tensors: the training pass, and (X, y, pass) for validation or None."""
         features = as_features(X)
@@ -178,9 +188,11 @@ class Trainer:
             table = dict(zip(classes, rows / (len(classes) * counts), strict=True))
             table = table if class_weight == "balanced" else {label: class_weight.get(label, 1.0) for label in classes}
             weights = weights * np.array([table[label] for label in labels])
-        return None if sample_weight is None and class_weight is None else from_array(weights, targets_dtype(self.model))
+        return (
+            None if sample_weight is None and class_weight is None else from_array(weights, targets_dtype(self.model))
+        )
 
-    # Using the model ---------------------------------------------------------------------------------------------------
+    # Using the model ------------------------------------------------------------------------------------------------
 
     def evaluate(self, X: Any, y: Any, batch_size: int = PREDICTION_ROWS) -> dict[str, float]:
         """Return the loss and the metrics on (X, y), in evaluation mode."""
@@ -203,7 +215,10 @@ class Trainer:
         """Return the model's output for the rows of X; the model is, and stays, in evaluation mode."""
         features = X if hasattr(X, "_storage") else as_features(X)
         array = features._array()
-        parts = [self._predict_block(array[start : start + PREDICTION_ROWS]) for start in range(0, len(array), PREDICTION_ROWS)]
+        parts = [
+            self._predict_block(array[start : start + PREDICTION_ROWS])
+            for start in range(0, len(array), PREDICTION_ROWS)
+        ]
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _predict_block(self, block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -220,7 +235,7 @@ class Trainer:
         with no_grad():
             return self.model(X)
 
-    # Files -----------------------------------------------------------------------------------------------------------
+    # Files --------------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Save the model, the names of loss and metrics, the seed and the history in one file."""
@@ -237,12 +252,12 @@ class Trainer:
         training = loaded.metadata["training"]
         loss = getattr(nn, str(training.get("loss")), None)
         if loss is None:
-            raise ModelFileError(f"{path} was trained with a loss of its own, {training.get('loss')!r}. fix: cr.load(path)")
+            raise ModelFileError(f"{path} was trained with a loss of its own, {training.get('loss')!r}. fix: cr.load")
         trainer = cls(loaded.module, loss(), optimizer, training.get("metrics", ()), seed=training.get("seed"))
         trainer.history = loaded.history or trainer.history
         return trainer
 
-    # Weights -----------------------------------------------------------------------------------------------------------
+    # Weights --------------------------------------------------------------------------------------------------------
 
     def copy_weights(self, reuse: list[np.ndarray[Any, Any]] | None = None) -> list[np.ndarray[Any, Any]]:
         """Return copies of all parameters and buffers, into the arrays of an earlier copy if given."""

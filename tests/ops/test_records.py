@@ -28,7 +28,7 @@ ALL = [pytest.param(record, id=name) for name, record in sorted(PRIMITIVES.items
 EVALUATED = [param for param in ALL if param.id not in WITHOUT_SAMPLES]
 # Sums may be taken in another order.
 ROUNDED_SUMS = {"reduction", "matmul"}
-FAMILIES = {"source", "elementwise", "reduction", "movement", "matmul", "indexing", "random", "composite"}
+FAMILIES = {"source", "elementwise", "reduction", "movement", "matmul", "indexing", "random"}
 
 
 def samples_of(record: Primitive) -> list[Sample]:
@@ -51,7 +51,7 @@ def incomplete_fields(record: Primitive) -> set[str]:
         "family": record.family in FAMILIES,
         "meaning": len(record.meaning) > 1,
         "type_rule": callable(record.type_rule),
-        "reference": callable(record.reference) or callable(record.expand) or record.name in WITHOUT_SAMPLES,
+        "reference": callable(record.reference) or record.name in WITHOUT_SAMPLES,
         "vjp": callable(record.vjp) or record.vjp is NOT_DIFFERENTIABLE,
         "native": bool(record.native),
         "xla": bool(record.xla),
@@ -69,7 +69,7 @@ def test_record_is_complete(record: Primitive) -> None:
     assert not incomplete_fields(record)
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Primitive) if field.name != "expand"])
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Primitive)])
 def test_completeness_notices_a_deleted_field(field: str) -> None:
     empty: Any = (lambda rng: []) if field == "samples" else () if field in ("invalid", "special") else None
     empty = ("missing",) if field == "attributes" else empty

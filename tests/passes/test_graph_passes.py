@@ -1,7 +1,7 @@
-"""Passes from graph to graph other than simplification: expansion, masks, merging, placement."""
+"""Passes from graph to graph other than simplification: masks, merging, placement."""
 
 from chainrule.graph.graph import Graph
-from chainrule.graph.primitive import NOT_DIFFERENTIABLE, PRIMITIVES, Primitive
+from chainrule.graph.primitive import PRIMITIVES
 from chainrule.graph.text import format_graph
 from chainrule.graph.vertex import make_vertex
 from chainrule.ops.arithmetic import add, multiply
@@ -11,7 +11,6 @@ from chainrule.ops.matmul import matmul
 from chainrule.ops.movement import reshape, transpose
 from chainrule.ops.source import constant, make_input
 from chainrule.passes.cse import merge_equal
-from chainrule.passes.expand import expand, expand_vertices
 from chainrule.passes.masks import read_masks_off_results
 from chainrule.passes.place import Home, place
 from chainrule.types import float32, tensor_type
@@ -25,32 +24,6 @@ def body(graph):
     """The lines of the graph without its inputs, constants and lists."""
     made = [line.split(" = ")[1] for line in format_graph(graph).splitlines() if line.startswith("%")]
     return [text for text in made if not text.startswith(("input(", "constant("))]
-
-
-def composite(name, expansion):
-    return Primitive(
-        name, "composite", "a test", lambda x: x, None, NOT_DIFFERENTIABLE, name, name, lambda rng: [], expand=expansion
-    )
-
-
-SQUARE = composite("square", lambda x: multiply(x, x))
-FOURTH = composite("fourth", lambda x: make_vertex(SQUARE, (make_vertex(SQUARE, (x,), {}),), {}))
-
-
-def test_composites_expand_also_inside_composites():
-    x = new_input(3)
-    root = exp(make_vertex(FOURTH, (x,), {}))
-    graph = expand(Graph((x,), (root,), ((x, root),)))
-    assert body(graph) == ["multiply(%0, %0)", "multiply(%1, %1)", "exp(%2)"]
-    assert graph.updates[0][1] is graph.outputs[0]
-
-
-def test_vertices_without_composites_stay_themselves():
-    x = new_input(3)
-    y = exp(x)
-    root = add(y, make_vertex(SQUARE, (y,), {}))
-    new = expand_vertices([root])
-    assert new[x] is x and new[y] is y and new[root] is not root
 
 
 def test_equal_vertices_are_merged_in_any_order_of_commuting_operands():

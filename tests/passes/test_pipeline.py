@@ -3,13 +3,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, assume, given
+from hypothesis import HealthCheck, Phase, assume, given, note
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from chainrule.errors import CompilationError
 from chainrule.graph.graph import Graph
 from chainrule.graph.primitive import PRIMITIVES
+from chainrule.graph.text import format_graph
 from chainrule.graph.vertex import Vertex, apply
 from chainrule.ops.source import make_input
 from chainrule.passes import pipeline
@@ -44,10 +45,14 @@ def test_every_sample_of_every_primitive(record, sample):
     check_plan(graph, sample.inputs)
 
 
-@hypothesis_settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+# A failing graph is shown as it is: shrinking it would take minutes.
+@hypothesis_settings(
+    max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.reuse, Phase.generate]
+)
 @given(st.randoms(use_true_random=False), st.integers(1, 40))
 def test_random_graphs(random, steps):
     graph = graph_maker.random_graph(lambda options: random.choice(list(options)), steps)
+    note(format_graph(graph))
     rng = np.random.default_rng(random.randrange(1000))
     values = [
         rng.normal(size=v.shape) if v.dtype.kind == "float" else rng.integers(0, 4, v.shape) for v in graph.inputs

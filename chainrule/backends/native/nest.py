@@ -18,8 +18,8 @@ from chainrule.backends.native.kernel import KernelInfo
 from chainrule.backends.native.language import KERNEL_ARGUMENTS, Function, Module, Value
 from chainrule.backends.native.reduction import Accumulators, accumulation, across_lanes
 from chainrule.backends.native.schedule import (
-    COSTS,
     Schedule,
+    code_length,
     make_schedule,
     of_empty,
     power_of_two,
@@ -135,8 +135,7 @@ class Unrolling:
     def __init__(self, schedule: Schedule, module: Module) -> None:
         self.schedule = schedule
         nest = schedule.nest
-        length = sum(max(1, COSTS.get(item.operation, 1)) for item in nest.body if item.operation != "constant")
-        self.length = length + len(nest.stores) + len(nest.reductions)
+        self.length = code_length(nest.body) + len(nest.stores) + len(nest.reductions)
         # Limited by registers (32 with AVX-512), and by the code: long bodies overlap well enough.
         registers = 8 if module.target.vector_bits == 512 else 4
         self.accumulators = max(1, min(registers // max(1, 2 * len(nest.reductions) - 1), 64 // self.length))

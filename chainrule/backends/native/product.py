@@ -36,7 +36,7 @@ def emit_product(module: Module, product: Product, plan: Plan, name: str) -> Ker
         tasks = math.prod(product.batch) * math.prod(template.blocks)
         work = math.prod(product.domain) * product.depth
         is_parallel = tasks > 1 and work >= PARALLEL_WORK
-        site = Site(f, plan, product, template.lanes)
+        site = Site(f, plan, product, template.lanes, template.has_whole_rows)
         template.emit(site, is_parallel)
     return KernelInfo(name, tasks, is_parallel, template.scratch_bytes)
 

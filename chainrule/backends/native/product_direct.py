@@ -37,6 +37,7 @@ class Direct:
         vectors = min(-(-product.columns // self.lanes), widest, sums // min(product.rows, sums // 2))
         self.tile_columns = vectors * self.lanes
         self.tile_rows = even_split(product.rows, sums // vectors)
+        self.has_whole_rows = self.tile_columns >= product.columns and self.tile_rows > 1
         tile_work = self.tile_rows * self.tile_columns * max(product.depth, 1)
         self.block_rows = self.tile_rows * min(product.rows // self.tile_rows, max(1, TASK_WORK // tile_work))
         self.whole_rows = product.rows - product.rows % self.tile_rows

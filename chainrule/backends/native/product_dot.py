@@ -15,6 +15,7 @@ from chainrule.passes.plan import Product
 class Dot:
     """The extents of a product's tiles and tasks, and their emission."""
 
+    has_whole_rows = False
     scratch_bytes = 0
 
     def __init__(self, product: Product, f: Function) -> None:

@@ -56,6 +56,8 @@ LEAST_TASKS, MOST_TASKS = 4, 32
 class Packed:
     """The extents of a product's tiles, panels and tasks, and their emission."""
 
+    has_whole_rows = False
+
     def __init__(self, product: Product, f: Function) -> None:
         self.product, self.size = product, BYTES[product.dtype.name]
         self.lanes = f.module.target.lanes(product.dtype.name)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from chainrule.backends.native.body import Body, Point
+from chainrule.backends.native.body import Body, Piece, Point
 from chainrule.backends.native.language import Function, Type, Value
+from chainrule.backends.native.schedule import code_length
 from chainrule.passes.plan import Access, Plan, Product
 
 Tile = list[list[Value]]
 """Sums of a register tile: one list per row, one vector per group of columns."""
 
-UNROLLED_EPILOGUE = 5
+UNROLLED_EPILOGUE = 6
 """An epilogue of at most so many instructions and stores is repeated for every vector; a longer one is a loop."""
 
 LINE_BYTES = 64
@@ -56,12 +57,16 @@ class Ahead:
 class Site:
     """The state of emitting one product: function, body, and the batch index of the current task."""
 
-    def __init__(self, f: Function, plan: Plan, product: Product, lanes: int) -> None:
+    def __init__(self, f: Function, plan: Plan, product: Product, lanes: int, has_whole_rows: bool) -> None:
         self.f, self.plan, self.product, self.lanes = f, plan, product, lanes
         self.element = product.dtype.name
         rank = len(product.batch)
         # Rows last: what depends on the column only, such as a bias, is loaded once for all rows of a tile.
         self.order = (*range(rank), rank + 1, rank)
+        self.is_unrolled = code_length(product.body) + len(product.stores) <= UNROLLED_EPILOGUE
+        self.is_flat = has_whole_rows and not self.is_unrolled and is_dense(product)
+        if self.is_flat:
+            product, lanes = flattened(product), f.module.target.lanes(self.element)
         self.body = Body(f, plan, product, self.order, vector=rank + 1, lanes=lanes)
         self.point: Point = self.body.origin()
         self.batch: list[Value] = []
@@ -131,7 +136,10 @@ class Site:
     def finish(self, row: Value, column: Value, tile: Tile, columns: int) -> None:
         """Run the body and the stores for a register tile, of which the first ``columns`` columns count."""
         f, lanes = self.f, tile[0][0].lanes
-        if len(tile) == 1 or len(self.product.body) + len(self.product.stores) <= UNROLLED_EPILOGUE:
+        if self.is_flat:
+            self._finish_flat(row, tile)
+            return
+        if len(tile) == 1 or self.is_unrolled:
             for piece in self.body.pieces(column, columns, lanes):
                 strip = self.point.enter(self.order[-2], *piece)
                 first = piece.offset % lanes
@@ -148,6 +156,26 @@ class Site:
                 f.store(vector, stack.at(number * width + position * lanes, self.element))
         self.finish_rows(row, column, stack, len(tile), columns, width)
 
+    def _finish_flat(self, row: Value, tile: Tile) -> None:
+        """The same for a tile of whole rows, as one row of all their elements."""
+        f, width, lanes = self.f, self.product.columns, self.body.lanes
+        count = len(tile) * width
+        stack = f.allocate(self.element, count + tile[0][0].lanes)
+        for number, sums in enumerate(tile):
+            for position, vector in enumerate(sums):  # what is written behind a row, the next one overwrites
+                f.store(vector, stack.at(number * width + position * vector.lanes, self.element))
+
+        def finish_vector(position: Value, piece: Piece) -> None:
+            strip = self.point.enter(self.order[-2], *piece)
+            given = {0: f.load(stack.at(position, self.element), Type(self.element, piece.lanes))}
+            strip.enter(self.order[-1], f.index(0), given=given)
+
+        whole = count - count % lanes
+        with f.loop(0, whole, lanes, name="finish") as loop:
+            finish_vector(loop.index, Piece(row * width + loop.index, 0, lanes, None))
+        for piece in self.body.pieces(row * width + whole, count - whole, lanes):
+            finish_vector(f.index(whole + piece.offset), piece)
+
     def finish_rows(self, row: Value, column: Value, sums: Value, rows: int | Value, columns: int, width: int) -> None:
         """The same for ``rows`` rows of sums in memory, ``width`` elements apart."""
         for piece in self.body.pieces(column, columns, self.lanes):
@@ -156,6 +184,24 @@ class Site:
                 given = {0: self.f.load(loop.values[0], Type(self.element, piece.lanes))}
                 strip.enter(self.order[-1], row + loop.index, given=given)
                 loop.next([loop.values[0].at(width, self.element)])
+
+
+def is_dense(product: Product) -> bool:
+    """Whether the epilogue may see the rows of each result as one long row: all it accesses has that form too."""
+    own = [item.access for item in product.body if item.access is not None]
+    own += [store.access for store in product.stores]
+    return all(access.strides[-2] == access.strides[-1] * product.columns for access in own)
+
+
+def flattened(product: Product) -> Product:
+    """A dense product with all its elements in one row, for its epilogue alone."""
+
+    def flat(access: Access) -> Access:
+        return replace(access, strides=(*access.strides[:-2], 0, access.strides[-1]))
+
+    body = tuple(replace(item, access=flat(item.access)) if item.access else item for item in product.body)
+    stores = tuple(replace(store, access=flat(store.access)) for store in product.stores)
+    return replace(product, rows=1, columns=product.rows * product.columns, body=body, stores=stores)
 
 
 def multiply(

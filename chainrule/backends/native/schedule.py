@@ -7,6 +7,7 @@ dimensions are outside, those over reduced dimensions inside; the vector dimensi
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from chainrule.backends.native.body import Variation
@@ -23,6 +24,11 @@ COSTS = {
 """Vector instructions, of about a quarter of a nanosecond, that an operation takes; 1 where nothing is said."""
 
 NANOSECONDS = 0.25
+
+
+def code_length(body: Sequence[Instruction]) -> int:
+    """About how many machine instructions a body takes for one vector."""
+    return sum(max(1, COSTS.get(item.operation, 1)) for item in body if item.operation not in ("constant", "accumulator"))
 
 
 @dataclass(frozen=True)

@@ -245,13 +245,18 @@ class Value:
 
     def maximum(self, other: Value | Number) -> Value:
         """The larger operand; NaN where either is NaN (for integers the larger)."""
-        return self._extremum(other, Value.__lt__)
+        return self._extremum(other, Value.__lt__, max)
 
     def minimum(self, other: Value | Number) -> Value:
         """The smaller operand; NaN where either is NaN (for integers the smaller)."""
-        return self._extremum(other, Value.__gt__)
+        return self._extremum(other, Value.__gt__, min)
 
-    def _extremum(self, other: Value | Number, loses: Callable[[Value, Value], Value]) -> Value:
+    def _extremum(
+        self, other: Value | Number, loses: Callable[[Value, Value], Value], choose: Callable[[int, int], int]
+    ) -> Value:
+        number, other_number = self._index_constants(other)
+        if number is not None and other_number is not None:
+            return self.function.index(choose(number, other_number))
         left, right = self._operands(other)
         # An ordered comparison with NaN is false and keeps `left`: one instruction where `right` is a known number.
         chosen = loses(left, right).select(right, left)

@@ -17,7 +17,6 @@ from ...tensor.recording import Handle, pending, type_of
 from ...tensor.remembered import remembered
 from ...types import int64
 from .activation import class_dimension
-from .choice import choose
 from .loss import check_reduction, reduced
 
 
@@ -90,11 +89,11 @@ def _class_loss(logarithms: Any, target: Any, weight: Any, ignore_index: int, re
     losses = operations.neg(operations.mul(weights, reductions.sum(_select(is_class, logarithms), axis)))
     if smoothing:
         everything = logarithms if class_weight is None else operations.mul(logarithms, class_weight)
-        smooth = choose(is_counted, reductions.sum(everything, axis), 0.0)
+        smooth = operations.where(is_counted, reductions.sum(everything, axis), 0.0)
         losses = operations.sub(operations.mul(losses, 1 - smoothing), operations.mul(smooth, smoothing / shape[axis]))
     # A label outside the classes that nobody could check beforehand gives NaN, never a silently wrong number.
     is_known = reductions.any(is_class, axis)
-    losses = choose(operations.logical_or(is_known, operations.logical_not(is_counted)), losses, math.nan)
+    losses = operations.where(operations.logical_or(is_known, operations.logical_not(is_counted)), losses, math.nan)
     return _mean(losses, weights) if reduction == "mean" else reduced(losses, reduction)
 
 
@@ -102,11 +101,13 @@ def _mean(losses: Any, weights: Any) -> Any:
     """Σ losses / Σ weights; where nothing counts NaN, with gradient 0."""
     total = reductions.sum(weights)
     nothing = operations.eq(total, 0)
-    return choose(nothing, math.nan, operations.div(reductions.sum(losses), choose(nothing, 1.0, total)))
+    return operations.where(
+        nothing, math.nan, operations.div(reductions.sum(losses), operations.where(nothing, 1.0, total))
+    )
 
 
 def _select(condition: Any, values: Any) -> Any:
-    return choose(condition, values, 0.0)
+    return operations.where(condition, values, 0.0)
 
 
 def _class_numbers(beside: Any, shape: tuple[int, ...], axis: int) -> Any:

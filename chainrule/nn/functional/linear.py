@@ -14,7 +14,6 @@ from ...tensor.operands import as_tensor, from_array
 from ...tensor.recording import Handle, type_of
 from ...tensor.remembered import remembered
 from ...types import DType
-from .choice import choose
 
 
 def linear(input: Any, weight: Any, bias: Any = None) -> Any:
@@ -97,7 +96,7 @@ def check_probability(p: float) -> None:
 @remembered
 def _drop(input: Any, uniform: Any, *, p: float) -> Any:
     kept = operations.mul(input, 1 / (1 - p) if p < 1 else 0.0)
-    return choose(operations.lt(uniform, p), 0.0, kept)
+    return operations.where(operations.lt(uniform, p), 0.0, kept)
 
 
 def one_hot(tensor: Any, num_classes: int = -1) -> Any:

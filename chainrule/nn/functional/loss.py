@@ -11,7 +11,6 @@ from ...tensor import operations, reductions
 from ...tensor.recording import type_of
 from ...tensor.remembered import remembered
 from ...types import broadcast_shapes
-from .choice import choose
 
 REDUCTIONS = ("mean", "sum", "none")
 LEAST_PROBABILITY = 1e-12
@@ -118,7 +117,7 @@ def _floored_log(x: Any) -> Any:
     constant = x.detach()
     straight = operations.mul(operations.sub(x, constant), 1 / LEAST_PROBABILITY)
     floored = operations.add(operations.maximum(operations.log(constant), LOG_FLOOR), straight)
-    return choose(is_tiny, floored, operations.log(choose(is_tiny, 1.0, x)))
+    return operations.where(is_tiny, floored, operations.log(operations.where(is_tiny, 1.0, x)))
 
 
 def _weighted(losses: Any, weight: Any) -> Any:
