@@ -6,11 +6,11 @@
 | threads         | CHAINRULE_NUM_THREADS    | usable CPUs  | threads of one program, the calling one included         |
 | cache_directory | CHAINRULE_CACHE_DIR      | user's cache | where compiled programs are kept between runs            |
 | cache_enabled   | CHAINRULE_CACHE          | 1            | 0: nothing is read from or written to the disk cache     |
-| cpu_features    | CHAINRULE_CPU_FEATURES   | the host's   | changes, e.g. "-avx512f", "avx2" limits code to that level |
+| cpu_features    | CHAINRULE_CPU_FEATURES   | the host's   | changes: "-avx512f"; "avx2" limits code to that level    |
 | data_directory  | CHAINRULE_DATA           | none         | folder in which data sets are looked for                 |
 | verify_passes   | CHAINRULE_VERIFY         | 1            | check the graph after every compiler pass                |
-| initialization  | CHAINRULE_INITIALIZATION | activation   | default initial weights: by the "activation" that follows, |
-|-----------------|--------------------------|--------------|----------------------------------------------------------|
+| initialization  | CHAINRULE_INITIALIZATION | activation   | default weights: by the "activation" that follows, or as |
+|                 |                          |              | "pytorch" draws them                                     |
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from ..errors import CompilationError, GradientError
 from ..graph.graph import topological_order
+from ..graph.site import made_at
 from ..graph.vertex import Vertex
 from ..ops.arithmetic import add
 from ..ops.movement import reshape
@@ -39,10 +40,11 @@ def gradients(root: Vertex, wrt: Sequence[Vertex], cotangent: Vertex | None = No
         g = total.get(out)
         if g is None or not _passes_gradient(out, wanted):
             continue
-        for operand, contribution in zip(out.inputs, _apply_rule(g, out), strict=True):
-            if contribution is not None and operand in wanted:
-                contribution = unbroadcast(contribution, operand.shape)
-                total[operand] = add(total[operand], contribution) if operand in total else contribution
+        with made_at(out.site):
+            for operand, contribution in zip(out.inputs, _apply_rule(g, out), strict=True):
+                if contribution is not None and operand in wanted:
+                    contribution = unbroadcast(contribution, operand.shape)
+                    total[operand] = add(total[operand], contribution) if operand in total else contribution
     return [total.get(vertex) for vertex in wrt]
 
 

@@ -52,7 +52,9 @@ def canonical(graph: Graph) -> Graph:
 
 def find_program(graph: Graph, output_strides: tuple[Strides, ...]) -> Program:
     """Return the executable of ``graph``: from the cache, or compiled now."""
-    key = (structure(graph, output_strides), settings.backend, settings.cpu_features)
+    key: tuple[Any, ...] = (structure(graph, output_strides), settings.backend, settings.cpu_features)
+    if settings.backend == "debug":  # whose errors name lines of the user's program
+        key += tuple(vertex.site for vertex in graph.order())
     program = _PROGRAMS.pop(key, None)
     if program is None:
         free = canonical(graph)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -42,12 +45,33 @@ def _module_path(callers: list[object]) -> str:
     return ".".join(names)
 
 
+class _Assumed(threading.local):
+    """On each thread, the site that vertices get instead of the line that is running."""
+
+    site: Site | None = None
+
+
+_assumed = _Assumed()
+
+
+@contextlib.contextmanager
+def made_at(site: Site) -> Iterator[None]:
+    """Give vertices made within the context this site: what a pass derives belongs to the line it is derived from."""
+    before, _assumed.site = _assumed.site, site
+    try:
+        yield
+    finally:
+        _assumed.site = before
+
+
 def find_site() -> Site:
     """Return the innermost frame outside this package, and the modules on the stack: the ``self`` of ``__call__``.
 
     Called only when a vertex is made for the first time or an error is raised, so recording stays cheap. Locals of
     other functions are not read: Python would keep a copy of them, and what they hold alive, until they return.
     """
+    if _assumed.site is not None:
+        return _assumed.site
     frame: FrameType | None = sys._getframe(1)
     site: tuple[str, int] | None = None
     modules: list[object] = []

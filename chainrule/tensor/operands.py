@@ -40,7 +40,8 @@ def as_tensor(value: Any, dtype: DType | None = None) -> Any:
     if isinstance(value, Handle):
         return value
     if isinstance(value, bool | int | float) and not isinstance(value, np.generic):
-        return from_array(np.asarray(value, (dtype or number_dtype(value)).numpy))
+        with np.errstate(over="ignore"):  # 1e40 is infinity in float32
+            return from_array(np.asarray(value).astype((dtype or number_dtype(value)).numpy))
     if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray):
         value = np.from_dlpack(value)
     if isinstance(value, list | tuple) and any(isinstance(item, Handle) for item in value):

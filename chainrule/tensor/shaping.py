@@ -195,7 +195,9 @@ def _view(x: Any, index: Any) -> Any:
     """A stored tensor over a part of another's memory. Writes to it that are still pending are run first."""
     resolve(x)
     try:
-        array = x._array()[index]
+        items = index if isinstance(index, tuple) else (index,)
+        # With an ellipsis NumPy gives a view even of a single element.
+        array = x._array()[items if any(item is Ellipsis for item in items) else (*items, ...)]
     except IndexError as error:
         raise IndexOutOfRangeError(f"{error} (tensor of shape {tuple(x.shape)})") from None
     return stored_view(x, array)

@@ -33,9 +33,9 @@ def as_array(data: Any, name: str) -> np.ndarray[Any, Any]:
     return array
 
 
-def as_features(data: Any, name: str = "X") -> Tensor:
-    """Return X as a float32 tensor (float64 stays) with rows first; refuse NaN, infinity and emptiness."""
-    array = as_array(data, name)
+def check_features(data: Any, name: str = "X") -> np.ndarray[Any, Any]:
+    """Return X as an array of numbers with rows first; refuse NaN, infinity and emptiness."""
+    array = data if type(data) is np.ndarray and data.dtype.kind == "f" else as_array(data, name)
     if array.ndim == 0 or array.shape[0] == 0:
         raise DataError(f"{name} has no rows (shape {array.shape}); at least one is needed")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
@@ -44,6 +44,12 @@ def as_features(data: Any, name: str = "X") -> Tensor:
             f"{name} contains NaN or infinity in {len(rows)} row(s), first in row {rows[0]}. "
             "fix: impute or drop them, e.g. numpy.nan_to_num, or use `chainrule train`, which imputes"
         )
+    return array
+
+
+def as_features(data: Any, name: str = "X") -> Tensor:
+    """Return X, checked, as a tensor of floats: float64 stays, anything else becomes float32."""
+    array = check_features(data, name)
     dtype = as_dtype(array.dtype)
     tensor: Tensor = from_array(array, dtype if dtype.is_floating_point else float32)
     return tensor

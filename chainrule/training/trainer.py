@@ -16,8 +16,9 @@ from ..data.splits import split_rows
 from ..errors import ArgumentError, DataError, ModelFileError, NonFiniteError
 from ..tensor.generator import manual_seed
 from ..tensor.gradmode import no_grad
-from ..tensor.operands import as_tensor, from_array
-from .arrays import as_array, as_features, as_targets
+from ..tensor.operands import from_array
+from ..types import DType, float32
+from .arrays import as_array, as_features, as_targets, check_features
 from .callbacks import Callback
 from .history import History
 from .metrics import find_metric
@@ -67,6 +68,7 @@ class Trainer:
         self.seed = seed
         self.history = History()
         self._forward = compile(self._compute)
+        self._input_dtype = _parameter_dtype(model)
 
     # Training -----------------------------------------------------------------------------------------------------
 
@@ -189,7 +191,7 @@ class Trainer:
             table = table if class_weight == "balanced" else {label: class_weight.get(label, 1.0) for label in classes}
             weights = weights * np.array([table[label] for label in labels])
         return (
-            None if sample_weight is None and class_weight is None else from_array(weights, targets_dtype(self.model))
+            None if sample_weight is None and class_weight is None else from_array(weights, _parameter_dtype(self.model))
         )
 
     # Using the model ------------------------------------------------------------------------------------------------
@@ -213,23 +215,21 @@ class Trainer:
 
     def predict(self, X: Any) -> np.ndarray[Any, Any]:
         """Return the model's output for the rows of X; the model is, and stays, in evaluation mode."""
-        features = X if hasattr(X, "_storage") else as_features(X)
-        array = features._array()
-        parts = [
-            self._predict_block(array[start : start + PREDICTION_ROWS])
-            for start in range(0, len(array), PREDICTION_ROWS)
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        array = check_features(X)
+        if self.model.training:
+            self.model.eval()
+        if len(array) <= PREDICTION_ROWS:
+            return self._predict_block(array)
+        starts = range(0, len(array), PREDICTION_ROWS)
+        return np.concatenate([self._predict_block(array[start : start + PREDICTION_ROWS]) for start in starts])
 
     def _predict_block(self, block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         rows = len(block)
         size = 1 << (rows - 1).bit_length()
         if size != rows:
             block = np.concatenate([block, np.zeros((size - rows, *block.shape[1:]), block.dtype)])
-        if self.model.training:
-            self.model.eval()
-        output = self._forward(as_tensor(block))
-        return np.array(output._array()[:rows])
+        output = self._forward(from_array(block, self._input_dtype))
+        return output._array()[:rows].copy()
 
     def _compute(self, X: Any) -> Any:
         with no_grad():
@@ -277,7 +277,7 @@ class Trainer:
         return [*self.model.parameters(), *self.model.buffers()]
 
 
-def targets_dtype(model: Any) -> Any:
+def _parameter_dtype(model: Any) -> DType:
     """The element type that a model computes in."""
     parameter = next(iter(model.parameters()), None)
-    return None if parameter is None else parameter.dtype
+    return float32 if parameter is None else parameter.dtype

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from chainrule.backends.native.kernel import base_pointers
+from chainrule.backends.native.kernel import base_pointers, whole_lines
 from chainrule.backends.native.language import Function, Type, Value
 from chainrule.backends.native.threefry import random_uniform
 from chainrule.backends.native.vector_math import ELEMENTWISE
@@ -280,7 +280,7 @@ class Point:
             first, mask = self._reversed(access, type)
             return f.load(first, type, mask).shuffle(range(type.lanes - 1, -1, -1))
         if stride is not None:
-            return f.load_strided(self._address(access), type, stride, self.active)
+            return f.load_strided(self._address(access), type, stride, self._touched(access))
         return f.gather(self._addresses(access, type), element, self.mask())
 
     def store(self, value: Value, access: Access) -> None:
@@ -294,7 +294,7 @@ class Point:
             first, mask = self._reversed(access, value.type)
             f.store(value.shuffle(range(value.lanes - 1, -1, -1)), first, mask)
         elif stride is not None:
-            f.store_strided(value, self._address(access), stride, self.active)
+            f.store_strided(value, self._address(access), stride, self._touched(access))
         else:
             f.scatter(value, self._addresses(access, value.type), self.mask())
 
@@ -309,6 +309,21 @@ class Point:
     def mask(self) -> Value | None:
         """The active lanes, None for all."""
         return None if self.active is None else self.body.f.first_lanes(self.active, self.lanes)
+
+    def _touched(self, access: Access) -> int | None:
+        """The active lanes, or None where the others may be touched: a temporary owns all of its last cache line.
+
+        The next kernel need not wait then: processors do not forward masked stores to loads.
+        """
+        buffer, vector = self.body.plan.buffers[access.buffer], self.body.vector
+        if self.active is None or vector is None or buffer.role != "temporary" or access.dynamic:
+            return self.active
+        start = self.indices[vector].number
+        if start is None or any(stride != (axis == vector) for axis, stride in enumerate(access.strides)):
+            return self.active
+        first = access.offset + int(start)
+        room = whole_lines(buffer.nbytes) // buffer.dtype.size
+        return None if first + self.active == buffer.size and first + self.lanes <= room else self.active
 
     def _vector_stride(self, access: Access) -> int | None:
         """The distance between lanes, None if it is known only when the program runs."""

@@ -12,6 +12,14 @@ from dataclasses import dataclass
 from chainrule.backends.native.language import Function, Value
 from chainrule.passes.plan import Access, Kernel, Plan, Product
 
+LINE_BYTES = 64
+"""A cache line; temporaries and scratch memory begin at one."""
+
+
+def whole_lines(bytes: int) -> int:
+    """Bytes rounded up to whole cache lines."""
+    return -(-bytes // LINE_BYTES) * LINE_BYTES
+
 
 @dataclass(frozen=True)
 class KernelInfo:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 from chainrule.backends.native.body import Variation
 from chainrule.backends.native.cpu import Target
-from chainrule.backends.native.kernel import accesses
+from chainrule.backends.native.kernel import accesses, whole_lines
 from chainrule.passes.plan import Access, Buffer, Instruction, Nest, Plan, Reduction, Store
 from chainrule.types import Shape
 
@@ -28,7 +28,8 @@ NANOSECONDS = 0.25
 
 def code_length(body: Sequence[Instruction]) -> int:
     """About how many machine instructions a body takes for one vector."""
-    return sum(max(1, COSTS.get(item.operation, 1)) for item in body if item.operation not in ("constant", "accumulator"))
+    operations = [item.operation for item in body if item.operation not in ("constant", "accumulator")]
+    return sum(max(1, COSTS.get(operation, 1)) for operation in operations)
 
 
 @dataclass(frozen=True)
@@ -226,7 +227,7 @@ def split_reduction(nest: Nest, plan: Plan, chunks: int) -> tuple[Nest, Nest, Pl
         dtype = nest.body[reduction.instruction].dtype
         access = Access(len(buffers), (size, *dense))
         buffers.append(Buffer(dtype, chunks * size, "temporary", plan.scratch_slot, offset))
-        offset += -(-buffers[-1].nbytes // 64) * 64
+        offset += whole_lines(buffers[-1].nbytes)
         partial.append(Reduction(reduction.operation, access, reduction.instruction, tuple(axis + 1 for axis in axes)))
         loads.append(Instruction("load", dtype, access=access))
         combining.append(replace(reduction, access=_prepended(reduction.access), instruction=number, axes=(0,)))

@@ -426,6 +426,8 @@ class Value:
 
     def shuffle(self, lanes: Sequence[int], other: Value | None = None) -> Value:
         """The chosen lanes as a new vector; lanes of ``other`` count on after those of this one."""
+        if len(lanes) == 1 and other is None:
+            return self.extract(lanes[0])
         type = Type(self.type.element, len(lanes))
         picks = ", ".join(f"i32 {lane}" for lane in lanes)
         second = f"{self.type.ir} poison" if other is None else repr(other)

@@ -1,0 +1,75 @@
+"""Constructors against PyTorch."""
+
+import numpy as np
+import pytest
+
+import chainrule as cr
+
+from .against_torch import agree_all
+
+
+def test_constructors() -> None:
+    agree_all(
+        ["m.zeros(2, 3)", "m.zeros((2, 3))", "m.zeros([2])", "m.zeros(())", "m.ones(2, dtype=m.int64)", "m.full((2,), 3)",
+         "m.full((2,), 3.0)", "m.full((2,), True)", "m.full([], 2)", "m.full((2,), float('nan'))", "m.empty(0, 3)",
+         "m.arange(5)", "m.arange(1, 5)", "m.arange(0, 1, 0.25)", "m.arange(5.0)", "m.arange(5, 0, -2)",
+         "m.linspace(0, 1, 5)", "m.linspace(0, 1, 1)", "m.eye(3)", "m.eye(2, 3)", "m.zeros(-1)",
+         "m.zeros_like(m.ones(2, 3, dtype=m.int64))", "m.ones_like(m.ones(2), dtype=m.float64)",
+         "m.full_like(m.ones(2), 7)", "m.as_tensor([1, 2])", "m.from_numpy(np.arange(3.0))", "m.from_numpy([1])"],
+    )  # fmt: skip
+
+
+def test_tensors_of_numbers_lists_and_arrays() -> None:
+    agree_all(
+        ["m.tensor(1)", "m.tensor(1.0)", "m.tensor(True)", "m.tensor([])", "m.tensor([[1, 2], [3, 4]])", "m.tensor([1, 2.5])",
+         "m.tensor([True, False])", "m.tensor([True, 2])", "m.tensor(np.float64(2))", "m.tensor(np.arange(3))",
+         "m.tensor(np.ones(2))", "m.tensor(np.ones(2, np.float32))", "m.tensor([1, 2], dtype=m.float64)",
+         "m.tensor([1.7, -1.7], dtype=m.int64)", "m.tensor(m.ones(2))", "m.tensor([m.tensor(1.0), m.tensor(2.0)])",
+         "m.tensor([[1, 2], [3]])", "m.tensor('a')", "m.tensor(5)[None]", "m.tensor(range(3))", "m.tensor((1, 2))",
+         "m.tensor(2**40)", "m.tensor(1e40)", "m.tensor([0.1]).double()", "m.tensor(np.array(2.5))", "m.tensor([[]])",
+         "m.tensor(np.ones((2, 3)).T)", "m.tensor(np.arange(10)[::-2].copy())"],
+    )  # fmt: skip
+
+
+def test_a_tensor_is_a_copy_of_its_data() -> None:
+    array = np.ones(3, np.float32)
+    x, shared = cr.tensor(array), cr.from_numpy(array)
+    array[0] = 7
+    assert (x[0].item(), shared[0].item()) == (1, 7)
+
+
+@pytest.mark.parametrize("name", ["rand", "randn"])
+def test_random_numbers_follow_the_seed(name: str) -> None:
+    draw = getattr(cr, name)
+    cr.manual_seed(3)
+    first, second = draw(1000), draw(1000)
+    cr.manual_seed(3)
+    assert (draw(1000) == first).all()
+    assert not (first == second).all()
+    mean, deviation = (0.5, 12**-0.5) if name == "rand" else (0, 1)
+    assert abs(float(first.mean()) - mean) < 5 * deviation / 1000**0.5
+    assert abs(float(first.std()) - deviation) < 0.1
+    assert draw(2, 3, dtype=cr.float64).dtype is cr.float64
+
+
+def test_whole_random_numbers() -> None:
+    drawn = cr.randint(2, 5, (1000,))
+    assert sorted(set(drawn.tolist())) == [2, 3, 4]
+    assert set(cr.randint(2, (100,)).tolist()) == {0, 1}
+    assert sorted(cr.randperm(9).tolist()) == list(range(9))
+
+
+def test_a_generator_of_ones_own() -> None:
+    a, b = (cr.Generator().manual_seed(5) for _ in range(2))
+    assert (cr.rand(4, generator=a) == cr.rand(4, generator=b)).all()
+    saved = a.get_state()
+    first = cr.randn(4, generator=a)
+    a.set_state(saved)
+    assert (cr.randn(4, generator=a) == first).all()
+
+
+def test_only_the_cpu() -> None:
+    assert str(cr.ones(1).device) == "cpu"
+    assert cr.zeros(2, device="cpu").device == cr.device("cpu")
+    with pytest.raises(cr.errors.ArgumentError, match="'cuda'"):
+        cr.zeros(2, device="cuda")
