@@ -7,31 +7,31 @@ from contextlib import contextmanager
 
 from ..errors import ArgumentError, did_you_mean
 from ..settings import settings
-from ..tensor.segment import flush
-from .capture import guard
+from ..tensor.segment import flush, forget_recorded
+from ..tensor.structure import note_change
 from .launch import forget_launches
 
 BACKENDS = ("native", "reference")
 
 
 def _switch(name: str) -> None:
-    flush()
+    """From here on nothing remembered is used: programs are of one backend, and vertices name the line of the first."""
     settings.backend = name
     forget_launches()
-    guard.version += 1
+    forget_recorded()
+    note_change()
 
 
 @contextmanager
 def _running_on(name: str) -> Iterator[None]:
     before = settings.backend
+    flush()
     _switch(name)
     try:
         yield
         flush()
     finally:
-        settings.backend = before
-        forget_launches()
-        guard.version += 1
+        _switch(before)
 
 
 @contextmanager

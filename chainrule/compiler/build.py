@@ -23,6 +23,7 @@ class Recorded:
     - ``live``: recorded vertices whose values are wanted: the first outputs of the graph;
     - ``gradients``: tensors whose new gradient is an output, in order behind ``live``;
     - ``cleared``: tensors whose gradient becomes None;
+    - ``assumed``: tensors with the slot of the gradient that they held before, or None;
     - ``keeps_history``: whether some live value may still be differentiated.
     """
 
@@ -32,6 +33,7 @@ class Recorded:
     gradients: tuple[Any, ...]
     cleared: tuple[Any, ...]
     output_strides: tuple[Strides, ...]
+    assumed: tuple[tuple[Any, Vertex | None], ...]
     keeps_history: bool
 
 
@@ -78,7 +80,8 @@ def _collect(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion) -
     inputs = tuple(_bound_to(vertex, segment) for vertex in sources)
     strides = (*(None for _ in live), *(owner._strides for owner, _ in fresh))
     owners = tuple(owner for owner, _ in fresh)
-    return Recorded(graph, inputs, live, owners, tuple(cleared), strides, _keeps_history(segment, live))
+    history = _keeps_history(segment, live)
+    return Recorded(graph, inputs, live, owners, tuple(cleared), strides, tuple(expansion.assumed), history)
 
 
 def _keeps_history(segment: Segment, live: tuple[Vertex, ...]) -> bool:

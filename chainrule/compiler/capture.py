@@ -49,17 +49,20 @@ class Compiled:
         if state.segment.expansion is not None:
             return self._function(*arguments, **options)
         tensors: list[Any] = []
-        version = (guard.version, structure.version, state.is_grad_enabled)
+        version = (structure.version, state.is_grad_enabled)
         key = (version, *[_signature(value, tensors) for value in arguments])
         if options:
             key += tuple((name, _signature(value, tensors)) for name, value in options.items())
         if state.segment.has_work:
             flush()
         for tensor in tensors:
+            vertex = tensor._vertex
+            if vertex is not None and vertex.requires_grad and state.is_grad_enabled:
+                return self._function(*arguments, **options)  # programs end here, gradients flow on: record it
             if tensor._storage is None:
                 resolve(tensor)
         captured = self._captures.get(key)
-        if captured is None:
+        if captured is None or (captured.launch.assumed and captured.launch.is_outdated()):
             captured = self._capture(key, arguments, options, tensors)
         segment = Segment()
         segment.leaves = tensors + captured.constants
@@ -73,7 +76,6 @@ class Compiled:
 
     def _capture(self, key: Any, arguments: Any, options: Any, tensors: list[Any]) -> Captured:
         """Record the function over stand-ins for its tensors and bind the program."""
-        self._note_reason(key)
         segment = Segment()
         segment.expansion = Expansion(segment)
         with recording_into(segment):
@@ -87,6 +89,7 @@ class Compiled:
         recorded = build(segment, tuple(dict.fromkeys(live)), segment.expansion)
         captured = Captured(Launch(segment, recorded), recorded, segment.leaves[len(tensors) :], result)
         segment.is_done = True
+        self._note_reason(key)
         if len(self._captures) >= MAX_CAPTURES:
             self._captures.pop(next(iter(self._captures)))
         self._captures[key] = captured
@@ -105,6 +108,8 @@ class Compiled:
         ]
         if nearest[0] != key[0]:
             changes.append("a module, its mode, the gradient mode or the backend changed")
+        if nearest == key:
+            changes.append("parameters hold gradients now, or none any more")
         self._reasons.append("; ".join(changes) or "it was called with another number of arguments")
 
     def explain(self) -> str:
@@ -166,16 +171,6 @@ class Loop:
         self._launch.run(segment, repeats)
 
 
-class Guard:
-    """A version that rises when Python state that captured functions may depend on has changed: modes, modules."""
-
-    def __init__(self) -> None:
-        self.version = 0
-
-
-guard = Guard()
-
-
 def compile(function: Callable[..., Any]) -> Compiled:
     """Return ``function`` compiled: a whole step, or a loop of steps, captured once per shapes and dtypes.
 
@@ -214,7 +209,7 @@ def _signature(value: Any, tensors: list[Any]) -> Any:
             f"an argument of type {type(value).__name__} cannot be part of a compiled call. fix: pass tensors, numbers, "
             "strings, or lists, tuples and dictionaries of them"
         ) from None
-    return type(value), value
+    return type(value), repr(value) if isinstance(value, float) else value  # 0.0 equals -0.0, NaN not even itself
 
 
 def _map(value: Any, function: Callable[[Any], Any], is_leaf: Callable[[Any], bool] | None = None) -> Any:
@@ -256,5 +251,5 @@ def _result_vertex(value: Any) -> Any:
 def _describe(part: Any) -> str:
     """One argument's part of a key, for people."""
     if isinstance(part, tuple) and len(part) == 2 and isinstance(part[0], type):
-        return repr(part[1])
+        return part[1] if part[0] is float else repr(part[1])
     return f"the parameter {part.type}" if isinstance(part, Vertex) else str(part)

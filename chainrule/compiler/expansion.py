@@ -15,12 +15,14 @@ from ..tensor.segment import Segment, state
 class Expansion:
     """The gradients that parameters hold while the events of one segment are gone through.
 
-    ``held`` maps a parameter's slot to the vertex of its gradient, or None for no gradient.
+    ``held`` maps a parameter's slot to the vertex of its gradient, or None for no gradient; ``assumed`` says which of
+    that was so before the first event: for a parameter the slot of its gradient, or None.
     """
 
     def __init__(self, segment: Segment) -> None:
         self.segment = segment
         self.held: dict[Vertex, Vertex | None] = {}
+        self.assumed: list[tuple[Any, Vertex | None]] = []
 
     def process(self, event: Any) -> None:
         """Go through one event."""
@@ -38,6 +40,8 @@ class Expansion:
             stored = None if owner is None else owner._grad
             if stored is not None and stored._slot is None:
                 make_slot(stored)
+            if owner is not None:
+                self.assumed.append((owner, None if stored is None else stored._slot))
             self.held[slot] = None if stored is None else enter(stored, self.segment)
         return self.held[slot]
 

@@ -50,7 +50,14 @@ class Launch:
         self.pointers = array("Q", bytes(8 * count))
         self.pointer_argument = ctypes.c_void_p(self.pointers.buffer_info()[0])
         self.leaves = [(i, source) for i, source in enumerate(recorded.inputs) if isinstance(source, int)]
-        self.slots = [(i, ref(source)) for i, source in enumerate(recorded.inputs) if not isinstance(source, int)]
+        held = {slot: owner for owner, slot in recorded.assumed if slot is not None}
+        self.held = [(i, ref(held[vertex])) for i, vertex in enumerate(recorded.graph.inputs) if vertex in held]
+        self.assumed = [(ref(owner), slot and slot.attributes) for owner, slot in recorded.assumed]
+        self.slots = [
+            (i, ref(source))
+            for i, (vertex, source) in enumerate(zip(recorded.graph.inputs, recorded.inputs, strict=True))
+            if not isinstance(source, int) and vertex not in held
+        ]
         self.first_output = len(recorded.inputs)
         self.gradient_owners = [ref(owner) for owner in recorded.gradients]
         self.cleared = [ref(owner) for owner in recorded.cleared]
@@ -73,6 +80,8 @@ class Launch:
             pointers, leaves = self.pointers, segment.leaves
             for position, number in self.leaves:
                 pointers[position] = leaves[number]._address
+            for position, reference in self.held:
+                pointers[position] = reference()._grad._address
             results = self._results()
             if self.outputs:
                 address, position = results.storage.address, self.first_output
@@ -91,6 +100,18 @@ class Launch:
         if _gradients_of is not self:
             self._hand_out_gradients()
             _gradients_of = self
+
+    def is_outdated(self) -> bool:
+        """Whether a tensor holds another gradient than this program was built for, or holds one or none now."""
+        for reference, layout in self.assumed:
+            owner = reference()
+            gradient = None if owner is None else owner._grad
+            if gradient is None or layout is None:
+                if gradient is not layout:
+                    return True
+            elif gradient._type is not layout["type"] or gradient._strides != layout["strides"]:
+                return True
+        return False
 
     def _results(self) -> Results:
         """Memory for the results: that of the last run, if nobody can see it any more."""
@@ -178,7 +199,7 @@ def run_segment(segment: Segment) -> None:
             live.append(handle._vertex)
     key = (*segment.events, None, *live, None, *segment.updates.items())
     launch = _LAUNCHES.get(key)
-    if launch is None:
+    if launch is None or (launch.assumed and launch.is_outdated()):
         launch = _bind_new(segment, key, tuple(dict.fromkeys(live)))
     launch.run(segment)
     handles.clear()

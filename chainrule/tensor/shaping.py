@@ -12,6 +12,8 @@ from ..errors import ArgumentError, IndexOutOfRangeError, ShapeError
 from ..graph.vertex import Vertex
 from ..memory import address_of
 from ..ops import indexing, movement
+from ..ops.arithmetic import add
+from ..ops.comparison import less, where
 from ..ops.elementwise import cast
 from ..ops.matmul import matmul as matmul_vertex
 from ..types import Shape, contiguous_strides, int64, normalize_axis, promote, tensor_type
@@ -264,15 +266,18 @@ def _take(x: Any, index: Any) -> Any:
     """Rows of x by a tensor of positions or by a boolean mask."""
     if index.dtype.kind == "bool":
         return _advanced(x, (index,))
-    if index._storage is not None:
+    size = x.shape[0]
+    if index._storage is not None and not state.segment.is_capturing:
         positions = index._array()
-        size = x.shape[0]
         if positions.size and (positions.min() < -size or positions.max() >= size):
             raise IndexOutOfRangeError(f"index out of range: positions must lie in [{-size}, {size - 1}]")
-        if positions.size and positions.min() < 0:
-            index = from_array(positions % size)
+        if not positions.size or positions.min() >= 0:
+            segment, (rows, at) = enter_all(x, index)
+            return pending(indexing.take(rows, cast(at, int64), 0), segment)
     segment, (rows, at) = enter_all(x, index)
-    return pending(indexing.take(rows, cast(at, int64), 0), segment)
+    at = cast(at, int64)
+    from_front = where(less(at, 0), add(at, size), at)
+    return pending(indexing.take(rows, from_front, 0), segment)
 
 
 def _advanced(x: Any, items: tuple[Any, ...]) -> Any:

@@ -117,9 +117,9 @@ class Tensor(InPlaceMethods, Handle):
 
     def _array(self) -> np.ndarray[Any, Any]:
         """The memory as a NumPy view, pending work done first."""
+        if state.segment.is_capturing or (self._slot is not None and self._slot in state.segment.updates):
+            flush()  # an error while a function is being captured: the value would be that of the first call
         resolve(self)
-        if self._slot is not None and self._slot in state.segment.updates:
-            flush()
         assert_storage = self._storage
         if assert_storage is None:
             raise GradientError("this tensor has no value")

@@ -194,7 +194,7 @@ class Trainer:
             None if sample_weight is None and class_weight is None else from_array(weights, _parameter_dtype(self.model))
         )
 
-    # Using the model ------------------------------------------------------------------------------------------------
+    # Using the model -------------------------------------------------------------------------------------------------
 
     def evaluate(self, X: Any, y: Any, batch_size: int = PREDICTION_ROWS) -> dict[str, float]:
         """Return the loss and the metrics on (X, y), in evaluation mode."""

@@ -105,8 +105,7 @@ class Packed:
         self.kept_rows = self.block_rows + self.rest_rows
         rows = self.group * self.kept_rows if self.depth_blocks > 1 else self.tile_rows
         self.sums_bytes = whole_lines(rows * self.width * self.size)
-        tile_bytes = whole_lines(self.tile_rows * self.width * self.size)
-        self.scratch_bytes = self.right_bytes + self.left_bytes + self.sums_bytes + tile_bytes
+        self.scratch_bytes = self.right_bytes + self.left_bytes + self.sums_bytes
 
     @property
     def blocks(self) -> tuple[int, int]:
@@ -127,12 +126,7 @@ class Emission:
         self.packed_right = scratch.freeze()
         self.packed_left = scratch.byte(extents.right_bytes).freeze()
         self.sums = scratch.byte(extents.right_bytes + extents.left_bytes).freeze()
-        self.unfinished_sums = self.sums.byte(extents.sums_bytes)
         self.tile_functions: set[str] = set()
-        # Divisions and roots keep other units of the processor busy than multiplying does.
-        self.is_interleaved = extents.depth_blocks == 1 and not self.product.batch and not site.is_unrolled
-        if self.is_interleaved:
-            self.unfinished = self.f.allocate("int64", 2)
 
     def emit(self, is_parallel: bool) -> None:
         extents, f = self.extents, self.f
@@ -141,14 +135,10 @@ class Emission:
             self.first_panel = self.group * extents.group
             if extents.depth_blocks > 1:
                 f.fill(self.sums, 0, extents.sums_bytes)
-            if self.is_interleaved:
-                f.store(f.index(-1), self.unfinished)
             last = (extents.depth_blocks - 1) * extents.depth
             with f.loop(0, last, extents.depth, name="depth_block") as loop:
                 self._depth_block(loop.index, extents.depth, is_last=False)
             self._depth_block(f.index(last), extents.last_depth, is_last=True)
-            if self.is_interleaved:
-                self._multiply_and_finish(self.packed_right, self.packed_right, self.packed_right, f.index(0))
 
     def _panels(self) -> Iterator[tuple[Value, int]]:
         """Code for each panel of the task: its number, how many columns it has."""
@@ -240,18 +230,13 @@ class Emission:
         vectors = -(-columns // extents.lanes)
         left = self._packed_tile(tile) if extents.packs_left else self._left(tile, first)
         ahead = self._ahead(first, tile, panel, is_last)
-        if is_last:
-            site.prefetch(row, column, rows, columns)
-        if self.is_interleaved and rows == extents.tile_rows and columns == extents.width:
-            self._multiply_and_finish(left, self._packed_panel(panel), ahead, f.index(depth))
-            f.store(row, self.unfinished)
-            f.store(column, self.unfinished.at(1, "int64"))
-            return
         target = sums = self._sums(row, panel)
         distance = extents.width
         stores_sums = is_last and site.is_plain and columns == vectors * extents.lanes
         if stores_sums:
             target, distance = site.plain_target(row, column)
+        if is_last:
+            site.prefetch(row, column, rows, columns)
         pointers = [left, self._packed_panel(panel), sums, target, ahead]
         f.call(self._tile_function(rows, vectors), [*pointers, f.index(depth), f.index(distance)])
         if is_last and not stores_sums:
@@ -314,34 +299,6 @@ class Emission:
                 for column, value in zip(columns, sums_of_row, strict=True):
                     f.store(value, target.at(distance * row + column, element))
         return name
-
-    def _multiply_and_finish(self, left: Value, right: Value, ahead: Value, depth: Value) -> None:
-        """Multiply a tile with a packed panel; meanwhile finish the unfinished tile, row by row. Depth 0: only that."""
-        extents, element = self.extents, self.element
-        name = f"{self.f.name}_finish"
-        row, column = self.f.load(self.unfinished, INDEX), self.f.load(self.unfinished.at(1, "int64"), INDEX)
-        self.f.call(name, [self.f.arguments[0], left, right, self.unfinished_sums, ahead, depth, row, column])
-        if name in self.tile_functions:
-            return
-        self.tile_functions.add(name)
-        pointers = [(argument, POINTER) for argument in ("buffers", "left", "right", "sums", "ahead")]
-        numbers = [(argument, INDEX) for argument in ("depth", "row", "column")]
-        with self.f.module.function(name, [*pointers, *numbers], exported=False) as f:
-            _, left, right, sums, ahead, depth, row, column = f.arguments
-            rows, width = extents.tile_rows, extents.width
-            site = Site(f, self.site.plan, self.product, extents.lanes, has_whole_rows=False)
-            carried = [vector for vectors in zeros(f, element, rows, width, extents.lanes) for vector in vectors]
-            part_depth = -(-extents.depth // rows)
-            with f.loop(0, rows, carried=carried, name="part") as part:
-                tile = [part.values[start : start + extents.vectors] for start in range(0, len(carried), extents.vectors)]
-                first = (part.index * part_depth).minimum(depth)
-                stop = (first + part_depth).minimum(depth)
-                tile = multiply(f, left, right, self._steps(), stop, tile, width, self._prefetching(ahead), first)
-                with f.when(row >= 0):
-                    site.finish_rows(row + part.index, column, sums.at(part.index * width, element), 1, width, width)
-                part.next([vector for vectors in tile for vector in vectors])
-            for number, vector in enumerate(part.results):
-                f.store(vector, sums.at(number * extents.lanes, element))
 
     def _steps(self) -> Steps:
         row_stride, depth_stride = self.product.left.strides[-2:]

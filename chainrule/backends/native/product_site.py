@@ -212,22 +212,17 @@ def multiply(
     tile: Tile,
     columns: int,
     ahead: Ahead | None = None,
-    first: Value | None = None,
 ) -> Tile:
-    """The tile plus Σₖ left[i, k] · right[k, j] over k < ``depth``; columns from ``columns`` on do not exist.
+    """The tile plus Σₖ left[i, k] · right[k, j] over ``depth`` values of k; columns from ``columns`` on do not exist.
 
-    ``first`` is the first k, by default 0. Few sums are split into several chains over k, which are added at the end.
+    Few sums are split into several chains over k, which are added at the end.
     """
-    if first is not None:
-        left = left.at(first * steps.left_depth, tile[0][0].type.element)
-        right = right.at(first * steps.right_depth, tile[0][0].type.element)
     sums = [vector for row in tile for vector in row]
     count = len(sums)
     chains = max(1, min(CHAINS // count, depth)) if isinstance(depth, int) else 1
     rest = depth % chains if isinstance(depth, int) else 0
     sums += [f.constant(0.0, sums[0].type)] * ((chains - 1) * count)
-    start, stop = first or 0, depth if rest == 0 else depth - rest
-    with f.loop(start, stop, chains, carried=[left, right, *sums], name="depth") as loop:
+    with f.loop(0, depth if rest == 0 else depth - rest, chains, carried=[left, right, *sums], name="depth") as loop:
         if ahead is not None:
             ahead.prefetch(f, loop.index, sums[0].type.element)
         loop.next(_add_products(f, loop.values, steps, chains, len(tile), columns))
