@@ -15,7 +15,7 @@ from ..graph.vertex import Vertex
 from ..ops.elementwise import stop_gradient
 from ..tensor.operands import as_tensor
 from ..tensor.recording import Handle, enter, pending, resolve, stored, vertex_of
-from ..tensor.segment import Segment, flush, state
+from ..tensor.segment import Segment, flush, forget_users, state
 from ..tensor.structure import structure
 from .build import Recorded, build
 from .expansion import Expansion
@@ -87,8 +87,7 @@ class Compiled:
         live: list[Any] = []
         _map(result, live.append, is_leaf=_is_vertex)
         recorded = build(segment, tuple(dict.fromkeys(live)), segment.expansion)
-        captured = Captured(Launch(segment, recorded), recorded, segment.leaves[len(tensors) :], result)
-        segment.is_done = True
+        captured = Captured(_bind(segment, recorded), recorded, segment.leaves[len(tensors) :], result)
         self._note_reason(key)
         if len(self._captures) >= MAX_CAPTURES:
             self._captures.pop(next(iter(self._captures)))
@@ -154,9 +153,8 @@ class Loop:
             step()
         expansion.held.clear()
         self.recorded = build(segment, (), expansion)
-        self._launch = Launch(segment, self.recorded)
+        self._launch = _bind(segment, self.recorded)
         self._leaves = segment.leaves
-        segment.is_done = True
 
     @property
     def program(self) -> Any:
@@ -169,6 +167,15 @@ class Loop:
         segment = Segment()
         segment.leaves = self._leaves
         self._launch.run(segment, repeats)
+
+
+def _bind(segment: Segment, recorded: Recorded) -> Launch:
+    """End a capture. It is recorded once, so what its vertices remember of it would only keep it in memory."""
+    launch = Launch(segment, recorded)
+    segment.is_done = True
+    for vertex in recorded.graph.order():
+        forget_users(vertex)
+    return launch
 
 
 def compile(function: Callable[..., Any]) -> Compiled:

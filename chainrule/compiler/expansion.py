@@ -8,7 +8,7 @@ from ..autodiff.reverse import gradients
 from ..graph.vertex import Vertex
 from ..ops.arithmetic import add
 from ..tensor.events import Backward, Step, ZeroGrad, gradient_leaves
-from ..tensor.recording import enter, make_slot, pending, slot_owner
+from ..tensor.recording import make_slot, pending, slot_owner
 from ..tensor.segment import Segment, state
 
 
@@ -38,11 +38,14 @@ class Expansion:
         if slot not in self.held:
             owner = slot_owner(slot)
             stored = None if owner is None else owner._grad
-            if stored is not None and stored._slot is None:
-                make_slot(stored)
+            if stored is not None:
+                if stored._slot is None:
+                    make_slot(stored)
+                self.segment.slots[stored._slot] = stored
+            vertex = None if stored is None else stored._slot
             if owner is not None:
-                self.assumed.append((owner, None if stored is None else stored._slot))
-            self.held[slot] = None if stored is None else enter(stored, self.segment)
+                self.assumed.append((owner, vertex))
+            self.held[slot] = self.segment.updates.get(vertex, vertex)
         return self.held[slot]
 
     def _backward(self, event: Backward) -> None:

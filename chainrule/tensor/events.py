@@ -153,8 +153,15 @@ def _held_flags(root: Vertex, events: list[Any]) -> tuple[bool, ...] | None:
     for event in events:
         if event.__class__ is ZeroGrad and event.parameters.covers(root):
             return None
-    owners = (slot_owner(slot) for _, slot in gradient_leaves(root))
-    return tuple(owner is not None and owner._grad is not None for owner in owners)
+    held = []
+    for _, slot in gradient_leaves(root):
+        owner = slot_owner(slot)
+        gradient = None if owner is None else owner._grad
+        held.append(gradient is not None)
+        if gradient is not None and vars(owner).get("gradient_home") is not gradient:
+            # The user may hold this tensor: whoever reads it must first run what is added to it.
+            gradient._storage.written_in, gradient._storage.read_by = state.segment, None
+    return tuple(held)
 
 
 def record_step(optimizer: Any) -> None:

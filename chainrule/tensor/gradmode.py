@@ -35,6 +35,17 @@ class _GradMode:
         return wrapped
 
 
+class _GradModeFromHereOn(_GradMode):
+    """The mode is set at once; leaving the context brings back what was before."""
+
+    def __init__(self, is_enabled: bool) -> None:
+        super().__init__(is_enabled)
+        super().__enter__()
+
+    def __enter__(self) -> None:
+        state.is_grad_enabled = self.is_enabled
+
+
 def _mode(is_enabled: bool, function: Callable[..., Any] | None) -> Any:
     mode = _GradMode(is_enabled)
     return mode if function is None else mode(function)
@@ -52,10 +63,7 @@ def enable_grad(function: Callable[..., Any] | None = None) -> Any:
 
 def set_grad_enabled(mode: bool) -> Any:
     """Record gradients or not, from here on or within the context."""
-    context = _GradMode(mode)
-    context.previous.append(state.is_grad_enabled)
-    state.is_grad_enabled = mode
-    return context
+    return _GradModeFromHereOn(mode)
 
 
 def is_grad_enabled() -> bool:

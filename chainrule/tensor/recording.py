@@ -244,7 +244,7 @@ def _continue_history(vertex: Vertex, origin: Segment, segment: Segment) -> Vert
 def resolve(handle: Any) -> None:
     """Give a computed handle its memory; run the pending segment first if the handle belongs to it."""
     if handle._storage is not None:
-        if state.segment.updates and handle._storage.written_in is state.segment:
+        if handle._storage.written_in is state.segment:
             flush()
         return
     segment, vertex = handle._segment, handle._vertex

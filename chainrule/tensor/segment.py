@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from sys import getrefcount
 from typing import Any
-from weakref import ref
+from weakref import WeakSet, ref
 
 from ..errors import CaptureError
 from ..graph.site import find_site
@@ -108,7 +108,7 @@ def leaf_vertex(number: int, type: TensorType, strides: Shape | None, is_stale: 
     return found
 
 
-_SLOTS: list[ref[Vertex]] = []
+_SLOTS: WeakSet[Vertex] = WeakSet()
 _PERMANENT = ("leaf number", "owner", "version of")
 
 
@@ -116,7 +116,7 @@ def slot_vertex(owner: Any, requires_grad: bool) -> Vertex:
     """Return a vertex of its own for a stored tensor that programs may overwrite."""
     slot = make_input(owner._type, requires_grad=requires_grad, strides=owner._strides)
     slot.users["owner"] = ref(owner)
-    _SLOTS.append(ref(slot))
+    _SLOTS.add(slot)
     return slot
 
 
@@ -128,19 +128,15 @@ def forget_recorded() -> None:
     leaves = list(_LEAVES.values())
     _LEAVES.clear()
     for leaf in leaves:
-        _forget_users(leaf)
+        forget_users(leaf)
     forget_users_of_constants()
-    references = list(_SLOTS)
-    del _SLOTS[: len(references)]
-    for reference in references:
-        slot = reference()
-        if slot is not None:
-            _SLOTS.append(reference)
-            _forget_users(slot)
+    for slot in list(_SLOTS):
+        forget_users(slot)
     Growth.total = 0
 
 
-def _forget_users(vertex: Vertex) -> None:
+def forget_users(vertex: Vertex) -> None:
+    """Forget what has been derived from one vertex."""
     vertex.users = {name: vertex.users[name] for name in _PERMANENT if name in vertex.users}
 
 

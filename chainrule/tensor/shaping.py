@@ -20,6 +20,7 @@ from ..types import Shape, contiguous_strides, int64, normalize_axis, promote, t
 from .operands import as_tensor, enter_all, from_array, meet
 from .recording import Handle, pending, resolve, stored
 from .remembered import remembered
+from .segment import state
 
 
 def _sizes(sizes: tuple[Any, ...]) -> Shape:

@@ -25,6 +25,9 @@ COSTS = {
 
 NANOSECONDS = 0.25
 
+FAR_ELEMENTS = 1 << 18
+FAR_COST = 1.5  # of an element at a place among so many that it is likely to come from memory: about 10 bytes in 1 ns
+
 
 def code_length(body: Sequence[Instruction]) -> int:
     """About how many machine instructions a body takes for one vector."""
@@ -201,6 +204,10 @@ class Vectors:
         return cost * self.per_point
 
     def _cost_of_access(self, access: Access) -> float:
+        is_far = any(term.limit * abs(term.stride) >= FAR_ELEMENTS for term in access.dynamic)
+        return self._cost_of_near_access(access) + (FAR_COST if is_far else 0.0)
+
+    def _cost_of_near_access(self, access: Access) -> float:
         if self.dimension is None:
             return 1.0
         if any(self.variation.varying[term.instruction] for term in access.dynamic):
