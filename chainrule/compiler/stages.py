@@ -30,9 +30,10 @@ def format_stage(program: Program, graph: Graph, stage: str) -> str:
         return "\n".join(f"== {name} ==\n{text}" for name, text in texts.items())
     if not isinstance(program, Executable):
         raise ArgumentError(f"stage {stage!r} exists on the native backend only")
+    plan, native = program.stages
     if stage == "plan":
-        return format_plan(program.plan)
-    return program.program.text if stage == "llvm" else assembly(program.program.text, program.target)
+        return format_plan(plan)
+    return native.text if stage == "llvm" else assembly(native.text, program.target)
 
 
 def explain_program(program: Program) -> str:
@@ -41,12 +42,12 @@ def explain_program(program: Program) -> str:
     flops = sum(vertex.primitive.cost(vertex.type, *(operand.type for operand in vertex.inputs)) for vertex in order)
     lines = [f"graph: {len(order)} vertices, {flops:,} floating point operations"]
     if isinstance(program, Executable):
-        plan = program.plan
+        plan, native = program.stages
         moved = sum(buffer.nbytes for buffer in plan.buffers if buffer.role != "temporary")
         lines.append(
             f"program: {len(plan.kernels)} kernels, {plan.arena_bytes:,} bytes of temporaries, "
             f"{moved:,} bytes of inputs and outputs, "
-            f"{'several threads' if program.program.is_parallel else 'one thread'}"
+            f"{'several threads' if native.is_parallel else 'one thread'}"
         )
         lines += [f"  {kernel.name}" for kernel in plan.kernels]
     return "\n".join(lines)

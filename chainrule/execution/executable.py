@@ -6,17 +6,19 @@ import ctypes
 import threading
 from array import array
 from collections.abc import Sequence
+from functools import cached_property
 
 from ..backends.native.cpu import host_target
-from ..backends.native.driver import lower
-from ..backends.native.jit import compile_module
+from ..backends.native.driver import Program
+from ..backends.native.jit import Library
 from ..errors import ArgumentError
 from ..graph.graph import Graph
 from ..memory import ALIGNMENT, aligned_block
-from ..passes.pipeline import make_plan
+from ..passes.plan import Plan
 from ..settings import settings
 from ..types import Shape
 from .interpreter import Interpreter
+from .native_code import compile_graph, lower_graph
 from .threads import launch
 from .watch import stop_at_non_finite
 
@@ -28,41 +30,42 @@ class Executable:
     """The native program of a graph.
 
     ``run`` takes an array of addresses with room for ``pointer_count``: inputs and outputs are the caller's, the rest
-    is filled in by ``bind``. Callers hold ``lock`` while it runs: its temporaries are its own.
+    is filled in by ``bind``. One program runs at a time, under ``lock``: its temporaries are its own.
     """
 
     def __init__(self, graph: Graph, output_strides: Sequence[Shape | None]) -> None:
-        target = host_target(settings.cpu_features)
         self.graph = graph
         self.output_strides = tuple(output_strides)
-        self.plan = make_plan(graph, output_strides)
-        self.program = lower(self.plan, target)
-        self.target = target
-        self._library = compile_module(
-            self.program.text, target, settings.cache_directory if settings.cache_enabled else None
-        )
-        address = self._library.address(self.program.entry)
-        self._scratch_slot = self.plan.scratch_slot
+        self.target = host_target(settings.cpu_features)
+        self.layout, code = compile_graph(graph, output_strides, self.target)
+        self._library = Library(code, self.target)
+        address = self._library.address(self.layout.entry)
+        self._scratch_slot = self.layout.arena_slot + 1
         self.pointer_count = self._scratch_slot + 1
         self._short_entry = _ShortEntry(address)
         self._entry = _Entry(address)
-        self._arena, self._arena_address = aligned_block(max(self.plan.arena_bytes, ALIGNMENT))
+        self._arena, self._arena_address = aligned_block(max(self.layout.arena_bytes, ALIGNMENT))
         self._scratch, self._scratch_address, self._workers = self._arena, 0, 0
         self.lock = threading.Lock()
 
+    @cached_property
+    def stages(self) -> tuple[Plan, Program]:
+        """The plan and the LLVM text, for people: made again, as running needs neither."""
+        return lower_graph(self.graph, self.output_strides, self.target)
+
     def bind(self, pointers: array[int]) -> None:
         """Fill in the addresses of working memory."""
-        pointers[self.plan.arena_slot] = self._arena_address
+        pointers[self.layout.arena_slot] = self._arena_address
 
     def run(self, pointers: array[int], argument: ctypes.c_void_p, repeats: int) -> None:
-        """Run the program ``repeats`` times; ``argument`` is the address of ``pointers``.
+        """Run the program ``repeats`` times; ``argument`` is the address of ``pointers``; ``lock`` must be held.
 
         A program too short to be worth several threads keeps Python's lock when it runs once: that is cheaper.
         """
         if self._workers != settings.threads:
             self._allocate_scratch()
         pointers[self._scratch_slot] = self._scratch_address
-        if self.program.is_parallel:
+        if self.layout.is_parallel:
             with launch() as pool:
                 self._entry(argument, repeats, pool)
         elif repeats == 1:
@@ -72,7 +75,7 @@ class Executable:
 
     def _allocate_scratch(self) -> None:
         self._workers = settings.threads
-        self._scratch, self._scratch_address = aligned_block(max(self.program.scratch_size(self._workers), ALIGNMENT))
+        self._scratch, self._scratch_address = aligned_block(max(self.layout.scratch_size(self._workers), ALIGNMENT))
 
 
 def make_executable(graph: Graph, output_strides: Sequence[Shape | None]) -> Executable | Interpreter:
@@ -86,4 +89,4 @@ def make_executable(graph: Graph, output_strides: Sequence[Shape | None]) -> Exe
         return Interpreter(graph, output_strides)
     if settings.backend == "debug":
         return Interpreter(graph, output_strides, stop_at_non_finite)
-    raise ArgumentError(f"unknown backend {settings.backend!r}; expected 'native' or 'reference'")
+    raise ArgumentError(f"unknown backend {settings.backend!r}; expected 'native', 'reference' or 'debug'")

@@ -20,6 +20,7 @@ class Library:
     """Machine code in memory. Its addresses are valid as long as the library is neither closed nor collected."""
 
     def __init__(self, object_code: bytes, target: Target) -> None:
+        initialize()
         # The engine owns the empty module and the target machine; the object is copied into its memory.
         empty = llvm.parse_assembly("")
         empty.triple = target.triple
@@ -52,16 +53,14 @@ def compile_module(text: str, target: Target, cache_directory: Path | None = Non
 
     Example: ``compile_module(str(module), module.target, settings.cache_directory).address("row_sums")``
     """
-    initialize()
-    _check_declarations(text)
     if cache_directory is None:
-        return Library(_object_code(text, target), target)
-    key = _key(text, target)
-    object_code = cache.load(cache_directory, key)
-    if object_code is None:
-        object_code = _object_code(text, target)
-        cache.store(cache_directory, key, object_code)
-    return Library(object_code, target)
+        return Library(object_code(text, target), target)
+    key = cache_key(text, target)
+    code = cache.load(cache_directory, key)
+    if code is None:
+        code = object_code(text, target)
+        cache.store(cache_directory, key, code)
+    return Library(code, target)
 
 
 def assembly(text: str, target: Target) -> str:
@@ -71,7 +70,10 @@ def assembly(text: str, target: Target) -> str:
     return str(machine.emit_assembly(module))
 
 
-def _object_code(text: str, target: Target) -> bytes:
+def object_code(text: str, target: Target) -> bytes:
+    """Machine code of a module's text, which `Library` loads. Errors: as `compile_module`."""
+    initialize()
+    _check_declarations(text)
     module, machine = _parse(text, target)
     return bytes(machine.emit_object(module))
 
@@ -87,8 +89,11 @@ def _parse(text: str, target: Target) -> tuple[llvm.ModuleRef, llvm.TargetMachin
     return module, machine
 
 
-def _key(text: str, target: Target) -> str:
-    """Everything that decides the machine code; code for another processor would load, and crash when run."""
+def cache_key(text: str, target: Target) -> str:
+    """Hash a text that stands for a program with everything else that decides its machine code.
+
+    Code for another processor would load, and crash when run.
+    """
     compiler = f"llvmlite {llvmlite.__version__} LLVM {llvm.llvm_version_info} level 2"
     parts = (compiler, target.triple, target.data_layout, target.cpu, target.features, text)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -46,11 +46,14 @@ class Direct:
 
     @property
     def blocks(self) -> tuple[int, int]:
-        """Numbers of row blocks and of column tiles: a task is one of both."""
-        return self.row_blocks, self.full_tiles + (self.rest_columns > 0)
+        """Numbers of column tiles and of row blocks: a task is one of both.
+
+        Threads get neighbouring tasks, so each has columns of its own: those of weights stay in its cache for a step.
+        """
+        return self.full_tiles + (self.rest_columns > 0), self.row_blocks
 
     def emit(self, site: Site, is_parallel: bool) -> None:
-        with site.tasks(self.blocks, is_parallel) as (row_block, column_tile):
+        with site.tasks(self.blocks, is_parallel) as (column_tile, row_block):
             for is_rest in cases(site.f, column_tile, self.full_tiles, self.rest_columns > 0):
                 columns = self.rest_columns if is_rest else self.tile_columns
                 self._emit_columns(site, row_block, column_tile * self.tile_columns, columns)

@@ -109,8 +109,8 @@ class Packed:
 
     @property
     def blocks(self) -> tuple[int, int]:
-        """Numbers of row blocks and of groups of panels: a task is one of both."""
-        return self.row_blocks, self.groups
+        """Numbers of groups of panels and of row blocks: a task is one of both, and threads share out the columns."""
+        return self.groups, self.row_blocks
 
     def emit(self, site: Site, is_parallel: bool) -> None:
         Emission(self, site).emit(is_parallel)
@@ -130,7 +130,7 @@ class Emission:
 
     def emit(self, is_parallel: bool) -> None:
         extents, f = self.extents, self.f
-        with self.site.tasks(extents.blocks, is_parallel) as (self.row_block, self.group):
+        with self.site.tasks(extents.blocks, is_parallel) as (self.group, self.row_block):
             self.first_row = self.row_block * extents.block_rows
             self.first_panel = self.group * extents.group
             if extents.depth_blocks > 1:

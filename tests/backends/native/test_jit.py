@@ -25,8 +25,8 @@ def call(library, x, name="triple"):
 def compilations(monkeypatch):
     """A list that grows with every real compilation."""
     done = []
-    compile_text = jit._object_code
-    monkeypatch.setattr(jit, "_object_code", lambda *args: done.append(1) or compile_text(*args))
+    compile_text = jit.object_code
+    monkeypatch.setattr(jit, "object_code", lambda *args: done.append(1) or compile_text(*args))
     return done
 
 
@@ -110,7 +110,7 @@ def test_second_compilation_comes_from_the_cache(tmp_path, compilations):
 
 def test_everything_that_decides_the_code_is_in_the_key(tmp_path, compilations):
     other = Target(HOST.cpu, HOST.features + ",+foo", HOST.triple, HOST.data_layout, HOST.vector_bits, HOST.has_fma)
-    keys = {jit._key(TRIPLE, HOST), jit._key(TRIPLE + " ", HOST), jit._key(TRIPLE, other)}
+    keys = {jit.cache_key(TRIPLE, HOST), jit.cache_key(TRIPLE + " ", HOST), jit.cache_key(TRIPLE, other)}
     assert len(keys) == 3
 
 

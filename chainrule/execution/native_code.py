@@ -1,0 +1,86 @@
+"""The machine code of a graph: compiled now, or found on the disk, without any pass being run, under the graph's text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+
+from ..backends.native import cache as disk_cache
+from ..backends.native.cpu import Target
+from ..backends.native.driver import Program, lower
+from ..backends.native.jit import cache_key, object_code
+from ..graph.graph import Graph
+from ..graph.text import format_graph
+from ..passes.pipeline import make_plan
+from ..passes.plan import Plan
+from ..settings import settings
+from ..types import Shape
+
+COMPILER = ("graph", "ops", "passes", "backends")
+"""The folders whose code decides what a graph is compiled to."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What must be known of a program to call it."""
+
+    entry: str
+    arena_slot: int
+    arena_bytes: int
+    scratch_bytes: int
+    shared_bytes: int
+    is_parallel: bool
+
+    def scratch_size(self, workers: int) -> int:
+        """Bytes of scratch memory that a run on this many threads needs."""
+        return max(self.shared_bytes, workers * self.scratch_bytes)
+
+
+def compile_graph(graph: Graph, output_strides: Sequence[Shape | None], target: Target) -> tuple[Layout, bytes]:
+    """Return how a graph's program is called, and its machine code; keep both in the disk cache if there is one."""
+    directory = settings.cache_directory if settings.cache_enabled else None
+    if directory is None:
+        return _build(graph, output_strides, target)
+    key = cache_key(f"{_compiler_version()}\n{tuple(output_strides)}\n{format_graph(graph)}", target)
+    stored = disk_cache.load(directory, key)
+    if stored is not None:
+        header, _, code = stored.partition(b"\n")
+        return Layout(**json.loads(header)), code
+    layout, code = _build(graph, output_strides, target)
+    disk_cache.store(directory, key, json.dumps(asdict(layout)).encode() + b"\n" + code)
+    return layout, code
+
+
+def lower_graph(graph: Graph, output_strides: Sequence[Shape | None], target: Target) -> tuple[Plan, Program]:
+    """Return the plan and the LLVM text of a graph."""
+    plan = make_plan(graph, output_strides)
+    return plan, lower(plan, target)
+
+
+def _build(graph: Graph, output_strides: Sequence[Shape | None], target: Target) -> tuple[Layout, bytes]:
+    plan, program = lower_graph(graph, output_strides, target)
+    layout = Layout(
+        program.entry,
+        plan.arena_slot,
+        plan.arena_bytes,
+        program.scratch_bytes,
+        program.shared_bytes,
+        program.is_parallel,
+    )
+    return layout, object_code(program.text, target)
+
+
+@cache
+def _compiler_version() -> str:
+    """A hash of the names, sizes and times of the compiler's files: another compiler must not find this one's code."""
+    package = Path(__file__).parent.parent
+    facts = []
+    for folder in COMPILER:
+        for path in sorted((package / folder).rglob("*.py")):
+            status = path.stat()
+            facts.append(f"{path.relative_to(package)} {status.st_size} {status.st_mtime_ns}")
+    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
