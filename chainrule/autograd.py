@@ -43,7 +43,7 @@ def grad(
     >>> import chainrule as cr
     >>> x = cr.tensor([1.0, 2.0], requires_grad=True)
     >>> cr.autograd.grad((x ** 3).sum(), x)
-    (tensor([3., 12.]),)
+    (tensor([ 3., 12.]),)
     """
     roots, wrt = _as_tuple(outputs), _as_tuple(inputs)
     cotangents = _as_tuple(grad_outputs) if grad_outputs is not None else (None,) * len(roots)

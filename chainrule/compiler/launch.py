@@ -114,10 +114,12 @@ class Launch:
         return False
 
     def _results(self) -> Results:
-        """Memory for the results: that of the last run, if nobody can see it any more."""
+        """Memory for the results: that of the last run, if no segment, tensor or NumPy array can see it any more."""
         results = self.last
-        if results is not None and getrefcount(results) == 3 and getrefcount(results.storage) == 2:
-            return results
+        if results is not None and getrefcount(results) == 3:
+            storage = results.storage
+            if getrefcount(storage) == 3 and getrefcount(storage.array) == 2:
+                return results
         return Results(self.places, allocate(self.output_bytes))
 
     def _bind(self) -> None:

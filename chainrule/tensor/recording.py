@@ -117,6 +117,8 @@ def enter(handle: Any, segment: Segment) -> Vertex:
         _note_read(handle, segment)
     elif handle._storage is not None and (handle._vertex is None or not handle._vertex.requires_grad):
         vertex = _enter_stored(handle, segment)
+        if handle._storage.is_exported:  # what was read now need not be what the next operation shall read
+            return vertex
     else:
         return _enter_computed(handle, segment)
     handle._vertex = vertex

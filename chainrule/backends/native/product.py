@@ -17,7 +17,11 @@ PARALLEL_WORK = 1 << 18
 """Multiplications from which on a product is worth being shared by threads: a few microseconds."""
 
 NEAR_BYTES = 16 << 10
-"""A right operand of at most so many bytes stays in the first-level cache, wherever its rows lie."""
+"""A right operand of at most so many bytes stays in the first-level cache."""
+
+NEAR_ROW_BYTES = 1 << 10
+NEAR_DEPTH = 1024
+"""So many rows of a right operand, so far apart, come from the second-level cache as fast as they are needed."""
 
 Template = Direct | Dot | Packed
 
@@ -49,10 +53,11 @@ def choose(f: Function, product: Product) -> Template:
     if not in_place and consecutive and product.rows <= 2 and product.depth > 2:
         return Dot(product, f)
     size = BYTES[product.dtype.name]
-    is_near = product.depth * product.columns * size <= NEAR_BYTES
-    if is_near and (not in_place or product.depth * depth_stride * size <= NEAR_BYTES):
-        return Direct(product, f)
-    return Direct(product, f) if in_place and product.rows <= sums_in_registers(f) // 2 else Packed(product, f)
+    row_bytes = (depth_stride if in_place else product.columns) * size
+    is_near = product.depth * row_bytes <= NEAR_BYTES
+    has_near_rows = in_place and row_bytes <= NEAR_ROW_BYTES and product.depth <= NEAR_DEPTH
+    is_one_tile = in_place and product.rows <= sums_in_registers(f) // 2
+    return Direct(product, f) if is_near or has_near_rows or is_one_tile else Packed(product, f)
 
 
 def oriented(product: Product) -> Product:

@@ -1,4 +1,4 @@
-"""Matrix products that read their operands where they are: small ones, and those with few rows.
+"""Matrix products that read their operands where they are: if those are small, near each other, or few rows.
 
 Vectors run along the columns, elements of the left operand are broadcast, and a loop over k adds to a register tile. A
 small right operand whose columns are not consecutive is first copied to the stack.
@@ -20,7 +20,7 @@ from chainrule.backends.native.product_site import (
 )
 from chainrule.passes.plan import Product
 
-TASK_WORK = 1 << 16
+TASK_WORK = 1 << 18
 """A task of a product with many rows is about so many multiplications."""
 
 
@@ -65,6 +65,7 @@ class Direct:
         def emit_tile(row: Value, rows: int) -> None:
             left_row, left_depth = self.product.left.strides[-2:]
             steps = Steps(left_row, left_depth, right_depth)
+            site.prefetch(row, column, rows, columns)
             tile = zeros(f, site.element, rows, columns, self.lanes)
             tile = multiply(f, site.left(row), right, steps, self.product.depth, tile, columns)
             site.finish(row, column, tile, columns)
