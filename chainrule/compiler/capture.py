@@ -213,8 +213,8 @@ def _signature(value: Any, tensors: list[Any]) -> Any:
         hash(value)
     except TypeError:
         raise ArgumentError(
-            f"an argument of type {type(value).__name__} cannot be part of a compiled call. fix: pass tensors, numbers, "
-            "strings, or lists, tuples and dictionaries of them"
+            f"an argument of type {type(value).__name__} cannot be part of a compiled call. "
+            "fix: pass tensors, numbers, strings, or lists, tuples and dictionaries of them"
         ) from None
     return type(value), repr(value) if isinstance(value, float) else value  # 0.0 equals -0.0, NaN not even itself
 

@@ -51,15 +51,17 @@ class Launch:
         self.pointer_argument = ctypes.c_void_p(self.pointers.buffer_info()[0])
         self.leaves = [(i, source) for i, source in enumerate(recorded.inputs) if isinstance(source, int)]
         held = {slot: owner for owner, slot in recorded.assumed if slot is not None}
-        self.held = [(i, ref(held[vertex])) for i, vertex in enumerate(recorded.graph.inputs) if vertex in held]
-        self.assumed = [(ref(owner), slot and slot.attributes) for owner, slot in recorded.assumed]
-        self.slots = [
+        self.held: list[tuple[int, Any]] = [
+            (i, ref(held[vertex])) for i, vertex in enumerate(recorded.graph.inputs) if vertex in held
+        ]
+        self.assumed = [(ref(owner), None if slot is None else slot.attributes) for owner, slot in recorded.assumed]
+        self.slots: list[tuple[int, Any]] = [
             (i, ref(source))
             for i, (vertex, source) in enumerate(zip(recorded.graph.inputs, recorded.inputs, strict=True))
             if not isinstance(source, int) and vertex not in held
         ]
         self.first_output = len(recorded.inputs)
-        self.gradient_owners = [ref(owner) for owner in recorded.gradients]
+        self.gradient_owners: list[Any] = [ref(owner) for owner in recorded.gradients]
         self.cleared = [ref(owner) for owner in recorded.cleared]
         self.keeps_history = recorded.keeps_history
         self.clock = _clock_of([slot for slot, _ in recorded.graph.updates])
@@ -95,7 +97,11 @@ class Launch:
         segment.is_done = True
         if self.clock is not None:
             self.clock.tick()
-        if not self.keeps_history:
+        segment.ended_at = Clock.now
+        if self.keeps_history:
+            for leaf in leaves:
+                leaf._storage.read_in = None  # a cycle otherwise: the segment keeps the leaf
+        else:
             segment.drop_history()
         if _gradients_of is not self:
             self._hand_out_gradients()
@@ -118,7 +124,7 @@ class Launch:
         results = self.last
         if results is not None and getrefcount(results) == 3:
             storage = results.storage
-            if getrefcount(storage) == 3 and getrefcount(storage.array) == 2:
+            if getrefcount(storage) == 3 and getrefcount(storage.array.base) == 2:  # NumPy views refer to the base
                 return results
         return Results(self.places, allocate(self.output_bytes))
 
@@ -178,7 +184,7 @@ def gradient_home(owner: Any) -> Any:
         storage = allocate(owner._type.nbytes)
         home = stored(storage, storage.address, owner._type, owner._strides)
         make_slot(home)
-        owner.gradient_home = home
+        vars(owner)["gradient_home"] = home
     return home
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 
 from .vertex import Vertex, make_vertex
@@ -29,8 +29,11 @@ class Graph:
         return topological_order(self.roots)
 
 
-def topological_order(roots: Iterable[Vertex]) -> list[Vertex]:
-    """Return every vertex that the roots need, each after its inputs (an explicit stack: graphs may be deep)."""
+def topological_order(roots: Iterable[Vertex], given: Container[Vertex] = ()) -> list[Vertex]:
+    """Return every vertex that the roots need, each after its inputs (an explicit stack: graphs may be deep).
+
+    What ``given`` vertices were made from is not needed.
+    """
     order: list[Vertex] = []
     done: set[Vertex] = set()
     stack = list(roots)[::-1]
@@ -39,7 +42,7 @@ def topological_order(roots: Iterable[Vertex]) -> list[Vertex]:
         if vertex in done:
             stack.pop()
             continue
-        waiting = [operand for operand in vertex.inputs if operand not in done]
+        waiting = [] if vertex in given else [operand for operand in vertex.inputs if operand not in done]
         if waiting:
             stack.extend(reversed(waiting))
         else:

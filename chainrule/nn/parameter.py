@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..tensor.operands import as_tensor
-from ..tensor.recording import make_slot, resolve, set_stored
+from ..tensor.recording import make_slot, note_write, resolve, set_stored
 from ..tensor.segment import flush
 from ..tensor.storage import Storage, allocate
 from ..tensor.structure import note_change
@@ -69,7 +69,7 @@ class Parameter(Tensor):
         values = np.asarray(values)
         flush()
         self._array()[...] = values
-        self._storage.note_write()
+        note_write(self)
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"

@@ -11,7 +11,7 @@ from ..errors import ArgumentError
 from ..types import Shape, as_dtype, float32, int64
 from .generator import Generator, default_generator
 from .operands import as_tensor, from_array
-from .recording import Handle, snapshot
+from .recording import snapshot
 from .tensor import Device, Tensor
 
 
@@ -93,7 +93,11 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, 
 
 def _random(draw: Callable[[np.random.Generator, Shape], Any]) -> Callable[..., Tensor]:
     def create(
-        *size: Any, generator: Generator | None = None, dtype: Any = None, device: Any = None, requires_grad: bool = False
+        *size: Any,
+        generator: Generator | None = None,
+        dtype: Any = None,
+        device: Any = None,
+        requires_grad: bool = False,
     ) -> Tensor:
         source = (generator or default_generator).numpy()
         return _finish(draw(source, _shape(size)), dtype or float32, requires_grad, device)
@@ -122,8 +126,8 @@ def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None) -
 
 def _like(create: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def create_like(input: Any, *arguments: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
-        source = input if isinstance(input, Handle) else as_tensor(input)
-        made = create(tuple(source.shape), *arguments, dtype=dtype or source.dtype)  # type: ignore[attr-defined]
+        source = as_tensor(input)
+        made = create(tuple(source.shape), *arguments, dtype=dtype or source.dtype)
         return made.requires_grad_() if requires_grad else made
 
     create_like.__doc__ = f"As `{create.__name__}`, with the shape and type of ``input``."

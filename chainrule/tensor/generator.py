@@ -15,6 +15,8 @@ from .segment import flush, state
 from .storage import allocate, view_array
 
 _SCALAR = tensor_type(int64, ())
+BLOCK = 1024
+"""Counters of segments that share one piece of memory."""
 
 
 class Generator:
@@ -34,12 +36,14 @@ class Generator:
         self._counter = stored(self._storage, self._storage.address + 8, _SCALAR)
         self._state = view_array(self._storage, self._storage.address, tensor_type(int64, (2,)), None)
         self._numpy: np.random.Generator | None = None
+        self._used = BLOCK
         self.manual_seed(int(np.random.SeedSequence().entropy) & 0x7FFFFFFF)  # type: ignore[arg-type]
 
     def manual_seed(self, seed: int) -> Generator:
         """Start the sequence of ``seed`` from its beginning."""
         flush()
         self._state[:] = (np.uint64(seed & 0xFFFFFFFFFFFFFFFF).astype(np.int64), 0)
+        self._used = BLOCK
         self._numpy = None
         return self
 
@@ -61,6 +65,7 @@ class Generator:
         """Continue from what `get_state` returned."""
         flush()
         self._state[:] = (saved["seed"], saved["counter"])
+        self._used = BLOCK
         self._numpy = None
         self.numpy().bit_generator.state = saved["numpy"]
 
@@ -82,10 +87,22 @@ class Generator:
                 if tensor._slot is None:
                     make_slot(tensor)
             return self._seed, self._counter
-        values = allocate(16)
-        view_array(values, values.address, tensor_type(int64, (2,)), None)[:] = self._state
+        if self._used == BLOCK:
+            self._begin_block()
+        self._used = used = self._used + 1
+        self._block[used] = self._state[1]
         self._state[1] += 1
-        return stored(values, values.address, _SCALAR), stored(values, values.address + 8, _SCALAR)
+        return self._block_seed, stored(self._block_storage, self._block_storage.address + 8 * used, _SCALAR)
+
+    def _begin_block(self) -> None:
+        """New memory for a seed and many counters: segments that ran may be asked for their values again, so what they
+        were given is never overwritten, and making it anew for each would cost more than recording the rest."""
+        self._block_storage = allocate(8 * (BLOCK + 1))
+        type = tensor_type(int64, (BLOCK + 1,))
+        self._block = view_array(self._block_storage, self._block_storage.address, type, None)
+        self._block[0] = self._state[0]
+        self._block_seed = stored(self._block_storage, self._block_storage.address, _SCALAR)
+        self._used = 0
 
     def count_up(self, segment: Any) -> None:
         """Let a captured program advance the counter."""

@@ -13,7 +13,7 @@ from ..ops.movement import broadcast
 from . import operations
 from .generator import default_generator
 from .operands import as_tensor, enter_all
-from .recording import overwrite, resolve
+from .recording import note_write, overwrite, resolve
 from .segment import Segment, flush, state
 from .shaping import take_integers
 
@@ -35,7 +35,7 @@ def assign(tensor: Any, value: Any) -> Any:
     if tensor._storage is None or (new.requires_grad and tensor._slot is None):
         return _replace(tensor, new, segment)
     storage = tensor._storage
-    if tensor._slot is None or storage.read_by is not tensor or storage.is_read_by_many or storage.is_exported:
+    if tensor._slot is None or storage.read_by != id(tensor) or storage.is_read_by_many or storage.is_exported:
         return _write_now(tensor, value)
     overwrite(tensor, new, segment)
     return tensor
@@ -67,7 +67,7 @@ def _write_now(tensor: Any, value: Any) -> Any:
     flush()
     resolve(tensor)
     tensor._array()[...] = result
-    tensor._storage.note_write()
+    note_write(tensor)
     return tensor
 
 
@@ -76,72 +76,72 @@ class InPlaceMethods:
 
     __slots__ = ()
 
-    def add_(self, other: Any, *, alpha: float = 1) -> Any:
+    def add_(self: Any, other: Any, *, alpha: float = 1) -> Any:
         """self += alpha · other"""
         return assign(self, operations.add(self, other, alpha=alpha))
 
-    def sub_(self, other: Any, *, alpha: float = 1) -> Any:
+    def sub_(self: Any, other: Any, *, alpha: float = 1) -> Any:
         """self -= alpha · other"""
         return assign(self, operations.sub(self, other, alpha=alpha))
 
-    def mul_(self, other: Any) -> Any:
+    def mul_(self: Any, other: Any) -> Any:
         """self *= other"""
         return assign(self, operations.mul(self, other))
 
-    def div_(self, other: Any) -> Any:
+    def div_(self: Any, other: Any) -> Any:
         """self /= other"""
         return assign(self, operations.div(self, other))
 
-    def pow_(self, exponent: Any) -> Any:
+    def pow_(self: Any, exponent: Any) -> Any:
         """self **= exponent"""
         return assign(self, operations.pow(self, exponent))
 
-    def clamp_(self, min: Any = None, max: Any = None) -> Any:
+    def clamp_(self: Any, min: Any = None, max: Any = None) -> Any:
         """Limit the elements to [min, max]."""
         return assign(self, operations.clamp(self, min, max))
 
-    def copy_(self, source: Any) -> Any:
+    def copy_(self: Any, source: Any) -> Any:
         """Take over the elements of ``source``, which broadcasts."""
         return assign(self, source)
 
-    def fill_(self, value: float) -> Any:
+    def fill_(self: Any, value: float) -> Any:
         """Set every element to ``value``."""
         return assign(self, as_tensor(value))
 
-    def zero_(self) -> Any:
+    def zero_(self: Any) -> Any:
         """Set every element to 0."""
         return assign(self, as_tensor(0))
 
-    def lerp_(self, end: Any, weight: Any) -> Any:
+    def lerp_(self: Any, end: Any, weight: Any) -> Any:
         """self += weight · (end - self)"""
         return assign(self, operations.add(self, operations.mul(operations.sub(end, self), weight)))
 
-    def addcmul_(self, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
+    def addcmul_(self: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
         """self += value · tensor1 · tensor2"""
         return assign(self, operations.add(self, operations.mul(operations.mul(tensor1, tensor2), value)))
 
-    def addcdiv_(self, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
+    def addcdiv_(self: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
         """self += value · tensor1 / tensor2"""
         return assign(self, operations.add(self, operations.mul(operations.div(tensor1, tensor2), value)))
 
-    def uniform_(self, from_: float = 0.0, to: float = 1.0) -> Any:
+    def uniform_(self: Any, from_: float = 0.0, to: float = 1.0) -> Any:
         """Fill with numbers uniform in [from_, to)."""
-        drawn = default_generator.numpy().uniform(from_, to, tuple(self.shape))  # type: ignore[attr-defined]
-        return assign(self, as_tensor(drawn, self.dtype))  # type: ignore[attr-defined]
+        drawn = default_generator.numpy().uniform(from_, to, tuple(self.shape))
+        return assign(self, as_tensor(drawn, self.dtype))
 
-    def normal_(self, mean: float = 0.0, std: float = 1.0) -> Any:
+    def normal_(self: Any, mean: float = 0.0, std: float = 1.0) -> Any:
         """Fill with normal numbers."""
-        drawn = default_generator.numpy().normal(mean, std, tuple(self.shape))  # type: ignore[attr-defined]
-        return assign(self, as_tensor(drawn, self.dtype))  # type: ignore[attr-defined]
+        drawn = default_generator.numpy().normal(mean, std, tuple(self.shape))
+        return assign(self, as_tensor(drawn, self.dtype))
 
     __iadd__ = add_
     __isub__ = sub_
     __imul__ = mul_
     __itruediv__ = div_
 
-    def __setitem__(self, index: Any, value: Any) -> None:
+    def __setitem__(self: Any, index: Any, value: Any) -> None:
         """Write into a part of the tensor; views of the same memory see it."""
-        if self.requires_grad and state.is_grad_enabled:  # type: ignore[attr-defined]
+        if self.requires_grad and state.is_grad_enabled:
             raise GradientError("indexed assignment to a tensor that requires grad. fix: with torch.no_grad(): ...")
         source = as_tensor(value)
         if source.requires_grad and state.is_grad_enabled:
@@ -161,4 +161,4 @@ class InPlaceMethods:
             raise ShapeError(
                 f"a value of shape {new.shape} does not fit into this part of a tensor of shape {tuple(self.shape)}"
             ) from None
-        self._storage.note_write()
+        note_write(self)

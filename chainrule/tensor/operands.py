@@ -60,7 +60,7 @@ def as_tensor(value: Any, dtype: DType | None = None) -> Any:
     return from_array(array, dtype)
 
 
-def number_dtype(value: bool | int | float) -> DType:
+def number_dtype(value: Any) -> DType:
     """The type that a Python number has on its own."""
     if isinstance(value, bool | np.bool_):
         return bool_

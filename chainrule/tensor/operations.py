@@ -15,7 +15,7 @@ from ..ops.elementwise import cast
 from ..ops.source import constant
 from ..types import DType, bool_, float32, float64, int64
 from .operands import as_tensor, dtype_beside, enter_all, meet, number_dtype, number_vertex, result_dtype
-from .recording import Handle, pending
+from .recording import Handle, dtype_of, pending
 from .segment import run_overgrown, state
 
 _NUMBERS = (bool, int, float)
@@ -172,7 +172,7 @@ def reverse_power(input: Any, base: Any) -> Any:
 def _integer_power(power: Callable[[Any, Any], Any], input: Any, other: Any) -> Any:
     """``power``, for integers by way of float64, which is exact up to 2⁵³."""
     x = as_tensor(input)
-    other_dtype = other.dtype if isinstance(other, Handle) else number_dtype(other)
+    other_dtype = dtype_of(other) if isinstance(other, Handle) else number_dtype(other)
     if x.dtype.is_floating_point or other_dtype.is_floating_point:
         return power(x, other)
     if isinstance(other, Handle):
@@ -249,11 +249,11 @@ def where(condition: Any, input: Any, other: Any) -> Any:
     if chosen.dtype is not bool_:
         raise DTypeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {chosen.dtype}")
     vertices = iter(entered)
-    operands = [
+    left, right = [
         constant(value, dtype_beside(value, entered[0].dtype)) if isinstance(value, _NUMBERS) else next(vertices)
         for value in (input, other)
     ]
-    return pending(where_vertex(chosen, *meet(*operands)), segment)
+    return pending(where_vertex(chosen, *meet(left, right)), segment)
 
 
 def clamp(input: Any, min: Any = None, max: Any = None) -> Any:

@@ -5,6 +5,7 @@ This is the path that every recorded operation takes; it is written for speed: a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..errors import GradientError
@@ -129,12 +130,18 @@ def enter(handle: Any, segment: Segment) -> Vertex:
 def _note_read(handle: Any, segment: Segment) -> None:
     """Keep track of who reads a storage in this segment; what another tensor wrote into it must be run first."""
     storage = handle._storage
-    if storage.written_in is segment and storage.read_by is not handle:
+    reader = id(handle)
+    if storage.written_in is segment and storage.read_by != reader:
         flush()
     if storage.read_in is not segment:
-        storage.read_in, storage.read_by, storage.is_read_by_many = segment, handle, False
-    elif storage.read_by is not handle:
+        storage.read_in, storage.read_by, storage.is_read_by_many = segment, reader, False
+    elif storage.read_by != reader:
         storage.is_read_by_many = True
+
+
+def note_write(tensor: Any) -> None:
+    """Note that the memory of a stored tensor was overwritten, not by a program."""
+    tensor._storage.note_write()
 
 
 def overwrite(tensor: Any, value: Vertex, segment: Segment) -> None:
@@ -179,8 +186,13 @@ def _enter_computed(handle: Any, segment: Segment) -> Vertex:
     if not origin.is_done:
         raise GradientError(NO_VALUE)
     wants_history = vertex.requires_grad and state.is_grad_enabled
-    if wants_history and _is_intact(vertex, origin):
-        return _continue_history(vertex, origin, segment)
+    if wants_history and origin.has_history:
+        written = {
+            value: slot for slot, value in origin.updates.items() if slot.requires_grad or not value.requires_grad
+        }
+        order = topological_order([vertex], written) if written else sources(vertex)
+        if _is_intact(order, written, origin):
+            return _continue_history(vertex, order, written, origin, segment)
     resolve(handle)
     copy = stored(handle._storage, handle._address, handle._type, handle._strides)
     return _enter_stored(copy, segment, is_stale=wants_history)
@@ -202,44 +214,55 @@ def slot_owner(slot: Vertex) -> Any:
     return reference() if reference is not None else None
 
 
-def _is_intact(vertex: Vertex, origin: Segment) -> bool:
-    """Whether all that ``vertex`` was computed from is still there and unchanged."""
-    if not origin.has_history:
-        return False
-    for source in sources(vertex):
-        number = leaf_number(source)
-        tensor = slot_owner(source) if number is None else origin.leaves[number]
-        if tensor is None or tensor._storage.was_written_after(origin.ran_at):
-            return False
-        if number is not None and source.requires_grad:  # a stale leaf
+def _is_intact(order: Sequence[Vertex], written: dict[Vertex, Vertex], origin: Segment) -> bool:
+    """Whether all that a value was computed from is still there and unchanged.
+
+    ``written`` maps what the run of ``origin`` has left in slots to those slots.
+    """
+    for vertex in order:
+        number = leaf_number(vertex)
+        if number is not None:
+            tensor, time = origin.leaves[number], origin.ran_at
+            if vertex.requires_grad:  # a stale leaf
+                return False
+        elif vertex in written:
+            tensor, time = slot_owner(written[vertex]), origin.ended_at
+        elif vertex.primitive.name == "input":
+            tensor, time = slot_owner(vertex), origin.ran_at
+        else:
+            continue
+        if tensor is None or tensor._storage.was_written_after(time):
             return False
     return True
 
 
-def _continue_history(vertex: Vertex, origin: Segment, segment: Segment) -> Vertex:
+def _continue_history(
+    vertex: Vertex, order: Sequence[Vertex], written: dict[Vertex, Vertex], origin: Segment, segment: Segment
+) -> Vertex:
     """Record ``vertex`` again in ``segment``: the same vertices over the same leaves, renumbered where needed."""
     segment.keepalive.extend(origin.keepalive)
-    for source in sources(vertex):
-        owner = slot_owner(source)
+    for part in order:
+        slot = written.get(part, part)
+        owner = slot_owner(slot)
         if owner is not None:
-            segment.slots[source] = owner
+            segment.slots[slot] = owner
             _note_read(owner, segment)
-    if not segment.leaves and not segment.draws:
+    if not written and not segment.leaves and not segment.draws:
         segment.leaves.extend(origin.leaves)
         segment.draws = origin.draws
         for leaf in origin.leaves:
             _note_read(leaf, segment)
         return vertex
     replaced: dict[Vertex, Vertex] = {}
-    for current in topological_order([vertex]):
+    for current in topological_order([vertex], written):
         number = leaf_number(current)
         if number is not None:
             replaced[current] = enter(origin.leaves[number], segment)
-        elif current.inputs:
+        elif current.inputs and current not in written:
             inputs = (replaced[operand] for operand in current.inputs)
             replaced[current] = apply(current.primitive, *inputs, **current.attributes)
         else:
-            replaced[current] = current
+            replaced[current] = written.get(current, current)
     return replaced[vertex]
 
 

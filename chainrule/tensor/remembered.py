@@ -46,7 +46,9 @@ def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _with_gradient(result: Any, function: Callable[..., Any], inputs: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
+def _with_gradient(
+    result: Any, function: Callable[..., Any], inputs: tuple[Any, ...], attributes: dict[str, Any]
+) -> Any:
     """The vertex to remember: recorded with gradients, whether or not they are wanted at this moment."""
     if state.is_grad_enabled:
         return result._vertex

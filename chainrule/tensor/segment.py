@@ -39,13 +39,13 @@ class Segment:
     - ``updates``: the vertex that an overwritable tensor will hold.
     - ``keepalive``: modules whose tensors are used here without having been entered in ``slots``.
     - ``places``: after the run, where each computed vertex lies: ``(storage, address, strides)``.
-    - ``ran_at``: the time of the run, by which the history of its values is checked; see `has_history`.
+    - ``ran_at``, ``ended_at``: times before and after what the run has written; see `chainrule.tensor.storage.Clock`.
     - ``expansion``: while a function is captured, what turns its events into vertices at once; else None.
     """
 
     __slots__ = (
-        "draws", "events", "expansion", "generator", "handles", "is_done", "is_symbolic", "keepalive", "leaves", "places",
-        "ran_at", "slots", "updates",
+        "draws", "ended_at", "events", "expansion", "generator", "handles", "is_done", "is_symbolic", "keepalive",
+        "leaves", "places", "ran_at", "slots", "updates",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -62,6 +62,7 @@ class Segment:
         self.expansion: Any = None
         self.places: Any = None
         self.ran_at = 0
+        self.ended_at = 0
 
     @property
     def has_history(self) -> bool:

@@ -121,7 +121,7 @@ def expand(input: Any, *sizes: Any) -> Any:
     wanted = _sizes(sizes)
     extra = len(wanted) - input.dim()
     if -1 in wanted[: max(extra, 0)]:
-        raise ShapeError(f"expand cannot keep the size of a dimension that {tuple(input.shape)} does not have: {wanted}")
+        raise ShapeError(f"expand to {wanted}: -1 stands for a dimension that shape {tuple(input.shape)} does not have")
     shape = tuple(input.shape[axis - extra] if size == -1 else size for axis, size in enumerate(wanted))
     return _move(input, ("expand", shape), lambda vertex: movement.broadcast(vertex, shape))
 

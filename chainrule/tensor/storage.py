@@ -31,7 +31,8 @@ class Storage:
 
     ``array`` keeps the memory alive. ``is_exported`` is set once somebody outside holds a NumPy or DLPack view:
     such memory can change without chainrule seeing it. ``clocks`` belong to whatever writes into the block. The other
-    fields say how the pending segment uses the block, so that reads and writes through different tensors keep their order.
+    fields say how the pending segment uses the block, so that reads and writes through different tensors keep their
+    order; ``read_by`` is the id of a tensor (the tensor itself would be a cycle: memory would wait for the collector).
     """
 
     __slots__ = (

@@ -15,7 +15,7 @@ from .display import format_tensor
 from .events import CONSUMED, record_backward
 from .inplace import InPlaceMethods
 from .operands import as_tensor, enter_all
-from .recording import Handle, pending, resolve, set_stored, set_tensor_class, snapshot, stored, type_of
+from .recording import Handle, note_write, pending, resolve, set_stored, set_tensor_class, snapshot, stored, type_of
 from .segment import addresses, flush, state
 from .storage import view_array
 
@@ -249,7 +249,7 @@ class Tensor(InPlaceMethods, Handle):
         if gradient is CONSUMED:
             return None
         if gradient is not None and vars(self).get("gradient_home") is gradient:
-            del self.gradient_home  # from now on the user's: the next gradient gets memory of its own
+            del vars(self)["gradient_home"]  # from now on the user's: the next gradient gets memory of its own
             addresses.changed()
         return gradient
 
@@ -274,7 +274,7 @@ class Tensor(InPlaceMethods, Handle):
         if self._storage is not None:
             if self._slot is not None and self._slot in state.segment.updates:
                 flush()
-            return _as_tensor_class(stored(self._storage, self._address, self._type, self._strides))  # type: ignore[arg-type]
+            return _as_tensor_class(stored(self._storage, self._address, self._type, self._strides))
         segment, (vertex,) = enter_all(self)
         return _as_tensor_class(pending(stop_gradient(vertex), segment))
 
@@ -287,7 +287,7 @@ class Tensor(InPlaceMethods, Handle):
     def data(self, value: Any) -> None:
         flush()
         self._array()[...] = np.asarray(value)
-        self._resolved()._storage.note_write()
+        note_write(self)
 
     # Conversions ---------------------------------------------------------------------------------------------------
 
@@ -307,7 +307,7 @@ class Tensor(InPlaceMethods, Handle):
 
     def type(self, dtype: Any = None) -> Any:
         """The element type, or the tensor converted to another one."""
-        return self.dtype if dtype is None else self.to(dtype)
+        return self.dtype if dtype is None else operations.convert(self, as_dtype(dtype))
 
     def float(self) -> Tensor:
         """As float32."""
@@ -372,7 +372,7 @@ class Device:
     """
 
     def __init__(self, name: Any = "cpu", index: int | None = None) -> None:
-        self.type = name.type if isinstance(name, Device) else str(name).split(":")[0]
+        self.type: str = name.type if isinstance(name, Device) else str(name).split(":")[0]
         self.index = index
         if self.type != "cpu":
             raise ArgumentError(f"device {name!r} is not available; this backend runs on 'cpu'")
@@ -410,16 +410,21 @@ def _rebuild(array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
 
 _METHODS = {
     **{name: getattr(operations, name) for name in (
-        "abs", "absolute", "add", "ceil", "clamp", "cos", "div", "divide", "eq", "erf", "exp", "expm1", "floor", "floor_divide",
-        "ge", "gt", "le", "log", "log1p", "logical_and", "logical_not", "logical_or", "logical_xor", "lt", "maximum", "minimum",
-        "mul", "multiply", "ne", "neg", "negative", "pow", "relu", "remainder", "round", "rsqrt", "sigmoid", "sign", "sin",
+        "abs", "absolute", "add", "ceil", "clamp", "cos", "div", "divide", "eq", "erf", "exp", "expm1", "floor",
+        "floor_divide",
+        "ge", "gt", "le", "log", "log1p", "logical_and", "logical_not", "logical_or", "logical_xor", "lt", "maximum",
+        "minimum",
+        "mul", "multiply", "ne", "neg", "negative", "pow", "relu", "remainder", "round", "rsqrt", "sigmoid", "sign",
+        "sin",
         "sqrt", "square", "sub", "tanh", "true_divide",
     )},
     **{name: getattr(reductions, name) for name in (
-        "all", "amax", "amin", "any", "argmax", "argmin", "logsumexp", "max", "mean", "min", "norm", "std", "sum", "var",
+        "all", "amax", "amin", "any", "argmax", "argmin", "logsumexp", "max", "mean", "min", "norm", "std", "sum",
+        "var",
     )},
     **{name: getattr(shaping, name) for name in (
-        "expand", "flatten", "flip", "matmul", "permute", "reshape", "squeeze", "t", "transpose", "unflatten", "unsqueeze", "view_as",
+        "expand", "flatten", "flip", "matmul", "permute", "reshape", "squeeze", "t", "transpose", "unflatten",
+        "unsqueeze", "view_as",
     )},
     "view": shaping.reshape, "mm": shaping.matmul, "bmm": shaping.matmul, "reshape_as": shaping.view_as,
     "expand_as": lambda self, other: shaping.expand(self, *other.shape),
@@ -433,7 +438,8 @@ _METHODS = {
     "__neg__": operations.neg, "__abs__": operations.abs, "__matmul__": shaping.matmul,
     "__rmatmul__": lambda self, other: shaping.matmul(as_tensor(other), self),
     "__eq__": lambda self, other: False if other is None else operations.eq(self, other),
-    "__ne__": lambda self, other: True if other is None else operations.ne(self, other), "__lt__": operations.lt, "__le__": operations.le,
+    "__ne__": lambda self, other: True if other is None else operations.ne(self, other), "__lt__": operations.lt,
+    "__le__": operations.le,
     "__gt__": operations.gt, "__ge__": operations.ge, "__invert__": operations.logical_operators["invert"],
     **{f"__{side}{name}__": operations.logical_operators[name] for name in ("and", "or", "xor") for side in ("", "r")},
 }  # fmt: skip

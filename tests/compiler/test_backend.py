@@ -26,7 +26,7 @@ def test_backends_agree_and_are_left_again() -> None:
 
 def test_an_error_inside_leaves_the_backend() -> None:
     with pytest.raises(ZeroDivisionError), cr.backend("reference"):
-        1 / 0  # noqa: B018
+        1 / 0
     assert cr.settings.settings.backend == "native"
     with pytest.raises(ArgumentError, match="did you mean 'native'"), cr.backend("nativ"):
         pass

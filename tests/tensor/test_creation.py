@@ -10,7 +10,8 @@ from .against_torch import agree_all
 
 def test_constructors() -> None:
     agree_all(
-        ["m.zeros(2, 3)", "m.zeros((2, 3))", "m.zeros([2])", "m.zeros(())", "m.ones(2, dtype=m.int64)", "m.full((2,), 3)",
+        ["m.zeros(2, 3)", "m.zeros((2, 3))", "m.zeros([2])", "m.zeros(())", "m.ones(2, dtype=m.int64)",
+         "m.full((2,), 3)",
          "m.full((2,), 3.0)", "m.full((2,), True)", "m.full([], 2)", "m.full((2,), float('nan'))", "m.empty(0, 3)",
          "m.arange(5)", "m.arange(1, 5)", "m.arange(0, 1, 0.25)", "m.arange(5.0)", "m.arange(5, 0, -2)",
          "m.linspace(0, 1, 5)", "m.linspace(0, 1, 1)", "m.eye(3)", "m.eye(2, 3)", "m.zeros(-1)",
@@ -21,7 +22,8 @@ def test_constructors() -> None:
 
 def test_tensors_of_numbers_lists_and_arrays() -> None:
     agree_all(
-        ["m.tensor(1)", "m.tensor(1.0)", "m.tensor(True)", "m.tensor([])", "m.tensor([[1, 2], [3, 4]])", "m.tensor([1, 2.5])",
+        ["m.tensor(1)", "m.tensor(1.0)", "m.tensor(True)", "m.tensor([])", "m.tensor([[1, 2], [3, 4]])",
+         "m.tensor([1, 2.5])",
          "m.tensor([True, False])", "m.tensor([True, 2])", "m.tensor(np.float64(2))", "m.tensor(np.arange(3))",
          "m.tensor(np.ones(2))", "m.tensor(np.ones(2, np.float32))", "m.tensor([1, 2], dtype=m.float64)",
          "m.tensor([1.7, -1.7], dtype=m.int64)", "m.tensor(m.ones(2))", "m.tensor([m.tensor(1.0), m.tensor(2.0)])",

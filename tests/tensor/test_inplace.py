@@ -21,7 +21,8 @@ def stored(m: Any) -> Any:
 
 
 METHODS = (
-    "add_(1)", "sub_(2)", "mul_(2)", "div_(2)", "pow_(2)", "clamp_(1, 3)", "clamp_(max=3)", "copy_(m.ones(4))", "fill_(3)",
+    "add_(1)", "sub_(2)", "mul_(2)", "div_(2)", "pow_(2)", "clamp_(1, 3)", "clamp_(max=3)", "copy_(m.ones(4))",
+    "fill_(3)",
     "zero_()", "add_(m.ones(4), alpha=2)", "lerp_(m.ones(2, 3, 4), 0.5)", "addcmul_(m.ones(4), m.ones(4), value=3)",
     "addcdiv_(m.ones(4), m.ones(4) * 2, value=3)", "add_(m.ones(5, 2, 3, 4))", "add_(1.5)", "copy_(m.ones(4).long())",
 )  # fmt: skip
@@ -41,7 +42,8 @@ def test_they_return_the_tensor_itself() -> None:
 
 
 SELECTIONS = (
-    "0", "-1", "1:", "::2", "...", "0, 1", "0, 1, 2", "..., 1", "[0, 1]", "X > 1", "m.tensor([1, 0])", ":, 1:3, ::2", "0:0",
+    "0", "-1", "1:", "::2", "...", "0, 1", "0, 1, 2", "..., 1", "[0, 1]", "X > 1", "m.tensor([1, 0])", ":, 1:3, ::2",
+    "0:0",
     "1, :, m.tensor([0, 2])", "0, X[0] > 1",
 )  # fmt: skip
 

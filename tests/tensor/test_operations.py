@@ -16,10 +16,12 @@ from .against_torch import DTYPES, agree, tensor, torch, values
 SHAPES = ((3, 4), (), (1,), (0, 3), (2, 1, 5))
 PAIRS = (((3, 4), (3, 4)), ((3, 4), (4,)), ((3, 1), (1, 4)), ((), (3,)), ((3,), ()), ((), ()), ((0, 3), (3,)))
 UNARY = (
-    "abs", "absolute", "ceil", "cos", "erf", "exp", "expm1", "floor", "log", "log1p", "neg", "negative", "round", "rsqrt",
+    "abs", "absolute", "ceil", "cos", "erf", "exp", "expm1", "floor", "log", "log1p", "neg", "negative", "round",
+    "rsqrt",
     "sigmoid", "sign", "sin", "sqrt", "square", "tanh", "relu", "logical_not",
 )  # fmt: skip
-BINARY = ("add", "sub", "mul", "div", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or")
+BINARY = ("add", "sub", "mul", "div", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge", "logical_and",
+"logical_or")
 DIVIDING = ("floor_divide", "remainder")
 # Where chainrule computes and PyTorch refuses, or the other way round, on purpose.
 LENIENT = {("neg", "bool"), ("negative", "bool"), ("sign", "bool"), ("square", "bool")} | {
@@ -135,7 +137,8 @@ def test_clamp_and_where() -> None:
         ["X.clamp(-1, 2)", "X.clamp(min=0)", "X.clamp(max=m.tensor(1.0))", "X.clamp()", "m.clamp(X, 2, -1)",
          "X.clamp(m.zeros(4), m.ones(4))", "X.long().clamp(1.5, 3)", "m.where(X > 0, X, 0.0)", "m.where(X > 0, 1.0, 0)",
          "m.where(X > 0, X, m.tensor(0))", "m.where(X, X, X)", "m.where(X > 0, X, m.ones(4))", "m.where(X > 0, 1, 0)",
-         "m.where(m.tensor(True), X, 2.0)", "m.clamp(X * float('nan'), 0, 1)", "X.add(X, alpha=2)", "X.sub(1, alpha=3)"],
+         "m.where(m.tensor(True), X, 2.0)", "m.clamp(X * float('nan'), 0, 1)", "X.add(X, alpha=2)",
+         "X.sub(1, alpha=3)"],
         **names,
     )  # fmt: skip
 

@@ -14,7 +14,8 @@ from .against_torch import torch
 READS = ("item", "numpy", "none", "none", "none")
 STEP = st.tuples(
     st.sampled_from([
-        "add", "multiply", "subtract", "tanh", "detach", "slice", "number", "matmul", "sum", "where", "add_", "mul_", "view",
+        "add", "multiply", "subtract", "tanh", "detach", "slice", "number", "matmul", "sum", "where", "add_", "mul_",
+        "view",
         "no_grad", "cat", "step", "backward", "parameter", "zero_grad",
     ]),
     st.integers(0, 1000),
@@ -47,8 +48,9 @@ class Run:
                 values.append(a * b)
         else:
             values.append({
-                "add": lambda: a + b, "multiply": lambda: a * b * 0.5, "subtract": lambda: a - b, "tanh": lambda: a.tanh(),
-                "detach": lambda: (a * 1).detach(), "slice": lambda: a[second % 2].expand(2, 2),
+                "add": lambda: a + b, "multiply": lambda: a * b * 0.5, "subtract": lambda: a - b,
+                "tanh": lambda: a.tanh(),
+                "detach": lambda: (a * 1).detach(), "slice": lambda: a[second % 2] + m.zeros_like(a),
                 "number": lambda: a * (second % 7) - 0.5, "matmul": lambda: (a @ b).tanh(), "sum": lambda: a.sum(0) + b,
                 "where": lambda: m.where(a > b, a, b * 2), "view": lambda: a.t().reshape(2, 2) + 0,
                 "cat": lambda: m.cat([a[:1], b[1:]]),

@@ -10,7 +10,8 @@ import chainrule as cr
 
 from .against_torch import DTYPES, agree, agree_all, tensor, values
 
-NAMES = ("sum", "mean", "amax", "amin", "argmax", "argmin", "max", "min", "any", "all", "var", "std", "logsumexp", "norm")
+NAMES = ("sum", "mean", "amax", "amin", "argmax", "argmin", "max", "min", "any", "all", "var", "std", "logsumexp",
+"norm")
 OF_SEVERAL = ("sum", "mean", "amax", "amin", "any", "all", "var", "std", "logsumexp", "norm")
 FLOATS_ONLY = ("mean", "var", "std", "norm")  # PyTorch refuses other types, chainrule computes in float32
 NO_BOOLEANS = ("argmax", "argmin")
@@ -23,7 +24,9 @@ def backend(request: pytest.FixtureRequest) -> Any:
 
 
 def _is_common(name: str, dtype: str) -> bool:
-    return dtype.startswith("float") or name not in FLOATS_ONLY and not (dtype == "bool" and name in NO_BOOLEANS)
+    return dtype.startswith("float") or (
+        name not in FLOATS_ONLY and not (dtype == "bool" and name in NO_BOOLEANS)
+    )
 
 
 def _large(m: Any, shape: tuple[int, ...], dtype: str) -> Any:

@@ -212,17 +212,22 @@ def multiply(
     tile: Tile,
     columns: int,
     ahead: Ahead | None = None,
+    first: Value | None = None,
 ) -> Tile:
-    """The tile plus Σₖ left[i, k] · right[k, j] over ``depth`` values of k; columns from ``columns`` on do not exist.
+    """The tile plus Σₖ left[i, k] · right[k, j] over k < ``depth``; columns from ``columns`` on do not exist.
 
-    Few sums are split into several chains over k, which are added at the end.
+    ``first`` is the first k, by default 0. Few sums are split into several chains over k, which are added at the end.
     """
+    if first is not None:
+        element = tile[0][0].type.element
+        left, right = left.at(first * steps.left_depth, element), right.at(first * steps.right_depth, element)
     sums = [vector for row in tile for vector in row]
     count = len(sums)
     chains = max(1, min(CHAINS // count, depth)) if isinstance(depth, int) else 1
     rest = depth % chains if isinstance(depth, int) else 0
     sums += [f.constant(0.0, sums[0].type)] * ((chains - 1) * count)
-    with f.loop(0, depth if rest == 0 else depth - rest, chains, carried=[left, right, *sums], name="depth") as loop:
+    start, stop = first or 0, depth if rest == 0 else depth - rest
+    with f.loop(start, stop, chains, carried=[left, right, *sums], name="depth") as loop:
         if ahead is not None:
             ahead.prefetch(f, loop.index, sums[0].type.element)
         loop.next(_add_products(f, loop.values, steps, chains, len(tile), columns))
@@ -230,8 +235,7 @@ def multiply(
     while len(sums) > count:
         half = len(sums) // count // 2 * count
         sums = [a + b for a, b in zip(sums[:half], sums[half : 2 * half], strict=True)] + sums[2 * half :]
-    width = len(tile[0])
-    return [sums[start : start + width] for start in range(0, count, width)]
+    return in_rows(sums[:count], len(tile[0]))
 
 
 def _add_products(
@@ -262,6 +266,11 @@ def _add_products(
 def zeros(f: Function, element: str, rows: int, columns: int, lanes: int) -> Tile:
     """An empty register tile wide enough for ``columns`` columns."""
     return [[f.constant(0.0, Type(element, lanes))] * -(-columns // lanes) for _ in range(rows)]
+
+
+def in_rows(vectors: Sequence[Value], width: int) -> Tile:
+    """The vectors of a register tile, ``width`` in a row, as a tile."""
+    return [list(vectors[start : start + width]) for start in range(0, len(vectors), width)]
 
 
 def cases(f: Function, number: Value, full: int, has_rest: bool) -> Iterator[bool]:

@@ -15,6 +15,7 @@ from ...tensor import operations, reductions, shaping
 from ...tensor.operands import as_tensor, enter_all
 from ...tensor.recording import Handle, pending, type_of
 from ...tensor.remembered import remembered
+from ...tensor.storage import view_array
 from ...types import int64
 from .activation import class_dimension
 from .loss import check_reduction, reduced
@@ -198,7 +199,7 @@ def check_labels(input: Any, target: Any, ignore_index: int) -> None:
 
 
 def _look(target: Any, classes: int, ignore_index: int) -> None:
-    labels = target._array()
+    labels = view_array(target._storage, target._address, target._type, target._strides)
     wrong = labels[(labels != ignore_index) & ((labels < 0) | (labels >= classes))]
     if wrong.size:
         label = int(wrong.flat[0])

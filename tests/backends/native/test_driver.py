@@ -78,6 +78,26 @@ def test_kernels_run_in_order_and_repeat(repeats, level):
     np.testing.assert_allclose(total, [want.sum() if repeats else 7], rtol=1e-6)
 
 
+@pytest.mark.parametrize("level", ["avx512", "avx2", "sse"])
+def test_kernels_keep_to_their_part_of_a_temporary(level):
+    """The last 7 of 17 elements are written first, then the first 10, which end within a vector."""
+    buffers = (
+        Buffer(float32, 7, "input", 0),
+        Buffer(float32, 10, "input", 1),
+        Buffer(float32, 17, "output", 2),
+        Buffer(float32, 17, "temporary", 3, 0),
+        Buffer(float32, 17, "temporary", 3, 128),
+    )
+
+    def copy(source, target, size, offset=0):
+        return Nest("copy", (size,), (load(source, (1,)),), (Store(Access(target, (1,), offset), 0),))
+
+    kernels = (copy(0, 3, 7, 10), copy(1, 3, 10), copy(3, 4, 17), copy(4, 2, 17))
+    x, y = np.arange(7, dtype=np.float32), np.arange(50, 60, dtype=np.float32)
+    (result,) = run(Plan(buffers, kernels, (0, 1), (2,), 256), [x, y], level=level)
+    np.testing.assert_array_equal(result, np.concatenate([y, x]))
+
+
 def test_an_empty_plan():
     assert run(Plan((), (), (), (), 0), []) == []
 

@@ -64,7 +64,10 @@ SMALL = [
     (10, 12, 8), (10, 1, 8), (1, 12, 8), (1, 1, 1), (1, 1, 19), (8, 12, 10), (3, 5, 2), (31, 17, 5), (1, 300, 30),
     (100, 3, 3), (64, 10, 128), (2, 2, 1), (2, 9, 33), (1, 33, 40), (7, 40, 1), (1, 1, 2), (17, 64, 16),
 ]  # fmt: skip
-LARGE = [(64, 256, 300), (33, 100, 300), (50, 1030, 33), (130, 65, 129), (17, 513, 70), (600, 31, 210)]
+LARGE = [
+    (64, 256, 300), (33, 100, 300), (50, 1030, 33), (130, 65, 129), (17, 513, 70), (600, 31, 210),
+    (601, 100, 300), (40, 300, 90),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("level", LEVELS)
@@ -167,10 +170,14 @@ def test_bias_and_relu(shape: tuple[int, int, int], dtype: str, level: str) -> N
     assert_close(result, np.maximum(expected, 0), depth)
 
 
-@pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("shape", [(8, 12, 10), (12, 1, 10), (100, 70, 64), (200, 300, 64), (70, 40, 900)], ids=str)
-def test_update_in_place(shape: tuple[int, int, int], level: str) -> None:
-    """Momentum: velocity = 0.5 velocity + gradient, weight -= 0.1 velocity; every element exactly once."""
+UPDATES = [
+    (8, 12, 10), (12, 1, 10), (9, 5, 10), (37, 7, 10), (100, 70, 64), (200, 300, 64), (101, 300, 64), (3, 600, 40),
+    (70, 40, 900), (40, 300, 2000),
+]  # fmt: skip
+
+
+def momentum(shape: tuple[int, int, int], level: str, parts: int = 1) -> list[Memory]:
+    """Left, right, and in place: velocity = 0.5 velocity + left · right, weight -= 0.1 velocity."""
     rows, columns, depth = shape
     left, right = random((rows, depth), "float32", COLUMNS_FIRST), random((depth, columns), "float32", seed=1)
     weight, velocity = random((rows, columns), "float32", seed=2), random((rows, columns), "float32", seed=3)
@@ -186,13 +193,26 @@ def test_update_in_place(shape: tuple[int, int, int], level: str) -> None:
     ]
     stores = [Store(access(2, weight), 8), Store(access(3, velocity), 5)]
     kernel = compile_product(left, right, [], [weight, velocity], body, stores, host_target(level))
-    kernel.run([left, right, weight, velocity])
+    kernel.run([left, right, weight, velocity], parts)
+    return [left, right, weight, velocity]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("shape", UPDATES, ids=str)
+def test_update_in_place(shape: tuple[int, int, int], level: str) -> None:
+    left, right, weight, velocity = momentum(shape, level)
     moved = 0.5 * velocity.values.astype("float64") + left.values.astype("float64") @ right.values
-    assert_close(velocity, moved, depth)
-    assert_close(weight, weight.values - 0.1 * moved, depth)
+    assert_close(velocity, moved, shape[2])
+    assert_close(weight, weight.values - 0.1 * moved, shape[2])
 
 
-@pytest.mark.parametrize("shape", [(10, 12, 8), (1, 20, 40), (20, 1, 40), (64, 100, 300)], ids=str)
+@pytest.mark.parametrize("shape", [(300, 100, 64), (300, 700, 64)], ids=str)
+def test_updates_have_the_same_bits_for_any_number_of_threads(shape: tuple[int, int, int]) -> None:
+    weights = [momentum(shape, "", parts)[2].view() for parts in (1, 2, 3)]
+    assert all(np.array_equal(weight, weights[0]) for weight in weights)
+
+
+@pytest.mark.parametrize("shape", [(10, 12, 8), (1, 20, 40), (20, 1, 40), (64, 100, 300), (64, 300, 300)], ids=str)
 def test_nan_and_infinity_reach_exactly_their_elements(shape: tuple[int, int, int]) -> None:
     rows, columns, depth = shape
     for order in (ROWS_FIRST, COLUMNS_FIRST):
