@@ -120,8 +120,7 @@ from .tensor.shaping import (
     unflatten,
     unsqueeze,
 )
-from .tensor.tensor import Device
-from .tensor.tensor import Size, Tensor
+from .tensor.tensor import Device, Size, Tensor
 from .types import bool_ as bool
 from .types import float32, float64, int32, int64
 

@@ -1,4 +1,4 @@
-"""The machine code of a graph: compiled now, or found on the disk, without any pass being run, under the graph's text."""
+"""The machine code of a graph: compiled now, or found on the disk under the graph's text, without running a pass."""
 
 from __future__ import annotations
 

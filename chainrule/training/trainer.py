@@ -190,11 +190,11 @@ class Trainer:
             table = dict(zip(classes, rows / (len(classes) * counts), strict=True))
             table = table if class_weight == "balanced" else {label: class_weight.get(label, 1.0) for label in classes}
             weights = weights * np.array([table[label] for label in labels])
-        return (
-            None if sample_weight is None and class_weight is None else from_array(weights, _parameter_dtype(self.model))
-        )
+        if sample_weight is None and class_weight is None:
+            return None
+        return from_array(weights, _parameter_dtype(self.model))
 
-    # Using the model -------------------------------------------------------------------------------------------------
+    # Using the model -----------------------------------------------------------------------------------------------
 
     def evaluate(self, X: Any, y: Any, batch_size: int = PREDICTION_ROWS) -> dict[str, float]:
         """Return the loss and the metrics on (X, y), in evaluation mode."""

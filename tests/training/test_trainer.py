@@ -86,7 +86,8 @@ def test_another_seed_gives_another_order() -> None:
 
 def test_evaluate_and_predict_agree_with_numpy() -> None:
     X, y = classes()
-    trainer = cr.Trainer(network(outputs=3, dropout=0.5), loss="cross_entropy", metrics=("accuracy", "log_loss"), seed=0)
+    metrics = ("accuracy", "log_loss")
+    trainer = cr.Trainer(network(outputs=3, dropout=0.5), loss="cross_entropy", metrics=metrics, seed=0)
     trainer.fit(X, y, epochs=5, verbose=0)
     output = trainer.predict(X).astype(float)
     log_probabilities = output - np.log(np.exp(output).sum(1, keepdims=True))
@@ -133,7 +134,7 @@ def test_early_stopping_goes_back_to_the_best_weights() -> None:
 
     stopping = EarlyStopping(patience=3)
     model = network()
-    optimizer = lambda p: cr.optim.SGD(p, lr=1.2)  # noqa: E731 - an unstable rate, so that epochs get worse
+    optimizer = lambda p: cr.optim.SGD(p, lr=1.2)
     trainer = cr.Trainer(model, optimizer=optimizer, callbacks=[Keep(), stopping], seed=0)
     history = trainer.fit(X, y, epochs=60, validation_data=regression(30), verbose=0)
     best = 1 + int(np.nanargmin(history["val_loss"]))
