@@ -113,13 +113,19 @@ def train_command(**options: Any) -> None:
     train.run(train.Options(**options))
 
 
+def _model_file(context: click.Context, parameter: click.Parameter, path: Path) -> Path:
+    """The model in the folder that ``chainrule train`` wrote, or the path as it is."""
+    inside = path / train.MODEL
+    return inside if inside.is_file() else path
+
+
 @group.command("predict")
-@click.argument("model", type=Path)
+@click.argument("model", type=Path, callback=_model_file)
 @click.argument("data", type=Path)
 @click.option("--out", type=Path, help="CSV file to write.  [default: standard output]")
 @_debug_option
 def predict_command(model: Path, data: Path, out: Path | None) -> None:
-    """Predict the target for every row of the CSV file DATA with a saved MODEL.
+    """Predict the target for every row of the CSV file DATA with a saved MODEL: a file, or the folder of train's --out.
 
     Classes come with the probability of each, numbers in the target's own unit.
     """
@@ -127,7 +133,7 @@ def predict_command(model: Path, data: Path, out: Path | None) -> None:
 
 
 @group.command("evaluate")
-@click.argument("model", type=Path)
+@click.argument("model", type=Path, callback=_model_file)
 @click.argument("data", type=Path)
 @_debug_option
 def evaluate_command(model: Path, data: Path) -> None:
@@ -136,7 +142,7 @@ def evaluate_command(model: Path, data: Path) -> None:
 
 
 @group.command("inspect")
-@click.argument("model", type=Path)
+@click.argument("model", type=Path, callback=_model_file)
 @_debug_option
 def inspect_command(model: Path) -> None:
     """Show the network, the preparation of columns and the training of a saved MODEL."""

@@ -167,3 +167,10 @@ def test_inspect_of_a_plain_network(tmp_path: Path, capsys: pytest.CaptureFixtur
     save_model(tmp_path / "plain.chain", nn.Sequential(nn.Linear(3, 1)))
     assert main(["inspect", str(tmp_path / "plain.chain")]) == 0
     assert "4 parameters" in capsys.readouterr().out
+
+
+def test_the_folder_that_train_wrote_stands_for_its_model(
+    models: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_table(tmp_path / "new.csv", "", seed=9)
+    assert predict(models["sick"].parent, data, capsys) == predict(models["sick"], data, capsys)
