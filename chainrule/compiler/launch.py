@@ -17,7 +17,7 @@ from ..types import Shape
 from .build import Recorded, build
 from .programs import find_program
 
-MAX_LAUNCHES = 4096
+MAX_LAUNCHES = 512
 """Bound programs kept; then all are dropped."""
 
 MAX_VERTICES = 30_000

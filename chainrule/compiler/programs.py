@@ -12,7 +12,7 @@ from ..ops.source import make_input
 from ..settings import settings
 from .build import Strides
 
-MAX_PROGRAMS = 512
+MAX_PROGRAMS = 256
 """Executables kept; the one unused for longest goes first."""
 
 Program = Executable | Interpreter

@@ -11,7 +11,6 @@ from ..errors import ArgumentError
 from ..types import Shape, as_dtype, float32, int64
 from .generator import Generator, default_generator
 from .operands import as_tensor, from_array
-from .recording import snapshot
 from .tensor import Device, Tensor
 
 
@@ -40,7 +39,7 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
         Device(device)
     made = as_tensor(data, None if dtype is None else as_dtype(dtype))
     if made is data:
-        made = snapshot(made._resolved())
+        made = made.detach().clone()
     result: Tensor = made if dtype is None else made.to(as_dtype(dtype))._resolved()
     return result.requires_grad_() if requires_grad else result
 

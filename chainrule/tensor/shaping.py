@@ -169,7 +169,7 @@ def matmul(input: Any, other: Any) -> Any:
 def getitem(x: Any, index: Any) -> Any:
     """``x[index]``: slices of stored tensors are views of their memory; other indices are recorded or computed."""
     storage = x._storage
-    if storage is not None and x._slot is None:
+    if storage is not None and not x._requires_grad and x._slot is None and state.segment.expansion is None:
         if index.__class__ is slice and index.step is None and storage.written_in is None and x._type.shape:
             return _row_view(x, index)
         if _is_basic(index):

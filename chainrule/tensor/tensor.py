@@ -271,7 +271,7 @@ class Tensor(InPlaceMethods, Handle):
 
     def detach(self) -> Tensor:
         """The same values, through which no gradient flows; shares memory with a stored tensor."""
-        if self._storage is not None:
+        if self._storage is not None and not state.segment.is_capturing:
             if self._slot is not None and self._slot in state.segment.updates:
                 flush()
             return _as_tensor_class(stored(self._storage, self._address, self._type, self._strides))
@@ -336,7 +336,7 @@ class Tensor(InPlaceMethods, Handle):
     def clone(self) -> Tensor:
         """A copy; gradients flow through it."""
         segment, (vertex,) = enter_all(self)
-        if vertex.requires_grad:
+        if vertex.requires_grad or segment.is_capturing:
             return _as_tensor_class(pending(vertex, segment))
         return _as_tensor_class(snapshot(self._resolved()))
 

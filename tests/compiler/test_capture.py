@@ -161,6 +161,20 @@ def test_arguments_and_results_in_containers() -> None:
     assert cr.compile(lambda: None)() is None
 
 
+def test_parts_and_copies_of_arguments_are_those_of_each_call() -> None:
+    """A view of the memory of the first call's argument would be a constant of the program."""
+
+    def function(x: Any, rows: Any) -> Any:
+        row, rest, last = x[0], x[1:], x[..., -1]
+        return [row, rest, last, x.detach() * 2, x.clone(), cr.tensor(x), x[rows], x.T, x[:, None].sum(0)]
+
+    compiled = cr.compile(function)
+    for i in range(3):
+        x, rows = cr.tensor(np.arange(6.0).reshape(3, 2) * (i + 1)), cr.tensor([i, -1 - i])
+        for found, expected in zip(compiled(x, rows), function(x, rows), strict=True):
+            assert found.tolist() == expected.tolist()
+
+
 def test_closures_are_read_when_called() -> None:
     w = nn.Parameter(cr.ones(2))
     constant = cr.ones(2)

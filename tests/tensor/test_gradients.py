@@ -182,6 +182,19 @@ def test_values_read_on_the_way() -> None:
     check(run)
 
 
+def test_parts_of_a_result_that_has_been_printed() -> None:
+    def run(m: Any) -> Any:
+        w = leaf(m, (2, 3))
+        y = (w * 2).exp()
+        repr(y), y.tolist()
+        with m.no_grad():
+            y * 1
+        (y[0].sum() + y[:, 1:].mean() + y[m.tensor([1])].sum() + y.T[0].sum()).backward()
+        return w.grad
+
+    check(run)
+
+
 def test_the_graph_is_used_once_or_kept() -> None:
     def run(m: Any) -> Any:
         w = leaf(m)
