@@ -31,6 +31,10 @@ ALIVE = 3
 """References to a handle that nobody but its segment holds: the list, the loop variable, getrefcount's argument."""
 
 
+_NO_TENSORS: list[Any] = []
+_NO_SLOTS: dict[Any, Any] = {}
+
+
 class Segment:
     """Handles, leaves, events and in-place updates that wait to be run.
 
@@ -72,7 +76,8 @@ class Segment:
     def drop_history(self) -> None:
         """Let go of everything that the run has used."""
         self.ran_at = -1
-        self.leaves, self.slots, self.keepalive, self.updates = [], {}, [], {}
+        self.leaves = self.keepalive = _NO_TENSORS
+        self.slots = self.updates = _NO_SLOTS
 
     @property
     def is_capturing(self) -> bool:

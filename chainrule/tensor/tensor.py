@@ -271,6 +271,8 @@ class Tensor(InPlaceMethods, Handle):
 
     def detach(self) -> Tensor:
         """The same values, through which no gradient flows; shares memory with a stored tensor."""
+        if self._storage is None and self._segment is not None and self._segment.is_done:
+            resolve(self)
         if self._storage is not None and not state.segment.is_capturing:
             if self._slot is not None and self._slot in state.segment.updates:
                 flush()

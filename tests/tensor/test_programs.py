@@ -71,6 +71,8 @@ class Run:
             if loss.requires_grad:
                 loss.backward(retain_graph=True)
         elif name == "parameter":
+            # Chainrule refuses gradients through a program that uses a parameter both before and after it changes.
+            self.log.append(sum(v.sum().item() for v in self.values))
             with self.module.no_grad():
                 self.parameters[first % 2].mul_(0.9)
             self.forget()
