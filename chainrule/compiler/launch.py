@@ -211,6 +211,7 @@ def run_segment(segment: Segment) -> None:
         launch = _bind_new(segment, key, tuple(dict.fromkeys(live)))
     launch.run(segment)
     handles.clear()
+    segment.snapshots.clear()
     segment.events = []
 
 

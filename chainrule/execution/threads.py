@@ -33,7 +33,7 @@ from chainrule.errors import ArgumentError
 from chainrule.execution.threads_ir import LINE, ControlBlock, threads_ir
 from chainrule.settings import settings, usable_cpus
 
-SPIN_PAUSES = 4096  # pauses a worker spins for the next order before it sleeps: about 100 µs
+SPIN_PAUSES = 16384  # pauses a worker spins for the next order before it sleeps: about 400 µs, a step of a Python loop
 
 _Post = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
 _Work = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
@@ -74,7 +74,7 @@ def _library(system: str) -> Library:
 class ThreadPool:
     """``size - 1`` daemon threads and the calling one, which share the tasks of each ``fork_join``.
 
-    They start with the pool, spin for about 100 µs after each order and sleep afterwards, until `stop`. `open` must
+    They start with the pool, spin for about 400 µs after each order and sleep afterwards, until `stop`. `open` must
     come before a program runs with the pool's ``address`` and `close` after it; only one program may run at a time:
     see `launch`. ``system`` is the operating system, as ``platform.system()`` names it, whose way of waiting is used.
 

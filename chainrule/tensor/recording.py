@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ..errors import GradientError
 from ..graph.graph import topological_order
 from ..graph.vertex import Vertex, apply, make_vertex
 from ..ops.elementwise import STOP_GRADIENT, stop_gradient
 from ..types import DType, Shape, TensorType
 from .segment import Segment, flush, leaf_number, leaf_vertex, slot_vertex, state
-from .storage import Storage, allocate, view_array
+from .storage import Storage, allocate, spare_memory, view_array
 
 NO_VALUE = (
     "this tensor has no value: it is being recorded on another thread or inside a function that is being compiled, or "
@@ -117,9 +119,9 @@ def enter(handle: Any, segment: Segment) -> Vertex:
         segment.slots[slot] = handle
         _note_read(handle, segment)
     elif handle._storage is not None and (handle._vertex is None or not handle._vertex.requires_grad):
+        if handle._storage.is_exported and segment.expansion is None:
+            return _enter_exported(handle, segment)
         vertex = _enter_stored(handle, segment)
-        if handle._storage.is_exported:  # what was read now need not be what the next operation shall read
-            return vertex
     else:
         return _enter_computed(handle, segment)
     handle._vertex = vertex
@@ -158,10 +160,28 @@ def overwrite(tensor: Any, value: Vertex, segment: Segment) -> None:
     tensor._storage.written_in = segment
 
 
+def _enter_exported(handle: Any, segment: Segment) -> Vertex:
+    """Foreign memory may change before the program runs: read it now, and again only if it has changed since."""
+    seen = segment.snapshots.get(id(handle))
+    if seen is not None and _is_unchanged(handle, seen[1]):
+        return seen[2]
+    copy = snapshot(handle, spare_memory(handle._type.nbytes))
+    vertex = _enter_stored(copy, segment)
+    segment.snapshots[id(handle)] = (handle, copy, vertex)
+    return vertex
+
+
+def _is_unchanged(handle: Any, copy: Any) -> bool:
+    """Whether the memory of a handle is, to the bit, what it was when the copy was made."""
+    bits = f"u{handle._type.dtype.size}"
+    views = (view_array(each._storage, each._address, each._type, each._strides).view(bits) for each in (handle, copy))
+    return np.array_equal(*views)
+
+
 def _enter_stored(handle: Any, segment: Segment, is_stale: bool = False) -> Vertex:
     storage = handle._storage
     if storage.is_exported and segment.expansion is None:
-        handle = snapshot(handle)  # foreign memory may change before the program runs: read it now
+        handle = snapshot(handle)
     elif storage.written_in is segment and not segment.is_done:
         flush()
         segment = state.segment
@@ -171,9 +191,9 @@ def _enter_stored(handle: Any, segment: Segment, is_stale: bool = False) -> Vert
     return vertex
 
 
-def snapshot(handle: Any) -> Any:
-    """Return a stored copy of a stored handle, row-major."""
-    storage = allocate(handle._type.nbytes)
+def snapshot(handle: Any, memory: Storage | None = None) -> Any:
+    """Return a stored copy of a stored handle, row-major, in new memory or in the one given."""
+    storage = memory or allocate(handle._type.nbytes)
     view_array(storage, storage.address, handle._type, None)[...] = view_array(
         handle._storage, handle._address, handle._type, handle._strides
     )
@@ -297,4 +317,3 @@ def type_of(handle: Any) -> TensorType:
 def dtype_of(handle: Any) -> DType:
     """The element type of a handle."""
     return type_of(handle).dtype
-

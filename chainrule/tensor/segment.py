@@ -40,6 +40,7 @@ class Segment:
 
     - ``leaves``: stored tensors by number; ``slots``: overwritable tensors by their vertex.
     - ``events``: hashable records of zero_grad, backward and step, in order (see `chainrule.tensor.events`).
+    - ``snapshots``: for tensors over foreign memory the copy that was read, and its vertex.
     - ``updates``: the vertex that an overwritable tensor will hold.
     - ``keepalive``: modules whose tensors are used here without having been entered in ``slots``.
     - ``places``: after the run, where each computed vertex lies: ``(storage, address, strides)``.
@@ -49,13 +50,14 @@ class Segment:
 
     __slots__ = (
         "draws", "ended_at", "events", "expansion", "generator", "handles", "is_done", "is_symbolic", "keepalive",
-        "leaves", "places", "ran_at", "slots", "updates",
+        "leaves", "places", "ran_at", "slots", "snapshots", "updates",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.handles: list[Any] = []
         self.leaves: list[Any] = []
         self.slots: dict[Vertex, Any] = {}
+        self.snapshots: dict[int, Any] = {}
         self.keepalive: list[Any] = []
         self.events: list[Any] = []
         self.updates: dict[Any, Vertex] = {}

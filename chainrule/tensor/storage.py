@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sys import getrefcount
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,29 @@ def allocate(nbytes: int) -> Storage:
     """Return new memory with unspecified contents."""
     array, address = aligned_block(nbytes)
     return Storage(array, address, nbytes)
+
+
+_SPARE: dict[int, list[Storage]] = {}
+MAX_SPARE_BYTES, MAX_SPARE_SIZES, MAX_SPARES = 1 << 22, 8, 4
+
+
+def spare_memory(nbytes: int) -> Storage:
+    """Return memory for a short-lived copy: a block that served as one before and that nobody looks into any more.
+
+    A fresh block of every batch would be a fresh piece of the address space each time, which costs more than copying.
+    """
+    if nbytes > MAX_SPARE_BYTES:
+        return allocate(nbytes)
+    if nbytes not in _SPARE and len(_SPARE) >= MAX_SPARE_SIZES:
+        _SPARE.clear()
+    blocks = _SPARE.setdefault(nbytes, [])
+    for block in blocks:
+        if getrefcount(block) == 3:  # the list, the loop variable, getrefcount's argument
+            return block
+    block = allocate(nbytes)
+    if len(blocks) < MAX_SPARES:
+        blocks.append(block)
+    return block
 
 
 def adopt(array: np.ndarray[Any, Any]) -> Storage:
