@@ -174,8 +174,10 @@ def _enter_exported(handle: Any, segment: Segment) -> Vertex:
 def _is_unchanged(handle: Any, copy: Any) -> bool:
     """Whether the memory of a handle is, to the bit, what it was when the copy was made."""
     bits = f"u{handle._type.dtype.size}"
-    views = (view_array(each._storage, each._address, each._type, each._strides).view(bits) for each in (handle, copy))
-    return np.array_equal(*views)
+    now, then = (
+        view_array(each._storage, each._address, each._type, each._strides).view(bits) for each in (handle, copy)
+    )
+    return np.array_equal(now, then)
 
 
 def _enter_stored(handle: Any, segment: Segment, is_stale: bool = False) -> Vertex:

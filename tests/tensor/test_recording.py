@@ -378,3 +378,16 @@ def test_a_pending_tensor_on_another_thread_is_refused_and_a_computed_one_used()
     assert "recorded on another thread" in found[0]
     assert found[1] == [5, 5, 5]
     assert later.tolist() == [6, 6, 6]
+
+
+def test_foreign_memory_is_read_again_only_when_it_has_changed() -> None:
+    array = np.array([1.0, np.nan, 3.0], np.float32)
+    x = cr.from_numpy(array)
+    first, second = x * 2, x * 3
+    leaves = len(state.segment.leaves)
+    array[0] = 10.0
+    third = x * 3
+    assert leaves == 1 and len(state.segment.leaves) == 2
+    np.testing.assert_array_equal(np.asarray(first), [2.0, np.nan, 6.0])
+    np.testing.assert_array_equal(np.asarray(second), [3.0, np.nan, 9.0])
+    np.testing.assert_array_equal(np.asarray(third), [30.0, np.nan, 9.0])
