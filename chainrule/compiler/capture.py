@@ -155,6 +155,7 @@ class Loop:
         self.recorded = build(segment, (), expansion)
         self._launch = _bind(segment, self.recorded)
         self._leaves = segment.leaves
+        self._segment = Segment()
 
     @property
     def program(self) -> Any:
@@ -164,9 +165,8 @@ class Loop:
     def run(self, repeats: int) -> None:
         """Run the step ``repeats`` times."""
         flush()
-        segment = Segment()
-        segment.leaves = self._leaves
-        self._launch.run(segment, repeats)
+        self._segment.leaves = self._leaves
+        self._launch.run(self._segment, repeats)
 
 
 def _bind(segment: Segment, recorded: Recorded) -> Launch:

@@ -38,7 +38,8 @@ def check_features(data: Any, name: str = "X") -> np.ndarray[Any, Any]:
     array = data if type(data) is np.ndarray and data.dtype.kind == "f" else as_array(data, name)
     if array.ndim == 0 or array.shape[0] == 0:
         raise DataError(f"{name} has no rows (shape {array.shape}); at least one is needed")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
+    # A finite sum proves finite elements, at a fraction of the cost of looking at each; large ones may overflow it.
+    if array.dtype.kind == "f" and not np.isfinite(array.sum()) and not np.isfinite(array).all():
         rows = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(1))
         raise DataError(
             f"{name} contains NaN or infinity in {len(rows)} row(s), first in row {rows[0]}. "
@@ -48,10 +49,13 @@ def check_features(data: Any, name: str = "X") -> np.ndarray[Any, Any]:
 
 
 def as_features(data: Any, name: str = "X") -> Tensor:
-    """Return X, checked, as a tensor of floats: float64 stays, anything else becomes float32."""
+    """Return X, checked, as a tensor of floats: float64 stays, anything else becomes float32.
+
+    It looks into the caller's memory where that has the right form: data sets are large, and training only reads them.
+    """
     array = check_features(data, name)
     dtype = as_dtype(array.dtype)
-    tensor: Tensor = from_array(array, dtype if dtype.is_floating_point else float32)
+    tensor: Tensor = from_array(array, dtype if dtype.is_floating_point else float32, shares_memory=True)
     return tensor
 
 
