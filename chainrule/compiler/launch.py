@@ -122,6 +122,8 @@ class Launch:
     def _results(self) -> Results:
         """Memory for the results: that of the last run, if no segment, tensor or NumPy array can see it any more."""
         results = self.last
+        if results is not None and not self.outputs:
+            return results
         if results is not None and getrefcount(results) == 3:
             storage = results.storage
             if getrefcount(storage) == 3 and getrefcount(storage.array.base) == 2:  # NumPy views refer to the base

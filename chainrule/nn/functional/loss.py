@@ -115,9 +115,9 @@ def _floored_log(x: Any) -> Any:
     """max(log x, -100), with the gradient 1 / max(x, 10⁻¹²) as PyTorch's: finite also where x underflows to 0."""
     is_tiny = operations.lt(x, LEAST_PROBABILITY)
     constant = x.detach()
+    logarithm = operations.maximum(operations.log(operations.where(is_tiny, constant, x)), LOG_FLOOR)
     straight = operations.mul(operations.sub(x, constant), 1 / LEAST_PROBABILITY)
-    floored = operations.add(operations.maximum(operations.log(constant), LOG_FLOOR), straight)
-    return operations.where(is_tiny, floored, operations.log(operations.where(is_tiny, 1.0, x)))
+    return operations.add(logarithm, operations.where(is_tiny, straight, 0.0))
 
 
 def _weighted(losses: Any, weight: Any) -> Any:
