@@ -139,6 +139,10 @@ class Tensor(InPlaceMethods, Handle):
         return array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        """The values for NumPy: a copy, or with ``copy=False`` the shared memory that `numpy` gives."""
+        if copy is False:
+            shared = self.numpy()
+            return np.asarray(shared, dtype)
         return np.array(self._array(), dtype=dtype)
 
     def __dlpack__(self, **options: Any) -> Any:
