@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import numpy as np
@@ -37,7 +38,7 @@ class Generator:
         self._state = view_array(self._storage, self._storage.address, tensor_type(int64, (2,)), None)
         self._numpy: np.random.Generator | None = None
         self._used = BLOCK
-        self.manual_seed(int(np.random.SeedSequence().entropy) & 0x7FFFFFFF)  # type: ignore[arg-type]
+        self.manual_seed(secrets.randbits(31))
 
     def manual_seed(self, seed: int) -> Generator:
         """Start the sequence of ``seed`` from its beginning."""

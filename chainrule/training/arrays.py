@@ -33,13 +33,18 @@ def as_array(data: Any, name: str) -> np.ndarray[Any, Any]:
     return array
 
 
+def _is_finite(array: np.ndarray[Any, Any]) -> bool:
+    """Whether no element is NaN or infinite. A finite sum proves it, at a fraction of the cost of looking at each."""
+    with np.errstate(all="ignore"):  # the sum of large elements may overflow: then each is looked at
+        return bool(np.isfinite(array.sum()) or np.isfinite(array).all())
+
+
 def check_features(data: Any, name: str = "X") -> np.ndarray[Any, Any]:
     """Return X as an array of numbers with rows first; refuse NaN, infinity and emptiness."""
     array = data if type(data) is np.ndarray and data.dtype.kind == "f" else as_array(data, name)
     if array.ndim == 0 or array.shape[0] == 0:
         raise DataError(f"{name} has no rows (shape {array.shape}); at least one is needed")
-    # A finite sum proves finite elements, at a fraction of the cost of looking at each; large ones may overflow it.
-    if array.dtype.kind == "f" and not np.isfinite(array.sum()) and not np.isfinite(array).all():
+    if array.dtype.kind == "f" and not _is_finite(array):
         rows = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(1))
         raise DataError(
             f"{name} contains NaN or infinity in {len(rows)} row(s), first in row {rows[0]}. "

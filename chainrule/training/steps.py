@@ -69,7 +69,8 @@ class Pass:
         segment, (order, position) = enter_all(self.order_tensor, self.position.tensor)
         rows = pending(indexing.dynamic_slice(order, position, 0, size), segment)
         self.position.add(size)
-        return tuple(None if data is None else _take_rows(data, rows) for data in (self.X, self.y, self.weights))  # type: ignore[return-value]
+        weights = None if self.weights is None else _take_rows(self.weights, rows)
+        return _take_rows(self.X, rows), _take_rows(self.y, rows), weights
 
     def run(self, step: Callable[[int], Any], advance: Callable[[int], None] = lambda rows: None) -> None:
         """Run ``step(size)``, captured, over all rows; ``advance(rows)`` is called after every native call."""

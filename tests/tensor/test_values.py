@@ -134,3 +134,10 @@ def test_copies_and_pickles() -> None:
 def test_tensors_are_hashed_by_identity() -> None:
     a, b = cr.ones(2), cr.ones(2)
     assert len({a: 1, b: 2}) == 2
+
+
+def test_numpy_may_ask_for_shared_memory_or_for_a_copy() -> None:
+    x = cr.ones(3)
+    shared, copied = np.array(x, copy=False), np.array(x)
+    shared[0] = 5.0
+    assert x.tolist() == [5.0, 1.0, 1.0] and copied.tolist() == [1.0, 1.0, 1.0]

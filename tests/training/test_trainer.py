@@ -241,3 +241,21 @@ def test_unknown_names_get_a_suggestion(name: str, hint: str) -> None:
     wrong: Any = hint[:-1] + "x"
     with pytest.raises(ArgumentError, match=f"did you mean '{hint}'"):
         cr.Trainer(network(), **{name: [wrong] if name == "metrics" else wrong})
+
+
+def test_large_values_are_neither_refused_nor_warned_about(recwarn: pytest.WarningsRecorder) -> None:
+    X = np.full((8, 4), 3e38, np.float32)
+    assert np.isfinite(cr.Trainer(network()).predict(X / 1e38)).all()
+    assert cr.training.arrays.check_features(X) is X and len(recwarn) == 0
+    X[5, 2] = np.inf
+    with pytest.raises(DataError, match="first in row 5"):
+        cr.Trainer(network()).predict(X)
+
+
+def test_training_leaves_the_callers_arrays_as_they_are() -> None:
+    X = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    y = X.sum(1)
+    before = X.copy(), y.copy()
+    cr.Trainer(network(), seed=0).fit(X, y, epochs=2, verbose=0)
+    np.testing.assert_array_equal(X, before[0])
+    np.testing.assert_array_equal(y, before[1])

@@ -19,6 +19,7 @@ class Program:
     ``entry`` is the exported function ``void(ptr buffers, i64 repeats, ptr pool)``, which runs all kernels ``repeats``
     times.
     ``buffers``: an array of addresses, [inputs..., outputs..., arena, scratch]; arena and scratch aligned to 64 bytes.
+    Scratch memory holds ``scratch_bytes`` for each thread, and at least ``shared_bytes``.
     ``pool``: a thread pool's control block, whose first word is the address of ``fork_join``, or 0.
     """
 
@@ -27,10 +28,6 @@ class Program:
     scratch_bytes: int
     shared_bytes: int
     is_parallel: bool
-
-    def scratch_size(self, workers: int) -> int:
-        """Bytes of scratch memory that a run on this many threads needs."""
-        return max(self.shared_bytes, workers * self.scratch_bytes)
 
 
 def lower(plan: Plan, target: Target) -> Program:

@@ -29,7 +29,8 @@ def run(plan, arrays, repeats=1, pool=0, workers=1, level="avx512"):
     program = lower(plan, target)
     library = compile_module(program.text, target)
     outputs = [np.full(plan.buffers[n].size, 7, plan.buffers[n].dtype.numpy) for n in plan.outputs]
-    memory = [np.zeros(size // 8 + 16) for size in (plan.arena_bytes, program.scratch_size(workers))]
+    scratch_bytes = max(program.shared_bytes, workers * program.scratch_bytes)
+    memory = [np.zeros(size // 8 + 16) for size in (plan.arena_bytes, scratch_bytes)]
     addresses = [a.ctypes.data for a in [*arrays, *outputs]] + [-(-m.ctypes.data // 64) * 64 for m in memory]
     pointers = (ctypes.c_void_p * len(addresses))(*addresses)
     call = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_void_p)(library.address(program.entry))
