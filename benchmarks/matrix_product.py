@@ -100,7 +100,7 @@ def chainrule_product(case: Case, left: np.ndarray, right: np.ndarray) -> Native
     product = Product("p", dtype, (), case.rows, case.columns, case.depth, access(0), access(1), body, stores)
     target = host_target(settings.cpu_features)
     program = lower(Plan(buffers, (product,), (0, 1, 2), (), 0), target)
-    scratch = aligned_bytes(program.scratch_size(get_num_threads()))
+    scratch = aligned_bytes(max(program.shared_bytes, get_num_threads() * program.scratch_bytes))
     return Native(compile_module(program.text, target), program.entry, [*arrays, scratch, scratch])
 
 
