@@ -17,6 +17,9 @@ SUFFIX = ".object"
 DEFAULT_LIMIT = 512 * 2**20
 """Bytes that a cache directory may hold; beyond it the entries not used for longest go first."""
 
+STORES_PER_EVICTION = 64
+"""Looking through a full directory takes longer than compiling a small program, so it is not done at every store."""
+
 
 @dataclass(frozen=True)
 class CacheInfo:
@@ -44,22 +47,24 @@ def load(directory: Path, key: str) -> bytes | None:
     return body
 
 
-def store(directory: Path, key: str, body: bytes, limit: int = DEFAULT_LIMIT) -> None:
-    """Keep object code under a key; beyond ``limit`` bytes, evict the entries that were not used for longest."""
+def store(directory: Path, key: str, body: bytes) -> None:
+    """Keep object code under a key; now and then make room by `evict`."""
+    checksum = hashlib.sha256(body).digest()
     try:
         directory.mkdir(parents=True, exist_ok=True)
         # Written beside its final name and renamed, so that no other process can ever see half an entry.
         handle, temporary = tempfile.mkstemp(dir=directory, suffix=".tmp")
         try:
             with os.fdopen(handle, "wb") as file:
-                file.write(MAGIC + hashlib.sha256(body).digest() + body)
+                file.write(MAGIC + checksum + body)
             os.replace(temporary, directory / (key + SUFFIX))
         except OSError:
             os.unlink(temporary)
             raise
-        _evict(directory, limit)
     except OSError:
         return
+    if checksum[0] % STORES_PER_EVICTION == 0:  # as good as chance, and it needs no memory of earlier stores
+        evict(directory)
 
 
 def _entries(directory: Path) -> list[tuple[float, int, str]]:
@@ -73,7 +78,8 @@ def _entries(directory: Path) -> list[tuple[float, int, str]]:
     return sorted(entries)
 
 
-def _evict(directory: Path, limit: int) -> None:
+def evict(directory: Path, limit: int = DEFAULT_LIMIT) -> None:
+    """Delete the entries that were not used for longest, until the others hold at most ``limit`` bytes."""
     entries = _entries(directory)
     total = sum(size for _, size, _ in entries)
     for _, size, path in entries:

@@ -5,6 +5,7 @@ Compiling always goes through object code, so that a fresh compilation and one f
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 
@@ -78,8 +79,14 @@ def object_code(text: str, target: Target) -> bytes:
     return bytes(machine.emit_object(module))
 
 
+@functools.cache
+def _emitter(target: Target) -> llvm.TargetMachine:
+    """The machine that emits all code for a target: making one takes a good part of a small program's compilation."""
+    return target.machine()
+
+
 def _parse(text: str, target: Target) -> tuple[llvm.ModuleRef, llvm.TargetMachine]:
-    machine = target.machine()
+    machine = _emitter(target)
     try:
         module = llvm.parse_assembly(text)
         module.triple, module.data_layout = target.triple, target.data_layout

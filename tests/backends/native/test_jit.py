@@ -146,11 +146,19 @@ def test_cache_that_cannot_be_written(tmp_path, compilations):
 
 def test_oldest_entries_are_evicted(tmp_path):
     for number in range(5):
-        cache.store(tmp_path, f"key{number}", bytes(1000), limit=10**6)
+        cache.store(tmp_path, f"key{number}", bytes(1000))
         os.utime(tmp_path / f"key{number}{cache.SUFFIX}", (number, number))
     assert cache.load(tmp_path, "key0") == bytes(1000)  # used now, so no longer the oldest
-    cache.store(tmp_path, "key5", bytes(1000), limit=3500)
+    cache.store(tmp_path, "key5", bytes(1000))
+    cache.evict(tmp_path, limit=3500)
     assert {path.stem for path in tmp_path.iterdir()} == {"key0", "key4", "key5"}
+
+
+def test_storing_makes_room_now_and_then(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache.evict, "__defaults__", (0,))
+    for number in range(5 * cache.STORES_PER_EVICTION):
+        cache.store(tmp_path, f"key{number}", number.to_bytes(4, "little"))
+    assert len(list(tmp_path.iterdir())) < 5 * cache.STORES_PER_EVICTION
 
 
 def test_two_processes_share_a_directory(tmp_path):
