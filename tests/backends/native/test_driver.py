@@ -143,3 +143,21 @@ def test_a_training_step_from_the_graph_down(sizes, level):
     np.testing.assert_allclose(loss.reshape(outputs[0].shape), outputs[0], rtol=1e-5)
     for have, want in zip(arrays[2:], updated, strict=True):
         np.testing.assert_allclose(have, want, rtol=1e-4, atol=1e-5)
+
+
+def test_kernels_that_do_the_same_share_a_function():
+    buffers = tuple(Buffer(float32, 5, "output" if n else "input", n) for n in range(4))
+    kernels = tuple(elementwise("exp", [0], out, 5) for out in (1, 2, 3))
+    x = np.arange(5, dtype=np.float32)
+    plan = Plan(buffers, kernels, (0,), (1, 2, 3), 0)
+    assert lower(plan, host_target()).text.count("define internal void @kernel_") == 1
+    for result in run(plan, [x]):
+        np.testing.assert_allclose(result, np.exp(x), rtol=1e-6)
+
+
+def test_kernels_with_equal_but_different_constants_share_nothing():
+    buffers = (Buffer(float32, 1, "output", 0), Buffer(float32, 1, "output", 1))
+    body = [(Instruction("constant", float32, value=zero),) for zero in (0.0, -0.0)]
+    kernels = tuple(Nest("zero", (1,), body[n], (Store(Access(n, (0,)), 0),)) for n in (0, 1))
+    plus, minus = run(Plan(buffers, kernels, (), (0, 1), 0), [])
+    assert [np.signbit(plus[0]), np.signbit(minus[0])] == [False, True]
