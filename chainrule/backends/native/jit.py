@@ -101,7 +101,7 @@ def cache_key(text: str, target: Target) -> str:
 
     Code for another processor would load, and crash when run.
     """
-    compiler = f"llvmlite {llvmlite.__version__} LLVM {llvm.llvm_version_info} level 2"
+    compiler = f"llvmlite {llvmlite.__version__} LLVM {llvm.llvm_version_info} level 1"
     parts = (compiler, target.triple, target.data_layout, target.cpu, target.features, text)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
