@@ -188,7 +188,10 @@ def _enter_stored(handle: Any, segment: Segment, is_stale: bool = False) -> Vert
     elif storage.written_in is segment and not segment.is_done:
         flush()
         segment = state.segment
-    _note_read(handle, segment)
+    if storage.read_in is segment or storage.written_in is segment:
+        _note_read(handle, segment)
+    else:
+        storage.read_in, storage.read_by, storage.is_read_by_many = segment, id(handle), False
     vertex = leaf_vertex(len(segment.leaves), handle._type, handle._strides, is_stale)
     segment.leaves.append(handle)
     return vertex
