@@ -367,7 +367,8 @@ class Tensor(InPlaceMethods, Handle):
         return _as_tensor_class(shaping.transpose(self, -1, -2))
 
     def __getitem__(self, index: Any) -> Tensor:
-        return _as_tensor_class(shaping.getitem(self, index))
+        tensor: Tensor = shaping.getitem(self, index)
+        return tensor
 
 
 class Device:

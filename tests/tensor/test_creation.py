@@ -75,3 +75,11 @@ def test_only_the_cpu() -> None:
     assert cr.zeros(2, device="cpu").device == cr.device("cpu")
     with pytest.raises(cr.errors.ArgumentError, match="'cuda'"):
         cr.zeros(2, device="cuda")
+
+
+@pytest.mark.parametrize("seed", [-1, -(2**63), 2**63 - 1, 2**63, 2**64 - 1, np.int64(3)])
+def test_any_seed_of_64_bits_has_numbers_of_its_own(seed: int) -> None:
+    cr.manual_seed(seed)
+    kept = [cr.rand(3).tolist(), cr.nn.functional.dropout(cr.ones(50)).tolist()]
+    cr.manual_seed(int(seed) % 2**64)
+    assert kept == [cr.rand(3).tolist(), cr.nn.functional.dropout(cr.ones(50)).tolist()]
