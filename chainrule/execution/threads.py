@@ -12,8 +12,9 @@ or, when the pool is 0, the kernel itself with all tasks::
     void fork_join(ptr pool, ptr kernel, ptr buffers, i64 tasks)
     void kernel(ptr buffers, i64 begin, i64 end, i64 worker)
 
-``fork_join`` splits [0, tasks) evenly into contiguous shares, one per thread, and returns when all are done. Tasks
-are independent of one another and fixed by shapes, so the number of threads never changes a result.
+``fork_join`` splits [0, tasks) evenly into contiguous shares, one per thread, and returns when all are done. A thread
+that is done with its own share takes over what others have not begun. Tasks are independent of one another and fixed by
+shapes, so neither the number of threads nor who does a task ever changes a result.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from chainrule.settings import settings, usable_cpus
 
 SPIN_PAUSES = 16384  # pauses a worker spins for the next order before it sleeps: about 400 µs, a step of a Python loop
 
-_Post = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+_Post = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
 _Work = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
 
 
@@ -87,7 +88,7 @@ class ThreadPool:
         library = _library(system)  # kept by the cache, so that its code outlives every thread
         self._enter_native_loop = _Work(library.address("work"))
         self._post = _Post(library.address("post"))
-        self._memory = ctypes.create_string_buffer(ctypes.sizeof(ControlBlock) + LINE)
+        self._memory = ctypes.create_string_buffer(ctypes.sizeof(ControlBlock) + (size + 1) * LINE)
         self._block = ControlBlock.from_buffer(self._memory, -ctypes.addressof(self._memory) % LINE)
         self.address = ctypes.addressof(self._block)
         self._block.fork_join = library.address("fork_join")

@@ -1,4 +1,4 @@
-"""The thread pool: the split of tasks, waiting, launches that collide, forks and exits."""
+"""The thread pool: the split of tasks, waiting, late workers, launches that collide, forks and exits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from chainrule.execution.threads import ThreadPool, get_num_threads, launch, set
 from chainrule.settings import settings
 
 # A compiled program, made small. `record` writes the worker of each task to buffer 0 and counts its runs
-# in buffer 1; `row_sums` adds up rows of 8 floats of buffer 0, one row per task, into buffer 1.
+# in buffer 1; `row_sums` adds up rows of 8 floats of buffer 0, one row per task, into buffer 1; `meet` is `record`
+# whose every task waits for the others to begin, so that each needs a thread of its own, and gives up after seconds.
 PROGRAM = """
 define void @drive(ptr %pool, ptr %kernel, ptr %buffers, i64 %tasks, i64 %repeats) {
 entry:
@@ -67,6 +68,29 @@ task:
   %next = add i64 %index, 1
   %again = icmp ult i64 %next, %end
   br i1 %again, label %task, label %done
+done:
+  ret void
+}
+
+define void @meet(ptr %buffers, i64 %begin, i64 %end, i64 %worker) {
+entry:
+  %wanted_at = getelementptr ptr, ptr %buffers, i64 2
+  %present_at = getelementptr ptr, ptr %buffers, i64 3
+  %wanted_pointer = load ptr, ptr %wanted_at
+  %present = load ptr, ptr %present_at
+  %wanted = load i64, ptr %wanted_pointer
+  call void @record(ptr %buffers, i64 %begin, i64 %end, i64 %worker)
+  %before = atomicrmw add ptr %present, i64 1 seq_cst
+  br label %look
+look:
+  %looks = phi i64 [ 0, %entry ], [ %more, %wait ]
+  %here = load atomic i64, ptr %present seq_cst, align 8
+  %all = icmp uge i64 %here, %wanted
+  br i1 %all, label %done, label %wait
+wait:
+  %more = add i64 %looks, 1
+  %patient = icmp ult i64 %more, 20000000000
+  br i1 %patient, label %look, label %done
 done:
   ret void
 }
@@ -119,15 +143,18 @@ def record(pool: int, tasks: int, repeats: int = 1) -> tuple[np.ndarray, np.ndar
     return workers, counts
 
 
-def expected_workers(tasks: int, size: int) -> np.ndarray:
-    shares = np.array_split(np.arange(tasks), size)
-    return np.concatenate([np.full(len(share), worker) for worker, share in enumerate(shares)] + [np.array([-1])])
+def meet(pool: int, size: int) -> list[int]:
+    """The workers of as many tasks that wait for one another."""
+    workers, counts = np.full(size, -1), np.zeros(size, np.int64)
+    run(pool, "meet", [workers, counts, np.array([size]), np.array([0])], size)
+    assert counts.tolist() == [1] * size
+    return sorted(workers.tolist())
 
 
-def workers_after_launch(tasks: int) -> list[int]:
+def workers_after_launch(size: int) -> list[int]:
     """What a process finds that launches with the number of threads it is set to."""
     with launch() as pool:
-        return record(pool, tasks)[0][:-1].tolist()
+        return meet(pool, size)
 
 
 @pytest.fixture
@@ -154,12 +181,20 @@ def _restore_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("system", SYSTEMS)
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
-def test_tasks_are_split_evenly_and_contiguously(start: Callable[..., ThreadPool], size: int, system: str) -> None:
+def test_every_task_runs_once(start: Callable[..., ThreadPool], size: int, system: str) -> None:
     pool = start(size, system)
-    for tasks in (0, 1, 2, 3, 4, 5, 7, 8, 9, 100, 1001):
+    for tasks in (0, 1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 33, 100, 1001):
         workers, counts = record(pool.address, tasks)
-        np.testing.assert_array_equal(workers, expected_workers(tasks, size))
+        assert set(workers[:-1].tolist()) <= set(range(size))
         np.testing.assert_array_equal(counts, [1] * tasks + [0])
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_all_threads_take_part(start: Callable[..., ThreadPool], size: int, system: str) -> None:
+    pool = start(size, system)
+    for _ in range(20):
+        assert meet(pool.address, size) == list(range(size))
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -167,8 +202,7 @@ def test_tasks_are_split_evenly_and_contiguously(start: Callable[..., ThreadPool
 def test_many_forks_run_every_task_every_time(
     start: Callable[..., ThreadPool], size: int, forks: int, system: str
 ) -> None:
-    workers, counts = record(start(size, system).address, tasks=7, repeats=forks)
-    np.testing.assert_array_equal(workers, expected_workers(7, size))
+    _, counts = record(start(size, system).address, tasks=7, repeats=forks)
     np.testing.assert_array_equal(counts, [forks] * 7 + [0])
 
 
@@ -190,8 +224,7 @@ def test_orders_reach_workers_that_sleep_or_fall_asleep(start: Callable[..., Thr
         pool.close()
         time.sleep(gap)
         pool.open()
-        workers, _ = record(pool.address, tasks=4)
-        assert workers.tolist() == [0, 0, 1, 1, -1]
+        assert meet(pool.address, 2) == [0, 1]
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
@@ -207,12 +240,12 @@ def test_an_idle_pool_uses_no_processor(start: Callable[..., ThreadPool], system
 def test_launch_starts_the_pool_and_changes_its_size() -> None:
     set_num_threads(3)
     assert get_num_threads() == 3
-    assert workers_after_launch(6) == [0, 0, 1, 1, 2, 2]
+    assert workers_after_launch(3) == [0, 1, 2]
     former = threads._pool
-    assert workers_after_launch(6) == [0, 0, 1, 1, 2, 2]
+    assert workers_after_launch(3) == [0, 1, 2]
     assert threads._pool is former
     set_num_threads(2)
-    assert workers_after_launch(6) == [0, 0, 0, 1, 1, 1]
+    assert workers_after_launch(2) == [0, 1]
     assert former is not None and not any(thread.is_alive() for thread in former._threads)
     set_num_threads(1)
     with launch() as pool:
@@ -247,9 +280,10 @@ def test_an_exception_during_a_launch_gives_the_pool_back() -> None:
     assert workers_after_launch(2) == [0, 1]
 
 
-def test_a_system_that_refuses_threads_leaves_a_smaller_pool(
-    start: Callable[..., ThreadPool], monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def incomplete(start: Callable[..., ThreadPool], monkeypatch: pytest.MonkeyPatch) -> ThreadPool:
+    """A pool of 4 for which the system grants 2 threads, the calling one included."""
+
     def refuse(thread: threading.Thread) -> None:
         if thread.name == "chainrule-2":
             raise RuntimeError("can't start new thread")
@@ -257,8 +291,19 @@ def test_a_system_that_refuses_threads_leaves_a_smaller_pool(
 
     original = threading.Thread.start
     monkeypatch.setattr(threading.Thread, "start", refuse)
-    workers, _ = record(start(4).address, tasks=4)
-    assert workers.tolist() == [0, 0, 1, 1, -1]
+    return start(4)
+
+
+def test_a_system_that_refuses_threads_leaves_a_smaller_pool(incomplete: ThreadPool) -> None:
+    assert incomplete._block.size == 2
+    assert meet(incomplete.address, 2) == [0, 1]
+
+
+def test_nobody_waits_for_a_worker_that_does_not_come(incomplete: ThreadPool) -> None:
+    incomplete._block.size = 4  # two shares belong to nobody
+    workers, counts = record(incomplete.address, 100, repeats=50)
+    assert set(workers[:-1].tolist()) <= {0, 1}
+    np.testing.assert_array_equal(counts, [50] * 100 + [0])
 
 
 @pytest.mark.parametrize("number", [0, -1, 1.5, "2", True, None])
@@ -274,19 +319,19 @@ def test_a_forked_child_starts_its_own_pool_and_the_parent_goes_on() -> None:
         record(pool, tasks=2)  # the worker spins, and the pool is taken, at the moment of the fork
         child = os.fork()
         if child == 0:
-            os._exit(0 if workers_after_launch(4) == [0, 0, 1, 1] else 1)
-        assert record(pool, tasks=4)[0].tolist() == [0, 0, 1, 1, -1]
+            os._exit(0 if workers_after_launch(2) == [0, 1] else 1)
+        assert meet(pool, 2) == [0, 1]
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert workers_after_launch(4) == [0, 0, 1, 1]
+    assert workers_after_launch(2) == [0, 1]
 
 
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 def test_processes_of_multiprocessing_have_their_own_pools(method: str) -> None:
     set_num_threads(2)
-    assert workers_after_launch(4) == [0, 0, 1, 1]
+    assert workers_after_launch(2) == [0, 1]
     context = multiprocessing.get_context(method)
     with context.Pool(2, initializer=set_num_threads, initargs=(2,)) as processes:
-        assert processes.map(workers_after_launch, [4, 2, 4, 2]) == [[0, 0, 1, 1], [0, 1]] * 2
+        assert processes.map(workers_after_launch, [2] * 4) == [[0, 1]] * 4
 
 
 def python(code: str, before_import: str = "", **variables: str) -> subprocess.Popen[str]:
@@ -333,20 +378,20 @@ def test_control_c_ends_a_program_that_launches_again_and_again() -> None:
     process = python(
         """
         set_num_threads(2)
-        print(workers_after_launch(4), flush=True)
+        print(workers_after_launch(2), flush=True)
         try:
             while True:
                 with launch() as pool:
                     record(pool, 4, 1000)
         except KeyboardInterrupt:
-            print(workers_after_launch(4))
+            print(workers_after_launch(2))
         """
     )
     assert process.stdout is not None
-    assert process.stdout.readline() == "[0, 0, 1, 1]\n"
+    assert process.stdout.readline() == "[0, 1]\n"
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=60) == ("[0, 0, 1, 1]\n", "")
+    assert process.communicate(timeout=60) == ("[0, 1]\n", "")
     assert process.returncode == 0
 
 
