@@ -4,3 +4,4 @@ from .activation import elu, gelu, leaky_relu, log_softmax, relu, selu, sigmoid,
 from .classification import cross_entropy, nll_loss
 from .linear import dropout, linear, one_hot
 from .loss import binary_cross_entropy, binary_cross_entropy_with_logits, l1_loss, mse_loss
+from .normalization import batch_norm, group_norm, instance_norm, layer_norm, normalize, rms_norm
