@@ -1,4 +1,4 @@
-"""The affine map, dropout and one-hot coding."""
+"""The affine map and one-hot coding."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ArgumentError, DTypeError, IndexOutOfRangeError, ShapeError
+from ...errors import DTypeError, IndexOutOfRangeError, ShapeError
 from ...graph.site import find_site
 from ...tensor import operations, shaping
-from ...tensor.generator import default_generator
-from ...tensor.operands import as_tensor, from_array
-from ...tensor.recording import Handle, type_of
+from ...tensor.operands import from_array
+from ...tensor.recording import type_of
 from ...tensor.remembered import remembered
 from ...types import DType
 
@@ -68,35 +67,6 @@ def converted(value: Any, dtype: DType) -> Any:
             f"  where: {find_site()}\n  fix: x.to(cr.{dtype}), or model.to(cr.{found})"
         )
     return operations.convert(value, dtype)
-
-
-def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    """Each element 0 with probability p, else x / (1 - p), so that the mean stays; in evaluation the input itself.
-
-    The mask is a function of the seed (`manual_seed`), the step and the place in the program.
-    Errors: `ArgumentError` for p outside [0, 1]. Source: Srivastava et al. 2014, in the inverted form.
-
-    >>> import chainrule as cr
-    >>> cr.nn.functional.dropout(cr.ones(3), p=0.5, training=False)
-    tensor([1., 1., 1.])
-    """
-    check_probability(p)
-    if not training or p == 0:
-        return input
-    x = input if isinstance(input, Handle) else as_tensor(input)
-    return _drop(x, default_generator.draw_uniform(type_of(x).shape), p=float(p))
-
-
-def check_probability(p: float) -> None:
-    """Errors: `ArgumentError` for p outside [0, 1]."""
-    if not 0 <= p <= 1:
-        raise ArgumentError(f"dropout probability has to be between 0 and 1, but got {p}")
-
-
-@remembered
-def _drop(input: Any, uniform: Any, *, p: float) -> Any:
-    kept = operations.mul(input, 1 / (1 - p) if p < 1 else 0.0)
-    return operations.where(operations.lt(uniform, p), 0.0, kept)
 
 
 def one_hot(tensor: Any, num_classes: int = -1) -> Any:
