@@ -1,4 +1,4 @@
-"""The affine map and one-hot coding."""
+"""The affine and the bilinear map, and one-hot coding."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 from ...errors import DTypeError, IndexOutOfRangeError, ShapeError
 from ...graph.site import find_site
 from ...tensor import operations, shaping
-from ...tensor.operands import from_array
-from ...tensor.recording import type_of
+from ...tensor.operands import as_tensor, from_array
+from ...tensor.recording import Handle, type_of
 from ...tensor.remembered import remembered
 from ...types import DType
 
@@ -36,6 +36,37 @@ def remembered_linear(input: Any, weight: Any, bias: Any) -> Any:
         raise _wrong_size(tuple(shape), inputs, outputs)
     product = shaping.matmul(converted(input, weight.dtype), shaping.t(weight))
     return product if bias is None else operations.add(product, bias)
+
+
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
+    """input1ᵀ · weight_k · input2 + bias_k for every output k, over the last dimensions.
+
+    Shapes: input1 (..., in1), input2 (..., in2), weight (out, in1, in2), bias (out), result (..., out).
+    Errors: `ShapeError`, `DTypeError`.
+
+    >>> import chainrule as cr
+    >>> cr.nn.functional.bilinear(cr.tensor([[2.0]]), cr.tensor([[3.0]]), cr.ones(1, 1, 1))
+    tensor([[6.]])
+    """
+    first, second = (value if isinstance(value, Handle) else as_tensor(value) for value in (input1, input2))
+    shapes, table = [type_of(first).shape, type_of(second).shape], type_of(weight).shape
+    for number, shape, size in zip((1, 2), shapes, table[1:], strict=True):
+        if not shape or shape[-1] != size:
+            raise ShapeError(
+                f"bilinear(): input{number} size does not match weight size: got shape {shape}, expected (..., {size})"
+                f"\n  where: {find_site()}"
+            )
+    if shapes[0][:-1] != shapes[1][:-1]:
+        raise ShapeError(
+            f"bilinear(): input batch dimensions do not match: got {shapes[0]} and {shapes[1]}\n  where: {find_site()}"
+        )
+    return _bilinear(converted(first, weight.dtype), converted(second, weight.dtype), weight, bias)
+
+
+@remembered
+def _bilinear(first: Any, second: Any, weight: Any, bias: Any) -> Any:
+    pairs = operations.mul(first.unsqueeze(-1), second.unsqueeze(-2)).flatten(-2)
+    return remembered_linear(pairs, weight.flatten(1), bias)
 
 
 def _wrong_size(shape: tuple[int, ...], inputs: int, outputs: int) -> ShapeError:
