@@ -1,8 +1,9 @@
 """A network as JSON: the class of every layer and the arguments it was made with.
 
 A layer keeps each constructor argument under the argument's own name (``Dropout.p``, ``Linear.in_features``), so its
-description is read from its signature. Containers are described by their children. Only classes of ``chainrule.nn``
-can be made again from a file; of a user's class the name is kept, for the message.
+description is read from its signature; an argument may be a layer itself. Containers are described by their children as
+well. Only classes of ``chainrule.nn`` can be made again from a file; of a user's class the name is kept, for the
+message.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ from chainrule.errors import ModelFileError, did_you_mean
 HOME = "chainrule.nn"
 
 _NOT_RECORDED = frozenset({"self", "device"})
+_UNNAMED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _PLAIN = (bool, int, float, str, type(None))
 
 
 def describe(module: Any) -> dict[str, Any]:
-    """Return ``{"class", "arguments"}`` or ``{"class", "children"}`` for a module, in JSON types.
+    """Return ``{"class", "arguments"}``, with ``"children"`` for a container, in JSON types.
 
     A module that only its author can make again gets ``{"class", "unknown": reason}``.
 
@@ -34,18 +36,20 @@ def describe(module: Any) -> dict[str, Any]:
     parameters = [
         item for name, item in inspect.signature(kind.__init__).parameters.items() if name not in _NOT_RECORDED
     ]
-    if any(item.kind is inspect.Parameter.VAR_POSITIONAL for item in parameters):
-        children = {name: describe(child) for name, child in module._modules.items() if child is not None}
-        return {"class": kind.__name__, "children": children}
+    named = [item for item in parameters if item.kind not in _UNNAMED]
     arguments = {}
-    for item in parameters:
+    for item in named:
         if item.name != "dtype" and not hasattr(module, item.name):
             return {"class": kind.__name__, "unknown": f"it does not keep its argument {item.name}"}
         value = _argument(module, item)
-        if not _is_plain(value):
+        if not (_is_plain(value) or _is_module(value)):
             return {"class": kind.__name__, "unknown": f"its argument {item.name} is a {type(value).__name__}"}
-        arguments[item.name] = list(value) if isinstance(value, tuple) else value
-    return {"class": kind.__name__, "arguments": arguments}
+        arguments[item.name] = describe(value) if _is_module(value) else value
+    description = {"class": kind.__name__, "arguments": arguments}
+    if any(item.kind is inspect.Parameter.VAR_POSITIONAL for item in parameters):
+        children = {name: child for name, child in module._modules.items() if name not in arguments}
+        description["children"] = {name: describe(child) for name, child in children.items() if child is not None}
+    return description
 
 
 def build(description: Any, classes: Mapping[str, Any], where: str = "the network") -> Any:
@@ -65,35 +69,43 @@ def build(description: Any, classes: Mapping[str, Any], where: str = "the networ
         hint = did_you_mean(name, [key for key, value in classes.items() if inspect.isclass(value)])
         raise ModelFileError(f"{where}: chainrule.nn has no class {name!r}{hint}: the file may need a newer chainrule")
     try:
-        if "children" in description:
-            return _build_container(description["children"], classes, name, where)
         given = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in description["arguments"].items()
+            key: _given(value, classes, _below(where, key)) for key, value in description.get("arguments", {}).items()
         }
-        return classes[name](**given)
+        module = classes[name](**given)
+        for key, child in description.get("children", {}).items():
+            module.add_module(key, build(child, classes, _below(where, key)))
+        return module
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, ModelFileError):
             raise
         raise ModelFileError(f"{where}: the description of {name} is damaged: {error}") from None
 
 
-def _build_container(children: dict[str, Any], classes: Mapping[str, Any], name: str, where: str) -> Any:
-    container = classes[name]()
-    for key, child in children.items():
-        container.add_module(
-            key, build(child, classes, f"layer {key!r}" if where == "the network" else f"{where}.{key}")
-        )
-    return container
+def _below(where: str, key: str) -> str:
+    return f"layer {key!r}" if where == "the network" else f"{where}.{key}"
+
+
+def _given(value: Any, classes: Mapping[str, Any], where: str) -> Any:
+    """An argument as the constructor takes it: layers made, lists as tuples."""
+    if isinstance(value, dict):
+        return build(value, classes, where)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _argument(module: Any, parameter: inspect.Parameter) -> Any:
     """The value of a constructor argument: ``dtype`` is that of the weights, ``bias=True`` the weights that it made."""
     if parameter.name == "dtype":
-        return next((weights.dtype.name for weights in module.parameters(recurse=False)), None)
+        dtypes = [tensor.dtype for tensor in (*module.parameters(), *module.buffers())]
+        return next((dtype.name for dtype in dtypes if dtype.is_floating_point), None)
     value = getattr(module, parameter.name)
     if isinstance(parameter.default, bool) and not isinstance(value, bool):
         return value is not None
-    return value
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _is_module(value: Any) -> bool:
+    return hasattr(value, "_modules")
 
 
 def _is_plain(value: Any) -> bool:

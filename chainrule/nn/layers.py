@@ -1,4 +1,4 @@
-"""Layers: the affine map, dropout, changes of shape."""
+"""Layers: the affine map, changes of shape."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..tensor.operands import as_tensor
 from ..tensor.recording import Handle, type_of
 from ..tensor.tensor import Device
 from ..types import as_dtype, float32
-from .functional.linear import check_probability, dropout, remembered_linear
+from .functional.linear import remembered_linear
 from .initialization import DefaultStart
 from .module import Module
 from .parameter import Parameter, empty_parameter
@@ -71,31 +71,6 @@ class Identity(Module, is_builtin=True):
 
     def forward(self, input: Any) -> Any:
         return input
-
-
-class Dropout(Module, is_builtin=True):
-    """In training each element is 0 with probability p, else x / (1 - p); in evaluation the input itself.
-
-    Errors: `ArgumentError` for p outside [0, 1]. Source: Srivastava et al. 2014.
-    """
-
-    is_transparent = True
-
-    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        check_probability(p)
-        self.p = p
-        self.inplace = inplace
-
-    def forward(self, input: Any) -> Any:
-        return dropout(input, self.p, self.training)
-
-    @property
-    def draws_random_numbers(self) -> bool:
-        """Whether calling the layer now draws a mask."""
-        return self.training and self.p > 0
-
-    def extra_repr(self) -> str:
-        return f"p={self.p}, inplace={self.inplace}"
 
 
 class Flatten(Module, is_builtin=True):

@@ -1,17 +1,18 @@
 """How built-in modules are called: what a module recorded for an input is remembered, with all that lies below it.
 
 Calling it again on the same vertex then records one handle, however deep the module is, and enters no parameter. The
-same input vertex comes back in every iteration, as stored tensors enter a segment under their number.
+same input vertex comes back in every iteration, as stored tensors enter a segment under their number. What was written
+into buffers (running statistics) is remembered too, and written again.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..graph.vertex import Vertex
 from ..tensor.generator import default_generator
 from ..tensor.operands import enter_all
-from ..tensor.recording import Handle, enter, pending
+from ..tensor.recording import Handle, enter, overwrite, pending
 from ..tensor.segment import Segment, state
 from ..tensor.structure import structure
 
@@ -24,8 +25,17 @@ def has_only_builtin_parts(module: Any) -> bool:
     return all(part.is_builtin and not part._has_hooks and "forward" not in part.__dict__ for part in module.modules())
 
 
+class Recording(NamedTuple):
+    """What one call recorded: its output, how many random numbers were drawn, and the buffers written with their new
+    values."""
+
+    output: Vertex
+    draws: int
+    updates: tuple[tuple[Any, Vertex], ...]
+
+
 class Memo:
-    """For one module at one version of the structure: input vertex → output vertex, with and without gradients.
+    """For one module at one version of the structure: input vertex → `Recording`, with and without gradients.
 
     ``is_usable``: the module and all below it are built in and without hooks. ``draws``: it draws random numbers; what
     it records then depends on the segment's `random_state` too.
@@ -37,7 +47,7 @@ class Memo:
         self.version = structure.version
         self.is_usable = has_only_builtin_parts(module)
         self.draws = any(getattr(part, "draws_random_numbers", False) for part in module.modules())
-        self.found: dict[Any, tuple[Vertex, int]] = {}
+        self.found: dict[Any, Recording] = {}
 
     def random_state(self, segment: Segment) -> tuple[Any, ...]:
         """Name the random numbers that come next in this segment."""
@@ -50,10 +60,11 @@ class Memo:
         """Run ``forward``, and remember the result if it follows from ``key`` alone."""
         leaves, draws = len(segment.leaves), segment.draws
         output = module.forward(input)
-        if output._segment is segment and len(segment.leaves) == leaves and not segment.updates:
+        if state.segment is segment and output._segment is segment and len(segment.leaves) == leaves:
             if len(self.found) >= MAX_ENTRIES:
                 self.found.clear()
-            self.found[key] = (output._vertex, segment.draws - draws)
+            updates = tuple((segment.slots[slot], value) for slot, value in segment.updates.items())
+            self.found[key] = Recording(output._vertex, segment.draws - draws, updates)
         return output
 
 
@@ -75,7 +86,10 @@ class BuiltinCall:
         found = memo.found.get(key)
         if found is None:
             return memo.record(self, input, key, segment)
-        output, draws = found
+        output, draws, updates = found
+        for buffer, value in updates:
+            enter(buffer, segment)
+            overwrite(buffer, value, segment)
         segment.draws += draws
         segment.keepalive.append(self)
         return pending(output, segment)

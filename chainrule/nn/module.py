@@ -12,7 +12,8 @@ from ..files.network import write_network
 from ..tensor.creation import zeros_like
 from ..tensor.events import ParameterSet, record_zero_grad
 from ..tensor.operands import as_tensor
-from ..tensor.recording import Handle
+from ..tensor.recording import Handle, make_slot, resolve
+from ..tensor.segment import flush, state
 from ..tensor.structure import note_change, note_switch, structure
 from ..tensor.tensor import Device, Tensor
 from ..types import DTYPES, DType, as_dtype, float32, float64
@@ -30,8 +31,8 @@ class Module(StateDictMethods):
     Parameters and modules assigned as attributes are registered under the attribute's name. They live in the
     instance's dictionary like every other attribute, so reading them costs nothing extra.
 
-    Class flag ``is_builtin``: ``forward`` is a function of one input, the module's attributes and parameters alone, and
-    neither reads values nor changes state; what it recorded may then be remembered (`chainrule.nn.memo`).
+    Class flag ``is_builtin``: ``forward`` is a function of one input, the module's attributes and parameters alone,
+    reads no values, and changes nothing but its buffers; what it recorded may then be remembered (`chainrule.nn.memo`).
 
     >>> import chainrule as cr
     >>> class Net(cr.nn.Module):
@@ -109,6 +110,13 @@ class Module(StateDictMethods):
         """What a copy or a pickle holds: everything but what was remembered about this very module."""
         return {name: value for name, value in self.__dict__.items() if name not in ("_memo", "_parameter_set")}
 
+    def __setstate__(self, saved: dict[str, Any]) -> None:
+        """Take over what a copy or a pickle holds. Copied tensors are no state of programs yet."""
+        self.__dict__.update(saved)
+        for buffer in self._buffers.values():
+            if buffer is not None:
+                _as_state(buffer)
+
     def _register_hook(self, hooks: dict[int, Callable[..., Any]], hook: Callable[..., Any]) -> HookHandle:
         handle = HookHandle(self, hooks)
         hooks[handle.id] = hook
@@ -142,7 +150,7 @@ class Module(StateDictMethods):
                         f"({'nn.Parameter' if kind == 'parameter' else f'a {kind}'} or None expected). "
                         f"fix: with no_grad(): module.{name}.copy_(value), or del module.{name} first"
                     )
-                self._register(registry, name, value)
+                self._register(registry, name, _as_state(value) if kind == "buffer" and value is not None else value)
                 return True
         return False
 
@@ -173,8 +181,11 @@ class Module(StateDictMethods):
         self._register("_parameters", name, param)
 
     def register_buffer(self, name: str, tensor: Any, persistent: bool = True) -> None:
-        """Add a tensor that is no parameter; saved with the module if ``persistent``."""
-        self._register("_buffers", name, None if tensor is None else as_tensor(tensor))
+        """Add a tensor that is no parameter; saved with the module if ``persistent``.
+
+        Programs overwrite it in place where ``forward`` writes to it (``copy_``, ``mul_`` ...), as they do parameters.
+        """
+        self._register("_buffers", name, None if tensor is None else _as_state(as_tensor(tensor)))
         (self._transient.discard if persistent else self._transient.add)(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
@@ -373,6 +384,17 @@ class Module(StateDictMethods):
 
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._parameters, *self._buffers, *self._modules})
+
+
+def _as_state(buffer: Any) -> Any:
+    """``buffer`` with an address and a vertex of its own, so that programs may overwrite it. What is being recorded,
+    or was computed from parameters, is left as it is."""
+    if buffer._slot is None and not buffer.requires_grad and not state.segment.is_capturing:
+        if buffer._segment is not None:
+            flush()  # it may have been read as ordinary data
+        resolve(buffer)
+        make_slot(buffer)
+    return buffer
 
 
 def _with_parts(name: str, extra: list[str], children: list[str]) -> str:

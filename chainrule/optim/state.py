@@ -1,7 +1,8 @@
 """What an optimiser keeps between steps, and how its rules are written down.
 
-Rules are plain tensor expressions; `write` lets the program leave their values in parameters and state. Options enter
-them through `fixed` as constants of the program, the learning rate as a state tensor that the program reads.
+Rules are plain tensor expressions; `write` (of `chainrule.tensor.inplace`) lets the program leave their values in
+parameters and state. Options enter them through `fixed` as constants of the program, the learning rate as a state
+tensor that the program reads.
 """
 
 from __future__ import annotations
@@ -11,10 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from ..ops.elementwise import cast
 from ..ops.source import constant
-from ..tensor.operands import enter_all
-from ..tensor.recording import make_slot, overwrite, pending, stored
+from ..tensor.inplace import write
+from ..tensor.recording import make_slot, pending, stored
 from ..tensor.segment import state
 from ..tensor.storage import allocate, view_array
 from ..types import DType, Shape, float64, tensor_type
@@ -43,12 +43,6 @@ def memory_of(tensor: Any) -> np.ndarray[Any, Any]:
 def fixed(value: float, beside: Any) -> Any:
     """A number as a constant of the program, of the type of ``beside``."""
     return pending(constant(value, beside.dtype), state.segment)
-
-
-def write(tensor: Any, value: Any) -> None:
-    """Let the program leave ``value`` in a parameter or state tensor; read afterwards, the tensor has that value."""
-    segment, (old, new) = enter_all(tensor, value)
-    overwrite(tensor, cast(new, old.dtype), segment)
 
 
 class Counter:

@@ -164,10 +164,11 @@ class _Fusion:
                 if read.permutation:
                     readers.setdefault(read.base, []).append((node, read))
         for found in readers.values():
-            first, first_read = found[0]
-            for node, read in found[1:]:
+            in_nests = [(node, read) for node, read in found if self.group_of[node.number].product is None]
+            for node, read in in_nests[1:]:
+                first, first_read = in_nests[0]
                 group, other = self.group_of[first.number], self.group_of[node.number]
-                if group is other or group.product or other.product:
+                if group is other:
                     continue
                 places, other_places = group.places[first], other.places[node]
                 pairs = zip(first_read.permutation or (), read.permutation or (), strict=True)

@@ -71,6 +71,12 @@ def _write_now(tensor: Any, value: Any) -> Any:
     return tensor
 
 
+def write(tensor: Any, value: Any) -> None:
+    """Let the program leave ``value`` in a parameter or state tensor; read afterwards, the tensor has that value."""
+    segment, (old, new) = enter_all(tensor, value)
+    overwrite(tensor, cast(new, old.dtype), segment)
+
+
 class InPlaceMethods:
     """Methods whose names end in an underscore, and indexed assignment. Each returns the tensor itself."""
 

@@ -16,6 +16,32 @@ LAYERS = [
     nn.Linear(3, 4, bias=False),
     nn.Linear(3, 4, dtype="float64"),
     nn.Dropout(0.3),
+    nn.Dropout(0.3, inverted=False),
+    nn.Dropout1d(0.3),
+    nn.Dropout2d(0.3),
+    nn.Dropout3d(0.3),
+    nn.AlphaDropout(0.3),
+    nn.FeatureAlphaDropout(0.3),
+    nn.Embedding(5, 3, padding_idx=1, max_norm=2.0),
+    nn.Bilinear(2, 3, 4, bias=False),
+    nn.Maxout(3, 4, pieces=3, dtype="float64"),
+    nn.Residual(nn.Linear(3, 4), nn.ReLU()),
+    nn.Residual(nn.ReLU(), projection=nn.Identity()),
+    nn.Highway(3, nn.Tanh(), gate_bias=-1.0, dtype="float64"),
+    nn.Parallel(nn.Linear(3, 4), nn.Sequential(nn.ReLU()), join="sum"),
+    nn.BatchNorm1d(4),
+    nn.BatchNorm1d(4, momentum=None, dtype="float64"),
+    nn.BatchNorm1d(4, affine=False, dtype="float64"),
+    nn.BatchNorm2d(4, bias=False),
+    nn.BatchNorm3d(4, track_running_stats=False),
+    nn.InstanceNorm1d(4),
+    nn.InstanceNorm2d(4, affine=True, track_running_stats=True),
+    nn.InstanceNorm3d(4),
+    nn.LayerNorm(4, bias=False),
+    nn.LayerNorm((3, 4), eps=0.1),
+    nn.GroupNorm(2, 4),
+    nn.RMSNorm(4),
+    nn.RMSNorm(4, eps=0.1, elementwise_affine=False),
     nn.Flatten(),
     nn.Flatten(0, 1),
     nn.Unflatten(1, (2, 3)),
@@ -47,6 +73,9 @@ def test_a_layer_comes_back_as_it_was_made(layer: Any) -> None:
     assert repr(found) == repr(layer)
     assert [(name, p.shape, p.dtype) for name, p in found.named_parameters()] == [
         (name, p.shape, p.dtype) for name, p in layer.named_parameters()
+    ]
+    assert [(name, b.shape, b.dtype) for name, b in found.named_buffers()] == [
+        (name, b.shape, b.dtype) for name, b in layer.named_buffers()
     ]
 
 

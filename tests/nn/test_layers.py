@@ -103,9 +103,7 @@ def test_a_wrong_size_names_layer_line_and_fix() -> None:
     assert "test_layers.py" in message and "'encoder.2'" in message
 
 
-@pytest.mark.parametrize(
-    ("shape", "fix"), [((3, 4), "x.T"), ((2, 1, 3), "nn.Flatten()"), ((), "got a number")]
-)
+@pytest.mark.parametrize(("shape", "fix"), [((3, 4), "x.T"), ((2, 1, 3), "nn.Flatten()"), ((), "got a number")])
 def test_other_wrong_sizes(shape: tuple, fix: str) -> None:
     with pytest.raises(ShapeError, match=fix.replace("(", r"\(").replace(")", r"\)")):
         nn.Linear(3, 2)(cr.ones(shape)) if shape != (2, 1, 3) else nn.Linear(3, 2)(cr.ones(2, 3, 1))
@@ -122,40 +120,6 @@ def test_wrong_arguments() -> None:
         nn.Unflatten(1, (2, 2))(cr.ones(3, 5))
     with pytest.raises(ArgumentError, match="'cuda' is not available"):
         nn.Linear(2, 2, device="cuda")
-
-
-def test_dropout_keeps_the_mean_and_the_share() -> None:
-    cr.manual_seed(0)
-    layer = nn.Dropout(0.3)
-    values = layer(cr.ones(200, 500)).numpy()
-    assert set(np.unique(values)) == {np.float32(0), np.float32(1 / 0.7)}
-    assert abs((values == 0).mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / values.size)
-    x = cr.ones(4)
-    assert layer.eval()(x) is x
-    assert nn.Dropout(0.0)(x) is x
-    assert nn.Dropout(1.0)(x).tolist() == [0.0] * 4
-
-
-def test_dropout_draws_anew_every_time_and_repeats_with_the_seed() -> None:
-    def draw() -> list[np.ndarray]:
-        cr.manual_seed(3)
-        network = nn.Sequential(nn.Dropout(0.5), nn.Dropout(0.5))
-        first = network(cr.ones(1000))
-        second = network(cr.ones(1000))
-        third = np.array(first + second)
-        return [np.array(first), np.array(second), third, np.array(network(cr.ones(1000)))]
-
-    one, two = draw(), draw()
-    assert all((a == b).all() for a, b in zip(one, two, strict=True))
-    assert not (one[0] == one[1]).all() and not (one[0] == one[3]).all()
-    np.testing.assert_array_equal(one[2], one[0] + one[1])
-
-
-def test_dropout_masks_the_gradient_as_the_value() -> None:
-    x = cr.ones(1000, requires_grad=True)
-    y = F.dropout(x, 0.4)
-    y.sum().backward()
-    np.testing.assert_array_equal(x.grad.numpy(), y.detach().numpy())
 
 
 def test_one_hot() -> None:

@@ -71,6 +71,14 @@ def test_reductions_of_one_array_share_a_nest():
     assert len(plan_of([x], [sum_(x, (0,)), sum_(x, (1,))]).kernels) == 2
 
 
+def test_reductions_of_one_array_share_a_nest_beside_an_epilogue_that_uses_it():
+    a, b, x = new_input(40, 20), new_input(20, 30), new_input(40, 30)
+    g = matmul(a, b)
+    outputs = [g, exp(g), sum_(g, (0,)), sum_(multiply(g, x), (0,))]
+    product, nest = plan_of([a, b, x], outputs).kernels
+    assert isinstance(product, Product) and len(nest.reductions) == 2
+
+
 def test_reduced_dimensions_merge_with_reduced_ones_only():
     x = new_input(3, 4, 5)
     (kernel,) = plan_of([x], [sum_(x, (1, 2))]).kernels

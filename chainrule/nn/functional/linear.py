@@ -1,4 +1,4 @@
-"""The affine map, dropout and one-hot coding."""
+"""The affine and the bilinear map, and one-hot coding."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import ArgumentError, DTypeError, IndexOutOfRangeError, ShapeError
+from ...errors import DTypeError, IndexOutOfRangeError, ShapeError
 from ...graph.site import find_site
 from ...tensor import operations, shaping
-from ...tensor.generator import default_generator
 from ...tensor.operands import as_tensor, from_array
 from ...tensor.recording import Handle, type_of
 from ...tensor.remembered import remembered
@@ -37,6 +36,37 @@ def remembered_linear(input: Any, weight: Any, bias: Any) -> Any:
         raise _wrong_size(tuple(shape), inputs, outputs)
     product = shaping.matmul(converted(input, weight.dtype), shaping.t(weight))
     return product if bias is None else operations.add(product, bias)
+
+
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
+    """input1ᵀ · weight_k · input2 + bias_k for every output k, over the last dimensions.
+
+    Shapes: input1 (..., in1), input2 (..., in2), weight (out, in1, in2), bias (out), result (..., out).
+    Errors: `ShapeError`, `DTypeError`.
+
+    >>> import chainrule as cr
+    >>> cr.nn.functional.bilinear(cr.tensor([[2.0]]), cr.tensor([[3.0]]), cr.ones(1, 1, 1))
+    tensor([[6.]])
+    """
+    first, second = (value if isinstance(value, Handle) else as_tensor(value) for value in (input1, input2))
+    shapes, table = [type_of(first).shape, type_of(second).shape], type_of(weight).shape
+    for number, shape, size in zip((1, 2), shapes, table[1:], strict=True):
+        if not shape or shape[-1] != size:
+            raise ShapeError(
+                f"bilinear(): input{number} size does not match weight size: got shape {shape}, expected (..., {size})"
+                f"\n  where: {find_site()}"
+            )
+    if shapes[0][:-1] != shapes[1][:-1]:
+        raise ShapeError(
+            f"bilinear(): input batch dimensions do not match: got {shapes[0]} and {shapes[1]}\n  where: {find_site()}"
+        )
+    return _bilinear(converted(first, weight.dtype), converted(second, weight.dtype), weight, bias)
+
+
+@remembered
+def _bilinear(first: Any, second: Any, weight: Any, bias: Any) -> Any:
+    pairs = operations.mul(first.unsqueeze(-1), second.unsqueeze(-2)).flatten(-2)
+    return remembered_linear(pairs, weight.flatten(1), bias)
 
 
 def _wrong_size(shape: tuple[int, ...], inputs: int, outputs: int) -> ShapeError:
@@ -68,35 +98,6 @@ def converted(value: Any, dtype: DType) -> Any:
             f"  where: {find_site()}\n  fix: x.to(cr.{dtype}), or model.to(cr.{found})"
         )
     return operations.convert(value, dtype)
-
-
-def dropout(input: Any, p: float = 0.5, training: bool = True, inplace: bool = False) -> Any:
-    """Each element 0 with probability p, else x / (1 - p), so that the mean stays; in evaluation the input itself.
-
-    The mask is a function of the seed (`manual_seed`), the step and the place in the program.
-    Errors: `ArgumentError` for p outside [0, 1]. Source: Srivastava et al. 2014, in the inverted form.
-
-    >>> import chainrule as cr
-    >>> cr.nn.functional.dropout(cr.ones(3), p=0.5, training=False)
-    tensor([1., 1., 1.])
-    """
-    check_probability(p)
-    if not training or p == 0:
-        return input
-    x = input if isinstance(input, Handle) else as_tensor(input)
-    return _drop(x, default_generator.draw_uniform(type_of(x).shape), p=float(p))
-
-
-def check_probability(p: float) -> None:
-    """Errors: `ArgumentError` for p outside [0, 1]."""
-    if not 0 <= p <= 1:
-        raise ArgumentError(f"dropout probability has to be between 0 and 1, but got {p}")
-
-
-@remembered
-def _drop(input: Any, uniform: Any, *, p: float) -> Any:
-    kept = operations.mul(input, 1 / (1 - p) if p < 1 else 0.0)
-    return operations.where(operations.lt(uniform, p), 0.0, kept)
 
 
 def one_hot(tensor: Any, num_classes: int = -1) -> Any:
