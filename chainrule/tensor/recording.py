@@ -6,6 +6,7 @@ This is the path that every recorded operation takes; it is written for speed: a
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ctypes import memmove
 from typing import Any
 
 import numpy as np
@@ -119,7 +120,7 @@ def enter(handle: Any, segment: Segment) -> Vertex:
         segment.slots[slot] = handle
         _note_read(handle, segment)
     elif handle._storage is not None and (handle._vertex is None or not handle._vertex.requires_grad):
-        if handle._storage.is_exported and segment.expansion is None:
+        if handle._storage.is_exported and segment.expansion is None and handle._storage.is_shared:
             return _enter_exported(handle, segment)
         vertex = _enter_stored(handle, segment)
     else:
@@ -182,7 +183,7 @@ def _is_unchanged(handle: Any, copy: Any) -> bool:
 
 def _enter_stored(handle: Any, segment: Segment, is_stale: bool = False) -> Vertex:
     storage = handle._storage
-    if storage.is_exported and segment.expansion is None:
+    if storage.is_exported and segment.expansion is None and storage.is_shared:
         handle = snapshot(handle)
     elif storage.written_in is segment and not segment.is_done:
         flush()
@@ -195,10 +196,14 @@ def _enter_stored(handle: Any, segment: Segment, is_stale: bool = False) -> Vert
 
 def snapshot(handle: Any, memory: Storage | None = None) -> Any:
     """Return a stored copy of a stored handle, row-major, in new memory or in the one given."""
-    storage = memory or allocate(handle._type.nbytes)
-    view_array(storage, storage.address, handle._type, None)[...] = view_array(
-        handle._storage, handle._address, handle._type, handle._strides
-    )
+    nbytes = handle._type.nbytes
+    storage = memory or allocate(nbytes)
+    if handle._strides is None:
+        memmove(storage.address, handle._address, nbytes)
+    else:
+        view_array(storage, storage.address, handle._type, None)[...] = view_array(
+            handle._storage, handle._address, handle._type, handle._strides
+        )
     return stored(storage, storage.address, handle._type)
 
 

@@ -30,10 +30,11 @@ class Clock:
 class Storage:
     """A block of memory with a fixed address; tensors are views of it.
 
-    ``array`` keeps the memory alive. ``is_exported`` is set once somebody outside holds a NumPy or DLPack view:
-    such memory can change without chainrule seeing it. ``clocks`` belong to whatever writes into the block. The other
-    fields say how the pending segment uses the block, so that reads and writes through different tensors keep their
-    order; ``read_by`` is the id of a tensor (the tensor itself would be a cycle: memory would wait for the collector).
+    ``array`` keeps the memory alive. ``is_exported`` is set once somebody outside holds a NumPy or DLPack view: as long
+    as the block `is_shared` it can change without chainrule seeing it. ``clocks`` belong to whatever writes into the
+    block. The other fields say how the pending segment uses the block, so that reads and writes through different
+    tensors keep their order; ``read_by`` is the id of a tensor (the tensor itself would be a cycle: memory would wait
+    for the collector).
     """
 
     __slots__ = (
@@ -51,6 +52,22 @@ class Storage:
         self.is_read_by_many = False
         self.written_in: Any = None
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether somebody outside can write into the block: owns it, or holds a view of it.
+
+        Every view that NumPy or DLPack made refers to the array that owns the memory. When the last one is gone, the
+        block is one like any other until the next export, and whatever was written until then counts as one write.
+        """
+        if not self.is_exported:
+            return False
+        owner = self.array.base
+        is_ours = type(owner) is np.ndarray and getrefcount(owner) == 3  # array, owner, getrefcount's argument
+        if is_ours and owner.flags.owndata and getrefcount(self.array) == 2:
+            self.is_exported = False
+            self.note_write()
+        return self.is_exported
+
     def note_write(self) -> None:
         """Note a write that no program makes."""
         if not self.clocks or self.clocks[0].__class__ is not _OwnClock:
@@ -59,7 +76,7 @@ class Storage:
 
     def was_written_after(self, time: int) -> bool:
         """Whether anything has written into the block since ``time``."""
-        return any(clock.time > time for clock in self.clocks)
+        return bool(self.clocks) and any(clock.time > time for clock in self.clocks)
 
 
 class _OwnClock(Clock):
@@ -99,8 +116,8 @@ def spare_memory(nbytes: int) -> Storage:
 
 def adopt(array: np.ndarray[Any, Any]) -> Storage:
     """Return a storage that shares the memory of an array somebody else owns."""
-    flat = np.lib.stride_tricks.as_strided(array, (array.size,), (array.itemsize,)) if array.flags.forc else array
-    return Storage(flat.view(np.uint8) if flat.ndim == 1 else flat, address_of(array), array.nbytes, is_exported=True)
+    block: np.ndarray[Any, Any] = np.ndarray(array.nbytes, np.uint8, array)  # refers to the owner, not to this view
+    return Storage(block, address_of(array), array.nbytes, is_exported=True)
 
 
 def view_array(storage: Storage, address: int, type: TensorType, strides: Shape | None) -> np.ndarray[Any, Any]:

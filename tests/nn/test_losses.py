@@ -120,11 +120,26 @@ def test_a_label_outside_the_classes_is_refused(loss: object) -> None:
     assert np.isnan(loss(cr.zeros(4, 4), labels + 0).item())  # not known when the loss is recorded
 
 
-def test_a_wrong_label_written_after_the_check_gives_nan() -> None:
+def test_a_wrong_label_written_after_the_check_is_found() -> None:
     labels = cr.tensor([0, 1, 2])
     F.cross_entropy(cr.zeros(3, 3), labels)
     labels[0] = 7
-    assert np.isnan(F.cross_entropy(cr.zeros(3, 3), labels).item())
+    with pytest.raises(IndexOutOfRangeError, match="Target 7 is out of bounds"):
+        F.cross_entropy(cr.zeros(3, 3), labels)
+
+
+@pytest.mark.parametrize("keeps_array", [True, False])
+def test_labels_written_through_numpy_are_checked_again(keeps_array: bool) -> None:
+    array = np.array([0, 1, 2])
+    labels = cr.from_numpy(array)
+    F.cross_entropy(cr.zeros(3, 3), labels)
+    array[1] = 9
+    if not keeps_array:
+        del array
+    with pytest.raises(IndexOutOfRangeError, match="label 9 in row 1"):
+        F.cross_entropy(cr.zeros(3, 3), labels)
+    labels.numpy()[1] = 0
+    assert np.isfinite(F.cross_entropy(cr.zeros(3, 3), labels).item())
 
 
 def test_targets_that_do_not_fit_classes() -> None:

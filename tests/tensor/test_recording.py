@@ -391,3 +391,84 @@ def test_foreign_memory_is_read_again_only_when_it_has_changed() -> None:
     np.testing.assert_array_equal(np.asarray(first), [2.0, np.nan, 6.0])
     np.testing.assert_array_equal(np.asarray(second), [3.0, np.nan, 9.0])
     np.testing.assert_array_equal(np.asarray(third), [30.0, np.nan, 9.0])
+
+
+def _views_of(array: np.ndarray) -> dict[str, object]:
+    return {
+        "array": array,
+        "part": array[1:],
+        "transpose": array.reshape(1, -1).T,
+        "memoryview": memoryview(array),
+        "another tensor": cr.from_numpy(array[:2]),
+    }
+
+
+@pytest.mark.parametrize("held", ["array", "part", "transpose", "memoryview", "another tensor"])
+def test_memory_is_copied_while_anybody_else_can_write_to_it(held: str) -> None:
+    array = np.arange(4, dtype=np.float32)
+    x = cr.from_numpy(array)
+    view = _views_of(array)[held]
+    del array
+    pending = x * 2
+    writer = view._array() if isinstance(view, cr.Tensor) else np.asarray(view)
+    writer[...] = 7
+    assert state.segment.leaves[0]._storage is not x._storage
+    assert pending.tolist() == [0, 2, 4, 6]
+    np.testing.assert_array_equal(np.asarray(x * 2).reshape(-1)[1], 14)
+
+
+def test_memory_that_nobody_else_can_reach_is_not_copied() -> None:
+    x = cr.from_numpy(np.arange(4, dtype=np.float32))
+    part = cr.from_numpy(np.arange(8, dtype=np.float32)[2:6])
+    pending = x[1:] + part[1:]
+    assert [leaf._storage for leaf in state.segment.leaves] == [x._storage, part._storage]
+    assert pending.tolist() == [4, 6, 8]
+
+
+def test_memory_of_arrays_that_do_not_own_it_is_always_copied() -> None:
+    buffer = bytearray(np.arange(4, dtype=np.float32).tobytes())
+    x = cr.from_numpy(np.frombuffer(buffer, np.float32))
+    pending = x * 2
+    buffer[:] = bytes(16)
+    assert pending.tolist() == [0, 2, 4, 6]
+
+
+def test_memory_becomes_shared_again_with_the_next_export() -> None:
+    x = cr.from_numpy(np.ones(3, np.float32))
+    unshared = x * 2
+    array = x.numpy()  # what is pending runs before anybody can write
+    array[0] = 5
+    shared = x * 2
+    array[1] = 5
+    del array
+    unshared_again = x * 2
+    x[2] = 5
+    assert unshared.tolist() == [2, 2, 2]
+    assert shared.tolist() == [10, 2, 2]
+    assert unshared_again.tolist() == [10, 10, 2]
+    assert (x * 2).tolist() == [10, 10, 10]
+
+
+@pytest.mark.parametrize("keeps_array", [True, False])
+@pytest.mark.parametrize("moment", ["after forward", "after backward", "after step", "before the loss is read"])
+def test_a_training_step_uses_a_batch_as_it_was_when_the_model_read_it(moment: str, keeps_array: bool) -> None:
+    def trained(change: str | None) -> list[object]:
+        cr.manual_seed(0)
+        array = np.linspace(-1, 1, 24, dtype=np.float32).reshape(8, 3)
+        x, y = cr.from_numpy(array), cr.ones(8, 1)
+        view = array if keeps_array else x.numpy()
+        del array
+        layer = cr.nn.Linear(3, 1)
+        optimizer = cr.optim.SGD(layer.parameters(), lr=0.1)
+        for start in (0, 4):
+            loss = cr.nn.MSELoss()(layer(x[start : start + 4]), y[start : start + 4])
+            for now, do in (("after forward", loss.backward), ("after backward", optimizer.step), ("after step", None)):
+                if now == change:
+                    view[start : start + 4] += 1
+                if do:
+                    do()
+            if change == "before the loss is read":
+                view[start : start + 4] = np.nan
+        return [loss.item(), layer.weight.tolist(), layer.weight.grad.tolist()]
+
+    assert trained(moment) == trained(None)

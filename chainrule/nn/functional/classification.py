@@ -15,7 +15,7 @@ from ...tensor import operations, reductions, shaping
 from ...tensor.operands import as_tensor, enter_all
 from ...tensor.recording import Handle, pending, type_of
 from ...tensor.remembered import remembered
-from ...tensor.storage import view_array
+from ...tensor.storage import Clock, Storage, view_array
 from ...types import int64
 from .activation import class_dimension
 from .loss import check_reduction, reduced
@@ -174,15 +174,15 @@ def _check_class_shapes(name: str, input: Any, target: Any) -> None:
     raise ShapeError(f"{message}\n  where: {find_site()}\n  fix: {fix}")
 
 
-_CHECKED: dict[int, tuple[weakref.ref[Any], int, int]] = {}
-"""Smallest and largest label of memory that has been looked at, by the identity of its array."""
+_CHECKED: dict[int, tuple[weakref.ref[Any], int, int, int]] = {}
+"""Smallest and largest label of memory that has been looked at, and when, by the identity of its array."""
 
 
 def check_labels(input: Any, target: Any, ignore_index: int) -> None:
     """Refuse stored class indices outside the classes.
 
-    Memory is looked at once, so slices of one big target cost a look-up. Labels that are not known yet are not waited
-    for: the loss becomes NaN. Errors: `IndexOutOfRangeError`, `TargetError` for what is no class index.
+    Memory is looked at once per change, so slices of one big target cost a look-up. Labels that are not known yet are
+    not waited for: the loss becomes NaN. Errors: `IndexOutOfRangeError`, `TargetError` for what is no class index.
     """
     type = type_of(target)
     if type.dtype.is_floating_point:
@@ -193,13 +193,17 @@ def check_labels(input: Any, target: Any, ignore_index: int) -> None:
     if storage is None or not shape or not type.size:
         return
     classes = shape[class_dimension(input)]
-    found = None if storage.is_exported else _CHECKED.get(id(storage.array))
-    if found is None or not (found[1] >= 0 and found[2] < classes):
-        _look(target, classes, ignore_index)
+    is_shared = storage.is_exported and storage.is_shared
+    found = None if is_shared else _CHECKED.get(id(storage.array))
+    if found is None or found[1] < 0 or found[2] >= classes or storage.was_written_after(found[3]):
+        labels = view_array(storage, target._address, type, target._strides)
+        if labels.min() < 0 or labels.max() >= classes:
+            _check_each(labels, classes, ignore_index)
+        if not is_shared:
+            _remember_range(storage, labels.dtype)
 
 
-def _look(target: Any, classes: int, ignore_index: int) -> None:
-    labels = view_array(target._storage, target._address, target._type, target._strides)
+def _check_each(labels: np.ndarray[Any, Any], classes: int, ignore_index: int) -> None:
     wrong = labels[(labels != ignore_index) & ((labels < 0) | (labels >= classes))]
     if wrong.size:
         label = int(wrong.flat[0])
@@ -211,7 +215,11 @@ def _look(target: Any, classes: int, ignore_index: int) -> None:
             f"Target {label} is out of bounds: label {label} in row {row}, but the input has {classes} classes "
             f"(labels 0 to {classes - 1})\n  where: {find_site()}\n  fix: {fix}"
         )
-    array = target._storage.array
-    whole = array[: array.nbytes // labels.itemsize * labels.itemsize].view(labels.dtype)
+
+
+def _remember_range(storage: Storage, dtype: np.dtype[Any]) -> None:
+    array = storage.array
+    whole = array[: array.nbytes // dtype.itemsize * dtype.itemsize].view(dtype)
     key = id(array)
-    _CHECKED[key] = (weakref.ref(array, lambda _: _CHECKED.pop(key, None)), int(whole.min()), int(whole.max()))
+    forget = weakref.ref(array, lambda _: _CHECKED.pop(key, None))
+    _CHECKED[key] = (forget, int(whole.min()), int(whole.max()), Clock.now)
