@@ -19,6 +19,11 @@ MAX_ENTRIES = 256
 """Inputs remembered per module; then it starts afresh, so that a chain of ever new inputs does not grow it."""
 
 
+def has_only_builtin_parts(module: Any) -> bool:
+    """Whether what the module records can change only together with the version of the structure."""
+    return all(part.is_builtin and not part._has_hooks and "forward" not in part.__dict__ for part in module.modules())
+
+
 class Memo:
     """For one module at one version of the structure: input vertex → output vertex, with and without gradients.
 
@@ -30,11 +35,8 @@ class Memo:
 
     def __init__(self, module: Any) -> None:
         self.version = structure.version
-        parts = list(module.modules())
-        self.is_usable = all(
-            part.is_builtin and not part._has_hooks and "forward" not in part.__dict__ for part in parts
-        )
-        self.draws = any(getattr(part, "draws_random_numbers", False) for part in parts)
+        self.is_usable = has_only_builtin_parts(module)
+        self.draws = any(getattr(part, "draws_random_numbers", False) for part in module.modules())
         self.found: dict[Any, tuple[Vertex, int]] = {}
 
     def random_state(self, segment: Segment) -> tuple[Any, ...]:

@@ -13,7 +13,7 @@ from ..tensor.creation import zeros_like
 from ..tensor.events import ParameterSet, record_zero_grad
 from ..tensor.operands import as_tensor
 from ..tensor.recording import Handle
-from ..tensor.structure import note_change, structure
+from ..tensor.structure import note_change, note_switch, structure
 from ..tensor.tensor import Device, Tensor
 from ..types import DTYPES, DType, as_dtype, float32, float64
 from .memo import BuiltinCall, Memo
@@ -281,7 +281,7 @@ class Module(StateDictMethods):
         """Switch the module and all below it to training (dropout active), or with False to evaluation."""
         for module in self.modules():
             module.__dict__["training"] = bool(mode)
-        note_change()
+        note_switch()
         return self
 
     def eval(self) -> Self:

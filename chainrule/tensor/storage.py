@@ -61,7 +61,7 @@ class Storage:
         """
         if not self.is_exported:
             return False
-        owner = self.array.base
+        owner: Any = self.array.base
         is_ours = type(owner) is np.ndarray and getrefcount(owner) == 3  # array, owner, getrefcount's argument
         if is_ours and owner.flags.owndata and getrefcount(self.array) == 2:
             self.is_exported = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import operator
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,11 +18,16 @@ from ..ops import indexing
 from ..tensor import operations
 from ..tensor.gradmode import no_grad
 from ..tensor.operands import enter_all, from_array
-from ..tensor.recording import make_slot, pending
+from ..tensor.recording import make_slot, pending, set_stored, stored
+from ..tensor.storage import allocate
+from ..tensor.structure import structure
 from ..types import DType, float64, int64
 
 CALL_SECONDS = 0.05
 """How long one native call may take: Ctrl-C and the progress display wait for it."""
+
+MAX_PASSES = 4
+"""Passes of one kind that a trainer keeps; the one unused for longest goes first."""
 
 
 class Counter:
@@ -46,14 +52,18 @@ class Counter:
 
 
 class Pass:
-    """One way over all rows, batch by batch: the state that its steps share.
+    """One way over all rows, batch by batch: the state that its steps share, and the steps as captured.
 
     ``loss`` sums the batch losses times the number of rows, ``correct`` counts right classes, ``order`` is the row
-    number at each position.
+    number at each position. ``X``, ``y`` and ``weights`` are tensors of its own, which look at the data.
+    ``ingredients`` returns the objects that steps are captured with, or None where what they record cannot be foreseen.
     """
 
-    def __init__(self, X: Any, y: Any, weights: Any, batch_size: int) -> None:
-        self.X, self.y, self.weights = X, y, weights
+    def __init__(
+        self, X: Any, y: Any, weights: Any, batch_size: int, ingredients: Callable[[], list[Any] | None]
+    ) -> None:
+        self.X, self.y = _view(X), _view(y)
+        self.weights = None if weights is None else _view(weights)
         self.rows = X.shape[0]
         self.batch_size = min(batch_size, self.rows)
         self.position = Counter(int64)
@@ -61,8 +71,27 @@ class Pass:
         self.correct = Counter(float64)
         self.order_tensor = from_array(np.arange(self.rows, dtype=np.int64))
         self.order = self.order_tensor._array()
+        self._ingredients = ingredients
+        self._captured_with: list[Any] | None = None
+        self._version = 0
         self._loops: dict[int, Loop] = {}
         self._calls = 1
+
+    def begin_again(self, X: Any, y: Any, weights: Any) -> None:
+        """Go over other data of the same types, in their own order, with the same steps if they would be the same."""
+        for mine, data in ((self.X, X), (self.y, y), (self.weights, weights)):
+            if data is not None:
+                set_stored(mine, data._storage, data._address, data._type, data._strides, False)
+        self.order[:] = np.arange(self.rows)
+        before, now = self._captured_with, self._ingredients()
+        if before is None or now is None or len(before) != len(now) or any(map(operator.is_not, before, now)):
+            self._loops.clear()
+
+    def let_go(self) -> None:
+        """Keep no data alive: there will be other, or none."""
+        for mine in (self.X, self.y, self.weights):
+            if mine is not None:
+                set_stored(mine, _NOTHING, _NOTHING.address, mine._type, mine._strides, False)
 
     def batch(self, size: int) -> tuple[Any, Any, Any]:
         """Record taking the next ``size`` rows: X, y and weights (None without)."""
@@ -92,8 +121,12 @@ class Pass:
             advance(tail)
 
     def _loop(self, step: Callable[[int], Any], size: int) -> Loop:
+        """The captured step. Where it is known what it follows from, a change of that captures it again."""
+        if self._captured_with is not None and self._version != structure.version_in_any_mode:
+            self._loops.clear()
         if size not in self._loops:
             self._loops[size] = Loop(lambda: step(size))
+            self._captured_with, self._version = self._ingredients(), structure.version_in_any_mode
         return self._loops[size]
 
     @property
@@ -103,6 +136,38 @@ class Pass:
     @property
     def accuracy(self) -> float:
         return self.correct.value / self.rows
+
+
+class Passes:
+    """The passes that a trainer can use again, because other data have the same types."""
+
+    def __init__(self, ingredients: Callable[[], list[Any] | None]) -> None:
+        self._ingredients = ingredients
+        self._unused: dict[Any, Pass] = {}
+
+    @contextmanager
+    def over(self, X: Any, y: Any, weights: Any, batch_size: int) -> Iterator[Pass]:
+        """Lend a pass over these rows."""
+        key = batch_size, *(None if data is None else (data._type, data._strides) for data in (X, y, weights))
+        found = self._unused.pop(key, None)
+        if found is None:
+            found = Pass(X, y, weights, batch_size, self._ingredients)
+        else:
+            found.begin_again(X, y, weights)
+        try:
+            yield found
+        finally:
+            found.let_go()
+            if len(self._unused) >= MAX_PASSES:
+                self._unused.pop(next(iter(self._unused)))
+            self._unused[key] = found
+
+
+_NOTHING = allocate(0)
+
+
+def _view(tensor: Any) -> Any:
+    return stored(tensor._storage, tensor._address, tensor._type, tensor._strides)
 
 
 def _take_rows(data: Any, rows: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
@@ -10,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from .. import nn
+from .. import nn, optim
 from ..compiler.capture import compile
 from ..data.splits import split_rows
 from ..errors import ArgumentError, DataError, ModelFileError, NonFiniteError
+from ..nn.memo import has_only_builtin_parts
 from ..tensor.generator import manual_seed
 from ..tensor.gradmode import no_grad
 from ..tensor.operands import from_array
+from ..tensor.segment import state
 from ..types import DType, float32
 from .arrays import as_array, as_features, as_targets, check_features
 from .callbacks import Callback
@@ -25,7 +28,7 @@ from .metrics import find_metric
 from .model_file import load_model, save_model
 from .names import find_loss, find_optimizer
 from .progress import Verbose, make_progress
-from .steps import Objective, Pass, evaluation_step, training_step
+from .steps import Objective, Pass, Passes, evaluation_step, training_step
 
 PREDICTION_ROWS = 1024
 """Rows of one call when predicting; fewer are padded to a power of two, so that a handful of programs serve all."""
@@ -69,6 +72,7 @@ class Trainer:
         self.history = History()
         self._forward = compile(self._compute)
         self._input_dtype = _parameter_dtype(model)
+        self._training, self._validation, self._evaluation = (Passes(self._ingredients) for _ in range(3))
 
     # Training -----------------------------------------------------------------------------------------------------
 
@@ -98,19 +102,26 @@ class Trainer:
         if self.seed is not None:
             manual_seed(self.seed)
         random = np.random.Generator(np.random.SFC64(self.seed))  # the quickest of NumPy's to shuffle with
-        training, validation = self._prepare(
-            X, y, batch_size, validation_data, validation_split, sample_weight, class_weight
-        )
+        training, validation = self._prepare(X, y, validation_data, validation_split, sample_weight, class_weight)
         self.history = History()
         for callback in self.callbacks:
             callback.on_fit_begin(self)
-        progress = make_progress(verbose)
+        with self._training.over(*training, batch_size) as rows, contextlib.ExitStack() as stack:
+            held_out = None
+            if validation is not None:
+                held_out = stack.enter_context(self._validation.over(*validation, PREDICTION_ROWS))
+            self._run_epochs(epochs, rows, held_out, random if shuffle else None, make_progress(verbose))
+        return self.history
+
+    def _run_epochs(self, epochs: int, training: Pass, validation: Pass | None, random: Any, progress: Any) -> None:
+        """All epochs, shuffled by ``random`` if given, and what must be done however they end."""
         progress.start(epochs, training.rows)
+        step = training_step(self.model, self.objective, self.optimizer, training)
         try:
             for epoch in range(1, epochs + 1):
-                if shuffle:
+                if random is not None:
                     random.shuffle(training.order)
-                if self._run_epoch(epoch, training, validation, progress):
+                if self._run_epoch(epoch, training, step, validation, progress):
                     break
         except KeyboardInterrupt:
             self.history.interrupted = True
@@ -119,12 +130,11 @@ class Trainer:
             self.model.eval()
             for callback in self.callbacks:
                 callback.on_fit_end(self)
-        return self.history
 
-    def _run_epoch(self, epoch: int, training: Pass, validation: Any, progress: Any) -> bool:
+    def _run_epoch(self, epoch: int, training: Pass, step: Any, validation: Pass | None, progress: Any) -> bool:
         """One epoch and its row of the history; True to stop."""
         started = time.perf_counter()
-        training.run(training_step(self.model, self.objective, self.optimizer, training), progress.advance)
+        training.run(step, progress.advance)
         row: dict[str, float] = {"epoch": epoch, "loss": training.mean_loss}
         if "accuracy" in self.metrics:
             row["accuracy"] = training.accuracy
@@ -134,7 +144,7 @@ class Trainer:
                 f"{self.optimizer.param_groups[0]['lr']:g}), standardised inputs, or gradient clipping"
             )
         if validation is not None:
-            row.update({f"val_{name}": value for name, value in self._measure(*validation).items()})
+            row.update({f"val_{name}": value for name, value in self._measure(validation).items()})
         row["seconds"] = time.perf_counter() - started
         self.history.append(row)
         progress.end_epoch(row)
@@ -145,24 +155,23 @@ class Trainer:
         self,
         X: Any,
         y: Any,
-        batch_size: int,
         validation_data: Any,
         validation_split: float,
         sample_weight: Any,
         class_weight: Any,
-    ) -> tuple[Pass, Any]:
-        """Data as tensors: the training pass, and (X, y, pass) for validation or None."""
+    ) -> tuple[tuple[Any, Any, Any], tuple[Any, Any, None] | None]:
+        """Data as tensors: X, y and weights for training, and for validation or None."""
         features = as_features(X)
         targets = as_targets(y, features.shape[0], self.objective.wants_classes)
         weights = self._weights(targets, sample_weight, class_weight)
         if validation_data is None and validation_split:
             features, targets, weights, validation_data = self._split(features, targets, weights, validation_split)
-        training = Pass(features, targets, weights, batch_size)
+        training = features, targets, weights
         if validation_data is None:
             return training, None
         held_out = as_features(validation_data[0], "validation X")
         held_targets = as_targets(validation_data[1], held_out.shape[0], self.objective.wants_classes, "validation y")
-        return training, (held_out, held_targets, Pass(held_out, held_targets, None, PREDICTION_ROWS))
+        return training, (held_out, held_targets, None)
 
     def _split(self, X: Any, y: Any, weights: Any, share: float) -> tuple[Any, Any, Any, Any]:
         if not 0 < share < 1:
@@ -194,23 +203,33 @@ class Trainer:
             return None
         return from_array(weights, _parameter_dtype(self.model))
 
+    def _ingredients(self) -> list[Any] | None:
+        """What steps are captured with; None where code of the user's decides what they record."""
+        model, loss, optimizer = self.model, self.objective.loss, self.optimizer
+        is_library_code = type(loss) in vars(nn).values() and type(optimizer) in vars(optim).values()
+        if not is_library_code or not has_only_builtin_parts(model) or loss._has_hooks or "forward" in vars(loss):
+            return None
+        states = [value for entries in optimizer.state.values() for value in entries.values()]
+        return [model, loss, optimizer, *vars(loss).values(), *states, state.is_grad_enabled]
+
     # Using the model -----------------------------------------------------------------------------------------------
 
     def evaluate(self, X: Any, y: Any, batch_size: int = PREDICTION_ROWS) -> dict[str, float]:
         """Return the loss and the metrics on (X, y), in evaluation mode."""
         features = as_features(X)
         targets = as_targets(y, features.shape[0], self.objective.wants_classes)
-        return self._measure(features, targets, Pass(features, targets, None, batch_size))
+        with self._evaluation.over(features, targets, None, batch_size) as rows:
+            return self._measure(rows)
 
-    def _measure(self, X: Any, y: Any, data: Pass) -> dict[str, float]:
+    def _measure(self, data: Pass) -> dict[str, float]:
         data.run(evaluation_step(self.model, self.objective, data))
         figures = {"loss": data.mean_loss}
         if "accuracy" in self.metrics:
             figures["accuracy"] = data.accuracy
         others = {name: metric for name, metric in self.metrics.items() if name != "accuracy"}
         if others:
-            scores = self.objective.scores(self.predict(X))
-            figures.update({name: metric(y._array(), scores) for name, metric in others.items()})
+            scores = self.objective.scores(self.predict(data.X))
+            figures.update({name: metric(data.y._array(), scores) for name, metric in others.items()})
         return figures
 
     def predict(self, X: Any) -> np.ndarray[Any, Any]:
