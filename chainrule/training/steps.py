@@ -14,6 +14,7 @@ import numpy as np
 from .. import nn
 from ..compiler.capture import Loop
 from ..errors import ShapeError
+from ..execution.shuffle import shuffle
 from ..ops import indexing
 from ..tensor import operations
 from ..tensor.gradmode import no_grad
@@ -54,7 +55,7 @@ class Counter:
 class Pass:
     """One way over all rows, batch by batch: the state that its steps share, and the steps as captured.
 
-    ``loss`` sums the batch losses times the number of rows, ``correct`` counts right classes, ``order`` is the row
+    ``loss`` sums the batch losses times the number of rows, ``correct`` counts right classes, ``order`` has the row
     number at each position. ``X``, ``y`` and ``weights`` are tensors of its own, which look at the data.
     ``ingredients`` returns the objects that steps are captured with, or None where what they record cannot be foreseen.
     """
@@ -69,8 +70,7 @@ class Pass:
         self.position = Counter(int64)
         self.loss = Counter(float64)
         self.correct = Counter(float64)
-        self.order_tensor = from_array(np.arange(self.rows, dtype=np.int64))
-        self.order = self.order_tensor._array()
+        self.order = from_array(np.arange(self.rows, dtype=np.int64))
         self._ingredients = ingredients
         self._captured_with: list[Any] | None = None
         self._version = 0
@@ -82,10 +82,14 @@ class Pass:
         for mine, data in ((self.X, X), (self.y, y), (self.weights, weights)):
             if data is not None:
                 set_stored(mine, data._storage, data._address, data._type, data._strides, False)
-        self.order[:] = np.arange(self.rows)
+        self.order._array()[:] = np.arange(self.rows)
         before, now = self._captured_with, self._ingredients()
         if before is None or now is None or len(before) != len(now) or any(map(operator.is_not, before, now)):
             self._loops.clear()
+
+    def shuffle(self, seed: int, epoch: int) -> None:
+        """Go over the rows in the random order of this epoch."""
+        shuffle(self.order._address, self.rows, seed, epoch)
 
     def let_go(self) -> None:
         """Keep no data alive: there will be other, or none."""
@@ -95,7 +99,7 @@ class Pass:
 
     def batch(self, size: int) -> tuple[Any, Any, Any]:
         """Record taking the next ``size`` rows: X, y and weights (None without)."""
-        segment, (order, position) = enter_all(self.order_tensor, self.position.tensor)
+        segment, (order, position) = enter_all(self.order, self.position.tensor)
         rows = pending(indexing.dynamic_slice(order, position, 0, size), segment)
         self.position.add(size)
         weights = None if self.weights is None else _take_rows(self.weights, rows)

@@ -16,7 +16,7 @@ from ..compiler.capture import compile
 from ..data.splits import split_rows
 from ..errors import ArgumentError, DataError, ModelFileError, NonFiniteError
 from ..nn.memo import has_only_builtin_parts
-from ..tensor.generator import manual_seed
+from ..tensor.generator import default_generator, manual_seed
 from ..tensor.gradmode import no_grad
 from ..tensor.operands import from_array
 from ..tensor.segment import state
@@ -99,9 +99,11 @@ class Trainer:
         """
         if epochs < 1 or batch_size < 1:
             raise ArgumentError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
-        if self.seed is not None:
-            manual_seed(self.seed)
-        random = np.random.Generator(np.random.SFC64(self.seed))  # the quickest of NumPy's to shuffle with
+        seed = self.seed
+        if seed is None:
+            seed = int(default_generator.numpy().integers(1 << 63))
+        else:
+            manual_seed(seed)
         training, validation = self._prepare(X, y, validation_data, validation_split, sample_weight, class_weight)
         self.history = History()
         for callback in self.callbacks:
@@ -110,17 +112,19 @@ class Trainer:
             held_out = None
             if validation is not None:
                 held_out = stack.enter_context(self._validation.over(*validation, PREDICTION_ROWS))
-            self._run_epochs(epochs, rows, held_out, random if shuffle else None, make_progress(verbose))
+            self._run_epochs(epochs, rows, held_out, seed if shuffle else None, make_progress(verbose))
         return self.history
 
-    def _run_epochs(self, epochs: int, training: Pass, validation: Pass | None, random: Any, progress: Any) -> None:
-        """All epochs, shuffled by ``random`` if given, and what must be done however they end."""
+    def _run_epochs(
+        self, epochs: int, training: Pass, validation: Pass | None, seed: int | None, progress: Any
+    ) -> None:
+        """All epochs, shuffled as ``seed`` says unless it is None, and what must be done however they end."""
         progress.start(epochs, training.rows)
         step = training_step(self.model, self.objective, self.optimizer, training)
         try:
             for epoch in range(1, epochs + 1):
-                if random is not None:
-                    random.shuffle(training.order)
+                if seed is not None:
+                    training.shuffle(seed, epoch)
                 if self._run_epoch(epoch, training, step, validation, progress):
                     break
         except KeyboardInterrupt:

@@ -430,3 +430,16 @@ def test_a_trainer_keeps_no_data_alive() -> None:
     alive = weakref.ref(X)
     del X
     assert alive() is None
+
+
+def test_without_a_seed_the_global_one_decides_the_order() -> None:
+    X, y = regression()
+
+    def trained(seed: int) -> list[Array]:
+        model = network()
+        cr.manual_seed(seed)
+        cr.Trainer(model).fit(X, y, epochs=1, verbose=0)
+        return weights(model)
+
+    np.testing.assert_array_equal(trained(5)[0], trained(5)[0])
+    assert (trained(5)[0] != trained(6)[0]).any()
