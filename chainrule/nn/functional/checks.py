@@ -1,0 +1,153 @@
+"""What losses refuse: shapes that do not meet, and stored targets of impossible values.
+
+Values are looked at only where they lie in memory already, once per block of memory, so that a check costs a look-up
+per batch and never waits for a computation. While a function is captured nothing is looked at again: `Trainer` checks
+all targets before its loop.
+"""
+
+from __future__ import annotations
+
+import math
+import weakref
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ...errors import ArgumentError, IndexOutOfRangeError, ShapeError, TargetError, did_you_mean
+from ...graph.site import find_site
+from ...tensor.operands import as_tensor
+from ...tensor.recording import Handle, type_of
+from ...tensor.storage import view_array
+
+REDUCTIONS = ("mean", "sum", "none")
+DIVERGENCE_REDUCTIONS = ("mean", "sum", "none", "batchmean")
+
+Array = np.ndarray[Any, Any]
+
+
+def as_handle(value: Any) -> Any:
+    """A tensor, or what can be made one."""
+    return value if isinstance(value, Handle) else as_tensor(value)
+
+
+def check_reduction(reduction: str, known: tuple[str, ...] = REDUCTIONS) -> None:
+    """Errors: `ArgumentError` for anything but mean, sum and none, or what else is ``known``."""
+    if reduction not in known:
+        raise ArgumentError(
+            f"{reduction!r} is not a valid value for reduction{did_you_mean(reduction, known)}; "
+            f"expected {', '.join(map(repr, known[:-1]))} or {known[-1]!r}"
+        )
+
+
+def check_same_shape(name: str, input: Any, target: Any, second: str = "target") -> None:
+    """Losses never broadcast: (N, 1) against (N) would compare every prediction with every target."""
+    got, wanted = type_of(target).shape, type_of(input).shape
+    if got == wanted:
+        return
+    fix = "give both the same shape"
+    if math.prod(got) == math.prod(wanted):
+        fix = f"{second}.reshape({', '.join(map(str, wanted))})"
+    elif wanted and got[:1] == wanted[:1] and math.prod(got[1:]) == 1:
+        fix = f"a network with 1 output instead of {wanted[-1]}, or targets of shape {wanted}"
+    raise ShapeError(
+        f"{name} got input of shape {wanted} and {second} of shape {got}: they must be equal\n"
+        f"  where: {find_site()}\n  fix: {fix}"
+    )
+
+
+# Values ---------------------------------------------------------------------------------------------------------------
+
+
+class Allowed(NamedTuple):
+    """Which values a tensor may hold: from ``low`` to ``high``, or ``ignored``; with ``is_sign`` only -1 and 1."""
+
+    low: float
+    high: float
+    ignored: int | None = None
+    is_sign: bool = False
+
+    def refuses(self, values: Array) -> Array:
+        """True where an element is not allowed; NaN never is."""
+        measured = np.abs(values) if self.is_sign else values
+        wrong = ~((measured >= self.low) & (measured <= self.high))
+        return wrong if self.ignored is None else wrong & (values != self.ignored)
+
+
+_LOOKED_AT: dict[int, tuple[weakref.ref[Any], dict[Allowed, bool]]] = {}
+"""Whether all elements of a whole block of memory are allowed, by the identity of its array."""
+
+
+def find_refused(tensor: Any, allowed: Allowed) -> tuple[int, Any] | None:
+    """Row and value of the first stored element that is not allowed; None: all is well.
+
+    Also None for a tensor that is not computed yet: nobody waits for it.
+    """
+    storage = tensor._storage
+    if storage is None or not type_of(tensor).size:
+        return None
+    seen = None if storage.is_exported else _LOOKED_AT.get(id(storage.array))
+    if seen is not None and seen[1].get(allowed):
+        return None
+    values = view_array(storage, tensor._address, tensor._type, tensor._strides)
+    wrong = allowed.refuses(values)
+    if wrong.any():
+        place = tuple(np.argwhere(wrong)[0])
+        return int(place[0]) if place else 0, values[place].item()
+    if not storage.is_exported and (seen is None or allowed not in seen[1]):
+        _look_at_whole_block(storage.array, values.dtype, allowed)
+    return None
+
+
+def _look_at_whole_block(array: Array, dtype: Any, allowed: Allowed) -> None:
+    key = id(array)
+    if key not in _LOOKED_AT:
+        _LOOKED_AT[key] = (weakref.ref(array, lambda _: _LOOKED_AT.pop(key, None)), {})
+    elements = array[: array.nbytes // dtype.itemsize * dtype.itemsize].view(dtype)
+    _LOOKED_AT[key][1][allowed] = not allowed.refuses(elements).any()
+
+
+def check_probabilities(name: str, tensor: Any) -> None:
+    """Errors: `TargetError` for a stored element outside [0, 1]."""
+    found = find_refused(tensor, Allowed(0, 1))
+    if found is not None:
+        row, value = found
+        fix = {"input": "a Sigmoid as the last layer, or BCEWithLogitsLoss for logits"}.get(name)
+        if fix is None:
+            fix = "(target + 1) / 2" if value == -1 else "targets 0 and 1, or probabilities"
+        raise TargetError(
+            f"all elements of {name} should be between 0 and 1, got {value:g} in row {row}\n"
+            f"  where: {find_site()}\n  fix: {fix}"
+        )
+
+
+def check_signs(name: str, target: Any) -> None:
+    """Errors: `TargetError` for a stored target other than -1 and 1."""
+    found = find_refused(target, Allowed(1, 1, is_sign=True))
+    if found is not None:
+        row, value = found
+        raise TargetError(
+            f"{name} needs targets -1 and 1, got {value:g} in row {row}\n  where: {find_site()}\n"
+            f"  fix: {'2 * target - 1, if the targets are 0 and 1' if value == 0 else 'targets -1 and 1'}"
+        )
+
+
+def check_labels(target: Any, classes: int, ignored: int | None = None) -> None:
+    """Refuse stored class indices outside [0, classes) that are not ``ignored``.
+
+    Labels that are not known yet are not waited for: the loss becomes NaN.
+    Errors: `IndexOutOfRangeError`, `TargetError` for what is no class index.
+    """
+    dtype = type_of(target).dtype
+    if dtype.is_floating_point:
+        raise TargetError(f"expected class indices (int64), got {dtype}\n  where: {find_site()}\n  fix: target.long()")
+    found = find_refused(target, Allowed(0, classes - 1, ignored))
+    if found is None:
+        return
+    row, label = found
+    fix = f"an output layer with {label + 1} units" if label > 0 else f"labels from 0 to {classes - 1}"
+    if label == classes:
+        fix += f", or target - 1 if labels run from 1 to {classes}"
+    raise IndexOutOfRangeError(
+        f"Target {label} is out of bounds: label {label} in row {row}, but the input has {classes} classes "
+        f"(labels 0 to {classes - 1})\n  where: {find_site()}\n  fix: {fix}"
+    )
