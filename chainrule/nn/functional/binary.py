@@ -71,5 +71,5 @@ def _bce_with_logits(input: Any, target: Any, weight: Any, pos_weight: Any, *, r
     if pos_weight is not None:
         factor = operations.add(operations.mul(operations.sub(like(pos_weight, input), 1), target), 1)
         cost = operations.mul(factor, cost)
-    losses = operations.add(operations.sub(input, operations.mul(target, input)), cost)
+    losses = operations.add(operations.mul(operations.reverse_subtract(target, 1), input), cost)
     return reduced(weighted(losses, weight), reduction)

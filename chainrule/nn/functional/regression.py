@@ -222,7 +222,9 @@ def _gaussian_nll_loss(input: Any, target: Any, var: Any, *, full: bool, eps: fl
             f"input's shape, or 1 in some of its dimensions\n  where: {find_site()}"
         )
     var = _placed_variance(like(var, input), shape)
-    clamped = operations.where(operations.lt(var, eps), operations.add(var, operations.sub(eps, var).detach()), var)
+    clamped = operations.where(
+        operations.lt(var, eps), operations.add(var, operations.reverse_subtract(var, eps).detach()), var
+    )
     variance = operations.where(operations.lt(var, 0), math.nan, clamped)
     error = operations.square(operations.sub(input, like(target, input)))
     losses = operations.mul(operations.add(operations.log(variance), operations.div(error, variance)), 0.5)
