@@ -1,8 +1,8 @@
 """What losses refuse: shapes that do not meet, and stored targets of impossible values.
 
-Values are looked at only where they lie in memory already, once per block of memory, so that a check costs a look-up
-per batch and never waits for a computation. While a function is captured nothing is looked at again: `Trainer` checks
-all targets before its loop.
+Values are looked at only where they lie in memory already, once per block of memory and change of it, so that a check
+costs a look-up per batch and never waits for a computation. A captured function is checked when it is captured;
+`Trainer` checks all its targets before it loops.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ...errors import ArgumentError, IndexOutOfRangeError, ShapeError, TargetErr
 from ...graph.site import find_site
 from ...tensor.operands import as_tensor
 from ...tensor.recording import Handle, type_of
-from ...tensor.storage import view_array
+from ...tensor.storage import Clock, view_array
 
 REDUCTIONS = ("mean", "sum", "none")
 DIVERGENCE_REDUCTIONS = ("mean", "sum", "none", "batchmean")
@@ -66,6 +66,12 @@ class Allowed(NamedTuple):
     ignored: int | None = None
     is_sign: bool = False
 
+    def allows_all(self, values: Array) -> bool:
+        """Whether no element is refused, for the most part from the extremes."""
+        if not self.is_sign and self.low <= values.min() and values.max() <= self.high:
+            return True
+        return not self.refuses(values).any()
+
     def refuses(self, values: Array) -> Array:
         """True where an element is not allowed; NaN never is."""
         measured = np.abs(values) if self.is_sign else values
@@ -73,8 +79,16 @@ class Allowed(NamedTuple):
         return wrong if self.ignored is None else wrong & (values != self.ignored)
 
 
-_LOOKED_AT: dict[int, tuple[weakref.ref[Any], dict[Allowed, bool]]] = {}
-"""Whether all elements of a whole block of memory are allowed, by the identity of its array."""
+class Looked(NamedTuple):
+    """What is known of a whole block of memory since the time at which it was looked at."""
+
+    array: weakref.ref[Any]
+    time: int
+    verdicts: dict[Allowed, bool]
+
+
+_LOOKED_AT: dict[int, Looked] = {}
+"""By the identity of the block's array."""
 
 
 def find_refused(tensor: Any, allowed: Allowed) -> tuple[int, Any] | None:
@@ -85,25 +99,29 @@ def find_refused(tensor: Any, allowed: Allowed) -> tuple[int, Any] | None:
     storage = tensor._storage
     if storage is None or not type_of(tensor).size:
         return None
-    seen = None if storage.is_exported else _LOOKED_AT.get(id(storage.array))
-    if seen is not None and seen[1].get(allowed):
+    is_shared = storage.is_exported and storage.is_shared
+    known = None if is_shared else _LOOKED_AT.get(id(storage.array))
+    if known is not None and storage.was_written_after(known.time):
+        known = None
+    if known is not None and known.verdicts.get(allowed):
         return None
     values = view_array(storage, tensor._address, tensor._type, tensor._strides)
-    wrong = allowed.refuses(values)
-    if wrong.any():
-        place = tuple(np.argwhere(wrong)[0])
+    if not allowed.allows_all(values):
+        place = tuple(np.argwhere(allowed.refuses(values))[0])
         return int(place[0]) if place else 0, values[place].item()
-    if not storage.is_exported and (seen is None or allowed not in seen[1]):
-        _look_at_whole_block(storage.array, values.dtype, allowed)
+    if not is_shared and (known is None or allowed not in known.verdicts):
+        _remember(storage.array, values, allowed, known)
     return None
 
 
-def _look_at_whole_block(array: Array, dtype: Any, allowed: Allowed) -> None:
-    key = id(array)
-    if key not in _LOOKED_AT:
-        _LOOKED_AT[key] = (weakref.ref(array, lambda _: _LOOKED_AT.pop(key, None)), {})
-    elements = array[: array.nbytes // dtype.itemsize * dtype.itemsize].view(dtype)
-    _LOOKED_AT[key][1][allowed] = not allowed.refuses(elements).any()
+def _remember(array: Array, values: Array, allowed: Allowed, known: Looked | None) -> None:
+    """Note for the whole block what has been found true of some of its values."""
+    if known is None:
+        key = id(array)
+        known = _LOOKED_AT[key] = Looked(weakref.ref(array, lambda _: _LOOKED_AT.pop(key, None)), Clock.now, {})
+    size = values.itemsize
+    elements = array[: array.nbytes // size * size].view(values.dtype)
+    known.verdicts[allowed] = elements.size == values.size or (elements.size > 0 and allowed.allows_all(elements))
 
 
 def check_probabilities(name: str, tensor: Any) -> None:
