@@ -162,13 +162,29 @@ def std(
 
 
 def norm(input: Any, p: float = 2, dim: Axes = None, keepdim: bool = False) -> Any:
-    """(Σ |x|^p)^(1/p) over ``dim``; the largest |x| for p = inf."""
-    x = operations.abs(as_tensor(input))
-    if p == math.inf:
-        return amax(x, dim, keepdim)
+    """(Σ |x|^p)^(1/p) over ``dim``; the largest |x| for p = inf, the number of elements other than 0 for p = 0.
+
+    The gradient at 0, where there is none, is 0.
+    """
+    x = as_tensor(input)
     if p == 2:
-        return operations.sqrt(sum(operations.square(x), dim, keepdim))
-    return operations.pow(sum(operations.pow(x, p), dim, keepdim), 1 / p)
+        return _power_off_zero(sum(operations.square(x), dim, keepdim), 0.5)
+    if p == 0:
+        return operations.convert(sum(operations.ne(x, 0), dim, keepdim), x.dtype)
+    x = operations.abs(x)
+    if p in (math.inf, -math.inf):
+        return (amax if p > 0 else amin)(x, dim, keepdim)
+    if p == 1:
+        return sum(x, dim, keepdim)
+    return _power_off_zero(sum(_power_off_zero(x, p), dim, keepdim), 1 / p)
+
+
+def _power_off_zero(x: Any, p: float) -> Any:
+    """x to the power p with gradient 0 where x is 0."""
+    is_zero = operations.eq(x, 0)
+    safe = operations.where(is_zero, 1.0, x)
+    power = operations.sqrt(safe) if p == 0.5 else operations.pow(safe, p)
+    return operations.where(is_zero, 0.0 if p > 0 else math.inf, power)
 
 
 def logsumexp(input: Any, dim: Axes, keepdim: bool = False) -> Any:

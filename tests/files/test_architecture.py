@@ -58,6 +58,8 @@ LAYERS = [
     nn.Tanh(),
     nn.Softmax(dim=1),
     nn.LogSoftmax(dim=-1),
+    nn.CosineSimilarity(0),
+    nn.PairwiseDistance(1.0, keepdim=True),
     nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.ReLU(), nn.Linear(2, 1))),
 ]
 

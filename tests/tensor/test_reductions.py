@@ -91,3 +91,15 @@ def test_the_first_of_equal_elements_and_nan_are_found() -> None:
     assert np.isnan(cr.tensor([1.0, float("nan"), 3.0]).amin().item())
     value, index = cr.tensor([[2.0, 5.0], [7.0, 1.0]]).max(dim=0)
     assert (value.tolist(), index.tolist()) == ([7, 5], [1, 0])
+
+
+@pytest.mark.parametrize("p", [2, 1, 3, 0.5, -1, float("inf"), -float("inf"), 1.5])
+@pytest.mark.parametrize("numbers", [[0.0, 0.0, 0.0], [0.0, 1.0, -2.0], [2.0, 2.0, -2.0]])
+def test_norms_of_zeros_and_of_equal_elements(numbers: list[float], p: float) -> None:
+    def run(m: Any) -> Any:
+        x = m.tensor(numbers, dtype=m.float64, requires_grad=True)
+        norm = x.norm(p)
+        norm.backward()
+        return norm.detach(), x.grad
+
+    agree([(f"norm {p} of {numbers}", run)])

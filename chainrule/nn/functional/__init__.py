@@ -1,9 +1,31 @@
 """Layers without parameters as functions, under PyTorch's names."""
 
 from .activation import elu, gelu, leaky_relu, log_softmax, relu, selu, sigmoid, silu, softmax, softplus, tanh
-from .classification import cross_entropy, nll_loss
+from .binary import binary_cross_entropy, binary_cross_entropy_with_logits
+from .class_margin import multi_margin_loss, multilabel_margin_loss, multilabel_soft_margin_loss
+from .classification import cross_entropy, kl_div, nll_loss, one_hot
+from .distance import cosine_embedding_loss, cosine_similarity, pairwise_distance, triplet_margin_loss
 from .dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from .embedding import embedding
-from .linear import bilinear, linear, one_hot
-from .loss import binary_cross_entropy, binary_cross_entropy_with_logits, l1_loss, mse_loss
+from .linear import bilinear, linear
+from .margin import (
+    exponential_loss,
+    hinge_embedding_loss,
+    hinge_loss,
+    margin_ranking_loss,
+    perceptron_loss,
+    soft_margin_loss,
+    squared_hinge_loss,
+)
 from .normalization import batch_norm, group_norm, instance_norm, layer_norm, normalize, rms_norm
+from .regression import (
+    epsilon_insensitive_loss,
+    gaussian_nll_loss,
+    half_mse_loss,
+    huber_loss,
+    l1_loss,
+    mse_loss,
+    poisson_nll_loss,
+    quantile_loss,
+    smooth_l1_loss,
+)

@@ -1,24 +1,31 @@
-"""Losses of classification: cross-entropy and negative log-likelihood."""
+"""Losses of distributions over classes: cross-entropy, negative log-likelihood, Kullback-Leibler divergence."""
 
 from __future__ import annotations
 
 import math
-import weakref
 from typing import Any
 
 import numpy as np
 
-from ...errors import DTypeError, IndexOutOfRangeError, ShapeError, TargetError
+from ...errors import ArgumentError, DTypeError, IndexOutOfRangeError, ShapeError
 from ...graph.site import find_site
 from ...ops.source import iota
 from ...tensor import operations, reductions, shaping
-from ...tensor.operands import as_tensor, enter_all
-from ...tensor.recording import Handle, pending, type_of
+from ...tensor.operands import enter_all
+from ...tensor.recording import pending, type_of
 from ...tensor.remembered import remembered
-from ...tensor.storage import Clock, Storage, view_array
-from ...types import int64
+from ...types import int32, int64
 from .activation import class_dimension
-from .loss import check_reduction, reduced
+from .checks import (
+    DIVERGENCE_REDUCTIONS,
+    Allowed,
+    as_handle,
+    check_labels,
+    check_reduction,
+    check_same_shape,
+    find_refused,
+)
+from .loss import like, reduced
 
 
 def cross_entropy(
@@ -40,10 +47,10 @@ def cross_entropy(
     >>> round(cr.nn.functional.cross_entropy(cr.zeros(1, 4), cr.tensor([2])).item(), 4)
     1.3863
     """
-    input, target = _as_handle(input), _as_handle(target)
+    input, target = as_handle(input), as_handle(target)
     if type_of(target).dtype.is_floating_point:
         return _soft_cross_entropy(input, target, weight, reduction=reduction, label_smoothing=label_smoothing)
-    check_labels(input, target, ignore_index)
+    _check_labels(input, target, ignore_index)
     return _cross_entropy(
         input, target, weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing
     )
@@ -51,13 +58,15 @@ def cross_entropy(
 
 def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
     """-w_t input_t: `cross_entropy` of log-probabilities, as `log_softmax` gives them."""
-    input, target = _as_handle(input), _as_handle(target)
-    check_labels(input, target, ignore_index)
+    input, target = as_handle(input), as_handle(target)
+    _check_labels(input, target, ignore_index)
     return _nll_loss(input, target, weight, ignore_index=ignore_index, reduction=reduction)
 
 
-def _as_handle(value: Any) -> Any:
-    return value if isinstance(value, Handle) else as_tensor(value)
+def _check_labels(input: Any, target: Any, ignore_index: int) -> None:
+    shape = type_of(input).shape
+    if shape:
+        check_labels(target, shape[class_dimension(input)], ignore_index)
 
 
 @remembered
@@ -65,7 +74,7 @@ def _cross_entropy(
     input: Any, target: Any, weight: Any, *, ignore_index: int, reduction: str, label_smoothing: float
 ) -> Any:
     check_reduction(reduction)
-    _check_class_shapes("cross_entropy", input, target)
+    check_class_shapes("cross_entropy", input, target)
     logarithms = reductions.log_softmax(input, dim=class_dimension(input))
     return _class_loss(logarithms, target, weight, ignore_index, reduction, label_smoothing)
 
@@ -73,7 +82,7 @@ def _cross_entropy(
 @remembered
 def _nll_loss(input: Any, target: Any, weight: Any, *, ignore_index: int, reduction: str) -> Any:
     check_reduction(reduction)
-    _check_class_shapes("nll_loss", input, target)
+    check_class_shapes("nll_loss", input, target)
     return _class_loss(input, target, weight, ignore_index, reduction, 0.0)
 
 
@@ -82,12 +91,12 @@ def _class_loss(logarithms: Any, target: Any, weight: Any, ignore_index: int, re
     shape = type_of(logarithms).shape
     target = operations.convert(target, int64)
     is_counted = operations.ne(target, ignore_index)
-    is_class = operations.eq(shaping.unsqueeze(target, axis), _class_numbers(target, shape, axis))
-    class_weight = None if weight is None else _along(weight, shape, axis, logarithms.dtype)
+    is_class = operations.eq(shaping.unsqueeze(target, axis), class_numbers(target, shape, axis))
+    class_weight = None if weight is None else along_classes(weight, shape, axis, logarithms.dtype)
     weights = operations.convert(is_counted, logarithms.dtype)
     if class_weight is not None:
-        weights = operations.mul(weights, reductions.sum(_select(is_class, class_weight), axis))
-    losses = operations.neg(operations.mul(weights, reductions.sum(_select(is_class, logarithms), axis)))
+        weights = operations.mul(weights, reductions.sum(select(is_class, class_weight), axis))
+    losses = operations.neg(operations.mul(weights, reductions.sum(select(is_class, logarithms), axis)))
     if smoothing:
         everything = logarithms if class_weight is None else operations.mul(logarithms, class_weight)
         smooth = operations.where(is_counted, reductions.sum(everything, axis), 0.0)
@@ -107,18 +116,18 @@ def _mean(losses: Any, weights: Any) -> Any:
     )
 
 
-def _select(condition: Any, values: Any) -> Any:
+def select(condition: Any, values: Any) -> Any:
     return operations.where(condition, values, 0.0)
 
 
-def _class_numbers(beside: Any, shape: tuple[int, ...], axis: int) -> Any:
+def class_numbers(beside: Any, shape: tuple[int, ...], axis: int) -> Any:
     """0 ... C-1 along the class dimension, of size 1 elsewhere."""
     wanted = tuple(size if i == axis else 1 for i, size in enumerate(shape))
     segment, _ = enter_all(beside)
     return pending(iota(int64, wanted, axis), segment)
 
 
-def _along(weight: Any, shape: tuple[int, ...], axis: int, dtype: Any) -> Any:
+def along_classes(weight: Any, shape: tuple[int, ...], axis: int, dtype: Any) -> Any:
     if type_of(weight).shape != (shape[axis],):
         raise ShapeError(
             f"weight tensor should be defined either for all {shape[axis]} classes or no classes but got weight tensor "
@@ -148,7 +157,7 @@ def _soft_cross_entropy(input: Any, target: Any, weight: Any, *, reduction: str,
     if label_smoothing:
         target = operations.add(operations.mul(target, 1 - label_smoothing), label_smoothing / shape[axis])
     if weight is not None:
-        target = operations.mul(target, _along(weight, shape, axis, input.dtype))
+        target = operations.mul(target, along_classes(weight, shape, axis, input.dtype))
     products = operations.mul(reductions.log_softmax(input, dim=axis), target)
     if reduction != "mean":
         return reduced(operations.neg(reductions.sum(products, axis)), reduction)
@@ -156,7 +165,7 @@ def _soft_cross_entropy(input: Any, target: Any, weight: Any, *, reduction: str,
     return operations.div(operations.neg(reductions.sum(products)), examples)
 
 
-def _check_class_shapes(name: str, input: Any, target: Any) -> None:
+def check_class_shapes(name: str, input: Any, target: Any) -> None:
     shape, labels = type_of(input).shape, type_of(target).shape
     if not shape:
         raise ShapeError(f"{name} needs one value per class, got a number\n  where: {find_site()}")
@@ -174,52 +183,61 @@ def _check_class_shapes(name: str, input: Any, target: Any) -> None:
     raise ShapeError(f"{message}\n  where: {find_site()}\n  fix: {fix}")
 
 
-_CHECKED: dict[int, tuple[weakref.ref[Any], int, int, int]] = {}
-"""Smallest and largest label of memory that has been looked at, and when, by the identity of its array."""
+def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:
+    """The Kullback-Leibler divergence t (log t - x) of log-probabilities x from a distribution t, elementwise.
 
+    ``reduction="batchmean"`` is the divergence itself, the mean of the rows; "mean" divides by the number of elements.
+    ``log_target``: the target holds log t. Where t is 0 the loss is 0. Errors: `ShapeError`, `ArgumentError`.
 
-def check_labels(input: Any, target: Any, ignore_index: int) -> None:
-    """Refuse stored class indices outside the classes.
-
-    Memory is looked at once per change, so slices of one big target cost a look-up. Labels that are not known yet are
-    not waited for: the loss becomes NaN. Errors: `IndexOutOfRangeError`, `TargetError` for what is no class index.
+    >>> import chainrule as cr
+    >>> x, t = cr.tensor([[0.5, 0.5]]).log(), cr.tensor([[1.0, 0.0]])
+    >>> round(cr.nn.functional.kl_div(x, t, reduction="batchmean").item(), 4)
+    0.6931
     """
-    type = type_of(target)
-    if type.dtype.is_floating_point:
-        raise TargetError(
-            f"expected class indices (int64), got {type.dtype}\n  where: {find_site()}\n  fix: target.long()"
-        )
-    storage, shape = target._storage, type_of(input).shape
-    if storage is None or not shape or not type.size:
-        return
-    classes = shape[class_dimension(input)]
-    is_shared = storage.is_exported and storage.is_shared
-    found = None if is_shared else _CHECKED.get(id(storage.array))
-    if found is None or found[1] < 0 or found[2] >= classes or storage.was_written_after(found[3]):
-        labels = view_array(storage, target._address, type, target._strides)
-        if labels.min() < 0 or labels.max() >= classes:
-            _check_each(labels, classes, ignore_index)
-        if not is_shared:
-            _remember_range(storage, labels.dtype)
+    return _kl_div(input, target, reduction=reduction, log_target=bool(log_target))
 
 
-def _check_each(labels: np.ndarray[Any, Any], classes: int, ignore_index: int) -> None:
-    wrong = labels[(labels != ignore_index) & ((labels < 0) | (labels >= classes))]
-    if wrong.size:
-        label = int(wrong.flat[0])
-        row = int(np.argwhere(labels == label)[0][0]) if labels.ndim else 0
-        fix = f"an output layer with {label + 1} units"
-        if label == classes:
-            fix += f", or target - 1 if labels run from 1 to {classes}"
+@remembered
+def _kl_div(input: Any, target: Any, *, reduction: str, log_target: bool) -> Any:
+    check_reduction(reduction, DIVERGENCE_REDUCTIONS)
+    check_same_shape("kl_div", input, target)
+    target = like(target, input)
+    if log_target:
+        losses = operations.mul(operations.exp(target), operations.sub(target, input))
+    else:
+        logarithm = operations.log(operations.where(operations.eq(target, 0), 1.0, target))
+        losses = operations.sub(operations.mul(target, logarithm), operations.mul(target, input))
+    if reduction != "batchmean":
+        return reduced(losses, reduction)
+    shape = type_of(losses).shape
+    return operations.div(reductions.sum(losses), shape[0] if shape else 1)
+
+
+def one_hot(tensor: Any, num_classes: int = -1) -> Any:
+    """A last dimension of ``num_classes`` zeros with a 1 at each class index; int64.
+
+    By default as many classes as the largest index asks for, which must be known by then. An index that is not known
+    and lies outside gives zeros. Errors: `DTypeError`, `ArgumentError`, `IndexOutOfRangeError` for an index outside.
+
+    >>> import chainrule as cr
+    >>> cr.nn.functional.one_hot(cr.tensor([0, 2]))
+    tensor([[1, 0, 0],
+            [0, 0, 1]])
+    """
+    labels = as_handle(tensor)
+    dtype, shape = type_of(labels).dtype, type_of(labels).shape
+    if dtype not in (int32, int64):
+        raise DTypeError(f"one_hot is only applicable to index tensor of type LongTensor, got {dtype}. fix: .long()")
+    if num_classes == -1:
+        if not type_of(labels).size:
+            raise ArgumentError("Can not infer total number of classes from empty tensor. fix: give num_classes")
+        num_classes = max(int(np.asarray(tensor).max()) + 1, 1)
+    if num_classes < 1:
+        raise ArgumentError(f"num_classes should be positive, got {num_classes}")
+    found = find_refused(labels, Allowed(0, num_classes - 1))
+    if found is not None:
         raise IndexOutOfRangeError(
-            f"Target {label} is out of bounds: label {label} in row {row}, but the input has {classes} classes "
-            f"(labels 0 to {classes - 1})\n  where: {find_site()}\n  fix: {fix}"
+            f"Class values must be from 0 to num_classes - 1 = {num_classes - 1}, got {found[1]} in row {found[0]}"
         )
-
-
-def _remember_range(storage: Storage, dtype: np.dtype[Any]) -> None:
-    array = storage.array
-    whole = array[: array.nbytes // dtype.itemsize * dtype.itemsize].view(dtype)
-    key = id(array)
-    forget = weakref.ref(array, lambda _: _CHECKED.pop(key, None))
-    _CHECKED[key] = (forget, int(whole.min()), int(whole.max()), Clock.now)
+    numbers = class_numbers(labels, (*shape, num_classes), len(shape))
+    return operations.convert(operations.eq(shaping.unsqueeze(labels, -1), numbers), int64)

@@ -1,4 +1,4 @@
-"""The affine and the bilinear map, and one-hot coding."""
+"""The affine and the bilinear map."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import DTypeError, IndexOutOfRangeError, ShapeError
+from ...errors import DTypeError, ShapeError
 from ...graph.site import find_site
 from ...tensor import operations, shaping
-from ...tensor.operands import as_tensor, from_array
+from ...tensor.operands import as_tensor
 from ...tensor.recording import Handle, type_of
 from ...tensor.remembered import remembered
 from ...types import DType
@@ -98,27 +98,3 @@ def converted(value: Any, dtype: DType) -> Any:
             f"  where: {find_site()}\n  fix: x.to(cr.{dtype}), or model.to(cr.{found})"
         )
     return operations.convert(value, dtype)
-
-
-def one_hot(tensor: Any, num_classes: int = -1) -> Any:
-    """A last dimension of ``num_classes`` zeros with a 1 at each class index; int64.
-
-    By default as many classes as the largest index asks for. Errors: `IndexOutOfRangeError` for an index outside.
-
-    >>> import chainrule as cr
-    >>> cr.nn.functional.one_hot(cr.tensor([0, 2]))
-    tensor([[1, 0, 0],
-            [0, 0, 1]])
-    """
-    labels = np.asarray(tensor)
-    if labels.dtype.kind not in "iu":
-        raise DTypeError(
-            f"one_hot is only applicable to index tensor of type LongTensor, got {labels.dtype}. fix: .long()"
-        )
-    largest = int(labels.max(initial=-1))
-    classes = largest + 1 if num_classes == -1 else num_classes
-    if labels.size and (labels.min() < 0 or largest >= classes):
-        raise IndexOutOfRangeError(
-            f"Class values must be from 0 to num_classes - 1 = {classes - 1}, got {labels.min()} to {largest}"
-        )
-    return from_array((labels[..., None] == np.arange(classes)).astype(np.int64))
