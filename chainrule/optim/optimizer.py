@@ -145,6 +145,7 @@ class Optimizer:
                 "fix: [tensor]"
             )
         self.defaults = defaults
+        self.has_stepped = False
         self.state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[ParameterGroup] = []
         self._counters: dict[Any, Counter] = {}
@@ -211,6 +212,7 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        self.has_stepped = True
         record_step(self._rule)
         return loss
 
