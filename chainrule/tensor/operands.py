@@ -71,9 +71,7 @@ def enter_all(*handles: Any) -> tuple[Segment, list[Vertex]]:
     """Give all handles vertices in one segment. Entering one may run the segment: then start again in the new one."""
     while True:
         segment = state.segment
-        vertices = [
-            handle._vertex if handle._segment is segment else enter(handle, segment) for handle in handles
-        ]
+        vertices = [handle._vertex if handle._segment is segment else enter(handle, segment) for handle in handles]
         if state.segment is segment:
             return segment, vertices
 

@@ -103,9 +103,7 @@ def test_a_wrong_size_names_layer_line_and_fix() -> None:
     assert "test_layers.py" in message and "'encoder.2'" in message
 
 
-@pytest.mark.parametrize(
-    ("shape", "fix"), [((3, 4), "x.T"), ((2, 1, 3), "nn.Flatten()"), ((), "got a number")]
-)
+@pytest.mark.parametrize(("shape", "fix"), [((3, 4), "x.T"), ((2, 1, 3), "nn.Flatten()"), ((), "got a number")])
 def test_other_wrong_sizes(shape: tuple, fix: str) -> None:
     with pytest.raises(ShapeError, match=fix.replace("(", r"\(").replace(")", r"\)")):
         nn.Linear(3, 2)(cr.ones(shape)) if shape != (2, 1, 3) else nn.Linear(3, 2)(cr.ones(2, 3, 1))
