@@ -172,7 +172,7 @@ def _held_flags(root: Vertex, events: list[Any]) -> tuple[bool, ...] | None:
 
 
 def held_gradient(tensor: Any) -> Any:
-    """The gradient that ``tensor`` holds, or None, for code that overwrites it: unlike ``grad`` it stays where it is."""
+    """The gradient that ``tensor`` holds, or None. Unlike that of ``grad`` its memory serves the next one too."""
     if state.segment.expansion is not None:
         return tensor.grad
     if state.segment.events:
