@@ -1,6 +1,6 @@
 """Optimisers, under PyTorch's names; written with tensors only."""
 
-from . import lr_scheduler
+from . import lr_scheduler, swa_utils
 from .adadelta import Adadelta
 from .adagrad import Adagrad
 from .adam import Adam, AdamW

@@ -1,7 +1,7 @@
 """Optimisers: 200 steps in float64 equal PyTorch's; options, groups and state behave as PyTorch's."""
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -85,16 +85,6 @@ class Problem:
 def assert_equal(ours: Problem, theirs: Problem, rtol: float = 1e-9) -> None:
     for a, b in zip(ours.values(), theirs.values(), strict=True):
         np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol)
-
-
-@pytest.fixture
-def torch_in_double() -> Iterator[Any]:
-    """torch, whose optimisers keep even their own numbers in float64."""
-    torch = pytest.importorskip("torch")
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield torch
-    torch.set_default_dtype(before)
 
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=lambda value: str(value))
