@@ -103,7 +103,11 @@ def fresh_process(arguments: list[str], environment: dict[str, str] | None = Non
     """Run Python with ``arguments`` in a new process and return the JSON object that it prints last."""
     printed = subprocess.run(
         [sys.executable, *arguments],
-        cwd=ROOT, env=os.environ | (environment or {}), stdout=subprocess.PIPE, text=True, check=True,
+        cwd=ROOT,
+        env=os.environ | (environment or {}),
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
     ).stdout
     result: dict[str, float] = json.loads(printed.splitlines()[-1])
     return result
@@ -119,7 +123,11 @@ class Worker:
         limits |= {"CHAINRULE_NUM_THREADS": count, "BENCHMARK_THREADS": count}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", benchmark, contestant],
-            cwd=ROOT, env=os.environ | limits, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            cwd=ROOT,
+            env=os.environ | limits,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         self._read()
         self._pause()

@@ -81,7 +81,7 @@ def epoch(torch: Any, task: Task, compile_step: bool = False, **adam: Any) -> Ca
 
     def run() -> None:
         for i in range(0, len(inputs), task.batch):
-            loss = step(inputs[i:i + task.batch], labels[i:i + task.batch])
+            loss = step(inputs[i : i + task.batch], labels[i : i + task.batch])
         loss.item()
 
     return run

@@ -33,9 +33,9 @@ def prepare(torch: Any, compile_step: bool) -> Callable[[], None]:
     def loop() -> None:
         for epoch in range(EPOCHS):
             for i in range(0, len(X), BATCH):
-                Xbatch = X[i:i + BATCH]
+                Xbatch = X[i : i + BATCH]
                 y_pred = model(Xbatch)
-                ybatch = y[i:i + BATCH]
+                ybatch = y[i : i + BATCH]
                 loss = loss_fn(y_pred, ybatch)
                 optimizer.zero_grad()
                 loss.backward()
@@ -49,7 +49,7 @@ def prepare(torch: Any, compile_step: bool) -> Callable[[], None]:
     def compiled_loop() -> None:
         for epoch in range(EPOCHS):
             for i in range(0, len(X), BATCH):
-                loss = step(X[i:i + BATCH], y[i:i + BATCH])
+                loss = step(X[i : i + BATCH], y[i : i + BATCH])
             print(f"Finished epoch {epoch}, latest loss {loss}")
 
     return compiled_loop

@@ -72,8 +72,7 @@ def as_json(name: str, benchmark: Benchmark, outcomes: list[Outcome], threads: i
         "unit": benchmark.unit,
         "machine": machine(threads),
         "contestants": {
-            outcome.name: {"median": outcome.median, "values": outcome.values}
-            for outcome in outcomes if outcome.values
+            outcome.name: {"median": outcome.median, "values": outcome.values} for outcome in outcomes if outcome.values
         },
         "left_out": {outcome.name: outcome.absent for outcome in outcomes if outcome.absent},
         "failed": {outcome.name: outcome.error for outcome in outcomes if outcome.error},

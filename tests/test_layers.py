@@ -29,7 +29,7 @@ MAY_IMPORT = {
     "tensor": MEANING,
     "autograd": MEANING | {"tensor"},
     "nn": MEANING | {"tensor", "files"},
-    "optim": MEANING | {"tensor"},
+    "optim": MEANING | {"tensor", "nn", "files"},
     "passes": MEANING,
     "backends": MEANING | {"passes"},
     "execution": MEANING | {"passes", "backends"},

@@ -47,6 +47,7 @@ def build(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion | Non
             expansion = Expansion(segment)
             for event in segment.events:
                 expansion.process(event)
+        expansion.take_over()
     finally:
         state.segment = waiting
         segment.is_symbolic = was_symbolic

@@ -151,7 +151,7 @@ class Loop:
         expansion = segment.expansion = Expansion(segment)
         with recording_into(segment):
             step()
-        expansion.held.clear()
+        expansion.forget()
         self.recorded = build(segment, (), expansion)
         self._launch = _bind(segment, self.recorded)
         self._leaves = segment.leaves

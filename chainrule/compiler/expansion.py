@@ -23,9 +23,11 @@ class Expansion:
         self.segment = segment
         self.held: dict[Vertex, Vertex | None] = {}
         self.assumed: list[tuple[Any, Vertex | None]] = []
+        self._shown: dict[Vertex, Any] = {}
 
     def process(self, event: Any) -> None:
         """Go through one event."""
+        self.take_over()
         if isinstance(event, ZeroGrad):
             self.held.update(dict.fromkeys(event.parameters.slots, None))
         elif isinstance(event, Backward):
@@ -63,6 +65,34 @@ class Expansion:
             optimizer.record_updates(self.gradient_handle)
         finally:
             state.is_grad_enabled = was_enabled
+
+    def shown_gradient(self, parameter: Any) -> Any:
+        """`gradient_handle` for the function that is captured, which may change the gradient in place."""
+        handle = self._shown.get(parameter._slot)
+        if handle is None:
+            handle = self.gradient_handle(parameter)
+            if handle is not None:
+                self._shown[parameter._slot] = handle
+        return handle
+
+    def show(self, parameter: Any, gradient: Any) -> None:
+        """Let the captured function replace the gradient of a parameter by a tensor, or by None."""
+        self._shown.pop(parameter._slot, None)
+        if gradient is None:
+            self.held[parameter._slot] = None
+        else:
+            self._shown[parameter._slot] = gradient
+
+    def take_over(self) -> None:
+        """Take over what the captured function has done to the gradients that it has been shown."""
+        for slot, handle in self._shown.items():
+            self.held[slot] = handle._vertex
+        self._shown.clear()
+
+    def forget(self) -> None:
+        """Forget all gradients, so that none is kept."""
+        self._shown.clear()
+        self.held.clear()
 
     def gradient_handle(self, parameter: Any) -> Any:
         """The gradient of a parameter as a tensor, or None."""

@@ -143,7 +143,8 @@ class Launch:
     def _hand_out_gradients(self) -> None:
         for reference in self.gradient_owners:
             owner = reference()
-            owner._grad = gradient_home(owner)
+            if owner is not None:  # the run may have let go of the last reference to it
+                owner._grad = gradient_home(owner)
         for reference in self.cleared:
             owner = reference()
             if owner is not None:

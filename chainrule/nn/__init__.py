@@ -1,6 +1,6 @@
 """Layers, losses and networks, under PyTorch's names; written with tensors only."""
 
-from . import functional, init, regularizers
+from . import functional, init, regularizers, utils
 from .activations import ELU, GELU, SELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
 from .branches import Bilinear, Highway, Maxout, Parallel, Residual
 from .containers import ModuleDict, ModuleList, ParameterList, Sequential

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from typing import Any
 
-from ..errors import ArgumentError
+from ..tensor.inplace import write
 from ..tensor.operations import maximum, sqrt
 from .optimizer import Gradients, Optimizer, ParameterGroup
-from .state import fixed, write
+from .state import fixed
 
 
 class Adam(Optimizer):
@@ -38,25 +38,13 @@ class Adam(Optimizer):
         *,
         maximize: bool = False,
         decoupled_weight_decay: bool = False,
+        **ignored: Any,
     ) -> None:
         defaults = {
             "lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad,
             "maximize": maximize, "decoupled_weight_decay": decoupled_weight_decay,
         }  # fmt: skip
-        super().__init__(params, defaults)
-
-    def check_options(self, options: Mapping[str, Any]) -> None:
-        super().check_options(options)
-        for index, beta in enumerate(options["betas"]):
-            if not 0 <= beta < 1:
-                raise ArgumentError(f"Invalid beta parameter at index {index}: {beta}; it must lie in [0, 1)")
-
-    def betas_of(self, group: ParameterGroup) -> Sequence[float]:
-        return tuple(group["betas"])
-
-    def note_steps(self, members: Iterable[Any]) -> None:
-        for parameter in members:
-            self.state[parameter]["step"] = self._counters[parameter].steps
+        super().__init__(params, defaults, ignored)
 
     def record_group(self, group: ParameterGroup, gradients: Gradients) -> None:
         for counter, members in self.counted(gradients, self.betas_of(group)):
@@ -65,18 +53,18 @@ class Adam(Optimizer):
             # lr · m̂ / (√v̂ + ε) with both corrections moved into numbers: one division per element.
             root = sqrt(1 - second_power)
             rate = group.rate * root / (1 - first_power)
-            epsilon = root * fixed(group["eps"], root)
+            epsilon = root * fixed(group.number("eps"), root)
             for parameter in members:
                 self._record(group, parameter, gradients[parameter], rate, epsilon)
 
     def _record(self, group: ParameterGroup, parameter: Any, gradient: Any, rate: Any, epsilon: Any) -> None:
-        first_beta, second_beta = group["betas"]
-        decay, value = group["weight_decay"], parameter
+        first_beta, second_beta = group.number("betas")
+        decay, value = group.number("weight_decay"), parameter
         if group["maximize"]:
             gradient = -gradient
-        if decay and group["decoupled_weight_decay"]:
+        if group["weight_decay"] and group["decoupled_weight_decay"]:
             value = parameter * (1 - group.rate * fixed(decay, group.rate))
-        elif decay:
+        elif group["weight_decay"]:
             gradient = gradient + parameter * fixed(decay, parameter)
         mean, square = self.state_of(parameter, "exp_avg", "exp_avg_sq")
         write(mean, mean + (gradient - mean) * fixed(1 - first_beta, mean))
@@ -101,5 +89,7 @@ class AdamW(Adam):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        **ignored: Any,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, decoupled_weight_decay=True)
+        options = {"maximize": maximize, "decoupled_weight_decay": True, **ignored}
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, **options)

@@ -4,49 +4,97 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 from weakref import ref
 
 import numpy as np
 
-from ..errors import ArgumentError, StateDictError
+from ..errors import ArgumentError, StateDictError, did_you_mean
 from ..tensor.creation import zeros_like
 from ..tensor.events import ParameterSet, record_step, record_zero_grad
 from ..tensor.gradmode import enable_grad
 from ..tensor.operands import from_array
 from ..tensor.recording import Handle
 from ..tensor.structure import note_change
-from ..types import float64
-from .state import Counter, memory_of, state_like, state_tensor
+from .state import Counter, fixed, memory_of, state_like, state_number
 
 Gradients = dict[Any, Any]
+
+
+EXECUTION_OPTIONS = ("foreach", "fused", "capturable", "differentiable")
+"""Options that say how PyTorch runs an optimiser; accepted, and without effect, for here every step is compiled."""
+
+NOT_NEGATIVE = {
+    "lr": "learning rate", "eps": "epsilon value", "weight_decay": "weight_decay value", "momentum": "momentum value",
+    "alpha": "alpha value", "lr_decay": "lr_decay value", "momentum_decay": "momentum_decay value",
+    "initial_accumulator_value": "initial_accumulator_value value",
+}  # fmt: skip
+"""Options that must be at least 0, as PyTorch's messages name them."""
+
+SCHEDULED = (
+    "initial_lr",
+    "max_lr",
+    "min_lr",
+    "base_momentum",
+    "max_momentum",
+    "name",
+    "swa_lr",
+    "decoupled_weight_decay",
+)
+"""Further names that parameter groups have in PyTorch's programs."""
 
 
 class ParameterGroup(dict[str, Any]):
     """Options by name, and ``params``: the parameters they hold for.
 
     The learning rate is a run-time value: setting it writes a number that programs read (``rate``). Every other option
-    is a constant of the program, so setting it makes the optimiser another one for the program cache.
+    is a constant of the program until it is changed. A number that is changed becomes a run-time value too, so that
+    the next change compiles nothing; to or from 0, and where it is no number, another program is needed.
     """
 
     def __init__(self, options: Mapping[str, Any], on_change: Callable[[], None]) -> None:
-        self.rate = state_tensor((), float64)
+        self.rate = state_number(float(options["lr"]))
+        self._rate = memory_of(self.rate)
+        self._varying: dict[str, Any] = {}
         self._on_change = on_change
         super().__init__(options)
-        memory_of(self.rate)[...] = float(options["lr"])
+
+    def number(self, name: str) -> Any:
+        """The value of an option for the arithmetic of a rule: numbers, or tensors if it has been changed before."""
+        return self._varying.get(name, self[name])
 
     def __setitem__(self, name: str, value: Any) -> None:
         old = self.get(name)
         super().__setitem__(name, value)
         if name == "lr":
-            memory_of(self.rate)[...] = float(value)
-        elif old is not value:
-            self._on_change()
+            self._rate[...] = float(value)
+        elif old is not None and old != value:
+            self._vary(name, old, value)
+
+    def _vary(self, name: str, old: Any, value: Any) -> None:
+        has_same_form = _form(old) == _form(value) is not None
+        if has_same_form and name in self._varying:
+            numbers = zip(*(x if isinstance(x, tuple) else (x,) for x in (self._varying[name], value)), strict=True)
+            for number, new in numbers:
+                memory_of(number)[...] = new
+            return
+        self._varying.pop(name, None)
+        if has_same_form:
+            self._varying[name] = tuple(map(state_number, value)) if isinstance(value, tuple) else state_number(value)
+        self._on_change()
 
     def update(self, *arguments: Any, **options: Any) -> None:
         """Set several options."""
         for name, value in dict(*arguments, **options).items():
             self[name] = value
+
+
+def _form(value: Any) -> Any:
+    """What of a number, or a tuple of numbers, is fixed in a program: whether it is zero. None for anything else."""
+    if isinstance(value, tuple):
+        forms = tuple(map(_form, value))
+        return None if None in forms else forms
+    return bool(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 class Rule:
@@ -78,13 +126,26 @@ class Optimizer:
     ``param_groups`` holds the options; ``state[parameter]`` what the rule keeps, under PyTorch's names.
     """
 
-    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+    shared: ClassVar[Mapping[str, float]] = {}
+    """Numbers of the state that parameters stepped together have in common, and what they are at first."""
+
+    shows_steps = True
+    """Whether the number of steps is part of the state."""
+
+    def __init__(
+        self, params: Iterable[Any], defaults: dict[str, Any], ignored: Mapping[str, Any] | None = None
+    ) -> None:
+        for name in ignored or ():
+            if name not in EXECUTION_OPTIONS:
+                hint = did_you_mean(name, defaults)
+                raise ArgumentError(f"{type(self).__name__} got an unexpected keyword argument {name!r}{hint}")
         if isinstance(params, Handle):
             raise ArgumentError(
                 "params argument given to the optimizer should be an iterable of Tensors or dicts, but got Tensor. "
                 "fix: [tensor]"
             )
         self.defaults = defaults
+        self.has_stepped = False
         self.state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[ParameterGroup] = []
         self._counters: dict[Any, Counter] = {}
@@ -119,11 +180,18 @@ class Optimizer:
         self._options_changed()
 
     def check_options(self, options: Mapping[str, Any]) -> None:
-        """Errors: `ArgumentError` for values out of range."""
-        for name in ("lr", "eps", "weight_decay", "momentum"):
+        """Errors: `ArgumentError` for values out of range, and for names that look like misspelt options."""
+        known = ("params", *self.defaults, *EXECUTION_OPTIONS, *SCHEDULED)
+        for name in options:
+            hint = "" if name in known else did_you_mean(name, known)
+            if hint:
+                raise ArgumentError(f"unknown option {name!r} in a parameter group{hint}")
+        for name, title in NOT_NEGATIVE.items():
             if name in options and not float(options[name]) >= 0:
-                title = {"lr": "learning rate", "eps": "epsilon", "momentum": "momentum"}.get(name, f"{name} value")
                 raise ArgumentError(f"Invalid {title}: {options[name]}; it must be at least 0")
+        for index, beta in enumerate(options.get("betas", ())):
+            if not 0 <= beta < 1:
+                raise ArgumentError(f"Invalid beta parameter at index {index}: {beta}; it must lie in [0, 1)")
 
     def record_group(self, group: ParameterGroup, gradients: Gradients) -> None:
         """Record the new values of some parameters of a group, given their gradients."""
@@ -144,6 +212,7 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        self.has_stepped = True
         record_step(self._rule)
         return loss
 
@@ -156,15 +225,29 @@ class Optimizer:
             if parameter.grad is not None:
                 parameter.grad = zeros_like(parameter.grad)
 
-    def state_of(self, parameter: Any, *names: str) -> list[Any]:
-        """The state tensors of a parameter under these names, made now if it has none yet."""
+    def descent(self, group: ParameterGroup, parameter: Any, gradient: Any) -> Any:
+        """The gradient to go down along: turned round by ``maximize``, λ · p added for a coupled weight decay of λ."""
+        if group["maximize"]:
+            gradient = -gradient
+        if group["weight_decay"] and not group.get("decoupled_weight_decay"):
+            gradient = gradient + parameter * fixed(group.number("weight_decay"), parameter)
+        return gradient
+
+    def decayed(self, group: ParameterGroup, parameter: Any) -> Any:
+        """The parameter shrunk by lr · λ · p for a decoupled weight decay of λ."""
+        if not group["weight_decay"] or not group.get("decoupled_weight_decay", True):
+            return parameter
+        return parameter * (1 - group.rate * fixed(group.number("weight_decay"), group.rate))
+
+    def state_of(self, parameter: Any, *names: str, value: float = 0.0) -> list[Any]:
+        """The state tensors of a parameter under these names, made now, with all elements ``value``, if it has none."""
         entries = self.state[parameter]
         for name in names:
             if name not in entries:
-                entries[name] = state_like(parameter)
+                entries[name] = state_like(parameter, value)
         return [entries[name] for name in names]
 
-    def counted(self, parameters: Iterable[Any], betas: Sequence[float] = ()) -> Iterator[tuple[Counter, list[Any]]]:
+    def counted(self, parameters: Iterable[Any], betas: Sequence[Any] = ()) -> Iterator[tuple[Counter, list[Any]]]:
         """Group parameters by their counter of steps, each advanced by one.
 
         Parameters share a counter as long as they are always stepped together. Those that are stepped without the
@@ -175,17 +258,33 @@ class Optimizer:
             together.setdefault(self._counters.get(parameter), []).append(parameter)
         for counter, members in together.items():
             if counter is None:
-                counter = self._share_counter(members, betas, 0.0)
+                counter = self._share_counter(members, betas, 0.0, self.shared)
             elif len(members) < len(counter.members):
-                counter = self._share_counter(members, betas, counter.value)
+                counter = self._share_counter(members, betas, counter.value, counter.state())
                 self._options_changed()  # programs that advanced the common counter are not for these any more
-            elif counter.betas != tuple(betas):
-                counter.set(betas, counter.value)
+            elif not counter.has_betas(betas):
+                counter.set_betas(betas)
             counter.advance()
             yield counter, members
 
-    def _share_counter(self, members: Iterable[Any], betas: Sequence[float], steps: float) -> Counter:
-        counter = Counter(betas, steps)
+    def counted_in_state(
+        self, group: ParameterGroup, gradients: Gradients, betas: Sequence[Any] = ()
+    ) -> Iterator[tuple[Counter, list[tuple[Any, Any]]]]:
+        """`counted`, with the count in the state, and each parameter with the gradient to go down along."""
+        for counter, members in self.counted(gradients, betas):
+            self.note_steps(members)
+            yield counter, [(parameter, self.descent(group, parameter, gradients[parameter])) for parameter in members]
+
+    def note_steps(self, members: Iterable[Any]) -> None:
+        """Show the counter of steps, and what else is shared, in the state."""
+        for parameter in members:
+            counter = self._counters[parameter]
+            self.state[parameter].update(step=counter.steps, **counter.numbers)
+
+    def _share_counter(
+        self, members: Iterable[Any], betas: Sequence[Any], steps: float, numbers: Mapping[str, float]
+    ) -> Counter:
+        counter = Counter(betas, steps, numbers)
         for parameter in members:
             if parameter in self._counters:
                 self._counters[parameter].members.discard(parameter)
@@ -234,24 +333,25 @@ class Optimizer:
         self._options_changed()
 
     def _load_group(self, group: ParameterGroup, numbers: Sequence[Any], saved: Mapping[Any, Any]) -> None:
-        at_step: dict[float, list[Any]] = {}
+        together: dict[tuple[float, ...], list[Any]] = {}
         for parameter, number in zip(group["params"], numbers, strict=True):
             entries = {name: value for name, value in saved.get(number, {}).items() if value is not None}
-            if entries:
-                at_step.setdefault(float(entries.pop("step", 1)), []).append(parameter)
+            if not entries:
+                continue
+            counted = float(entries.pop("step", 1)), *(float(entries.pop(name)) for name in self.shared)
+            together.setdefault(counted, []).append(parameter)
             for name, value in entries.items():
                 (tensor,) = self.state_of(parameter, name)
                 memory_of(tensor)[...] = np.asarray(value)
-        for steps, members in at_step.items():
-            self._share_counter(members, self.betas_of(group), steps)
-            self.note_steps(members)
+        for (steps, *shared), members in together.items():
+            values = dict(zip(self.shared, shared, strict=True))
+            self._share_counter(members, self.betas_of(group), steps, values)
+            if self.shows_steps:
+                self.note_steps(members)
 
-    def betas_of(self, group: ParameterGroup) -> Sequence[float]:
-        """The numbers whose powers the rule needs: none by default."""
-        return ()
-
-    def note_steps(self, members: Iterable[Any]) -> None:
-        """Show the counter of steps in the state, for rules that have it there."""
+    def betas_of(self, group: ParameterGroup) -> Sequence[Any]:
+        """The numbers whose powers the rule needs."""
+        return tuple(group.number("betas")) if "betas" in group else ()
 
     def __repr__(self) -> str:
         lines = [type(self).__name__ + " ("]

@@ -6,15 +6,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import ArgumentError
+from ..tensor.inplace import write
 from ..tensor.operations import where
 from .optimizer import Gradients, Optimizer, ParameterGroup
-from .state import fixed, write
+from .state import fixed
 
 
 class SGD(Optimizer):
     """p := p - lr · d, with d = g, or with momentum μ the velocity v := μ v + (1 - dampening) g, v = g at first.
 
-    ``weight_decay`` λ adds λ p to the gradient; ``nesterov`` steps along g + μ v; ``maximize`` climbs.
+    ``weight_decay`` λ adds λ p to the gradient; ``nesterov`` steps along g + μ v; ``maximize`` climbs. With
+    ``dampening=momentum`` v is the running mean v := μ v + (1 - μ) g.
     Sources: Polyak 1964; Sutskever et al. 2013 (Nesterov).
 
     >>> import chainrule as cr
@@ -24,6 +26,8 @@ class SGD(Optimizer):
     >>> w.detach()
     tensor([0.8000, 0.8000])
     """
+
+    shows_steps = False
 
     def __init__(
         self,
@@ -35,12 +39,13 @@ class SGD(Optimizer):
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        **ignored: Any,
     ) -> None:
         defaults = {
             "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
             "nesterov": nesterov, "maximize": maximize,
         }  # fmt: skip
-        super().__init__(params, defaults)
+        super().__init__(params, defaults, ignored)
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         super().check_options(options)
@@ -58,15 +63,13 @@ class SGD(Optimizer):
                 self._record(group, parameter, gradient, None)
 
     def _record(self, group: ParameterGroup, parameter: Any, gradient: Any, is_first: Any) -> None:
-        direction = -gradient if group["maximize"] else gradient
-        if group["weight_decay"]:
-            direction = direction + parameter * fixed(group["weight_decay"], parameter)
+        direction = self.descent(group, parameter, gradient)
         if group["momentum"]:
-            momentum = fixed(group["momentum"], parameter)
+            momentum = fixed(group.number("momentum"), parameter)
             (velocity,) = self.state_of(parameter, "momentum_buffer")
             added = direction
             if is_first is not None:
-                share = where(is_first, fixed(1, parameter), fixed(1 - group["dampening"], parameter))
+                share = where(is_first, fixed(1, parameter), fixed(1 - group.number("dampening"), parameter))
                 added = direction * share
             write(velocity, velocity * momentum + added)
             direction = direction + velocity * momentum if group["nesterov"] else velocity

@@ -1,20 +1,21 @@
 """What an optimiser keeps between steps, and how its rules are written down.
 
 Rules are plain tensor expressions; `write` (of `chainrule.tensor.inplace`) lets the program leave their values in
-parameters and state. Options enter them through `fixed` as constants of the program, the learning rate as a state
-tensor that the program reads.
+parameters and state. Options enter them through `fixed` as constants of the program; the learning rate, and options
+that are changed between steps, as state tensors that the program reads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..ops.source import constant
 from ..tensor.inplace import write
-from ..tensor.recording import make_slot, pending, stored
+from ..tensor.operations import convert, pow
+from ..tensor.recording import Handle, make_slot, pending, stored
 from ..tensor.segment import state
 from ..tensor.storage import allocate, view_array
 from ..types import DType, Shape, float64, tensor_type
@@ -30,9 +31,19 @@ def state_tensor(shape: Shape, dtype: DType, strides: Shape | None = None) -> An
     return tensor
 
 
-def state_like(parameter: Any) -> Any:
+def state_like(parameter: Any, value: float = 0.0) -> Any:
     """Return a state tensor that lies in memory as ``parameter`` does, so that one loop walks over both."""
-    return state_tensor(parameter._type.shape, parameter._type.dtype, parameter._strides)
+    tensor = state_tensor(parameter._type.shape, parameter._type.dtype, parameter._strides)
+    if value:
+        memory_of(tensor)[...] = value
+    return tensor
+
+
+def state_number(value: float) -> Any:
+    """Return a number that programs read, and may overwrite."""
+    tensor = state_tensor((), float64)
+    memory_of(tensor)[...] = value
+    return tensor
 
 
 def memory_of(tensor: Any) -> np.ndarray[Any, Any]:
@@ -40,34 +51,53 @@ def memory_of(tensor: Any) -> np.ndarray[Any, Any]:
     return view_array(tensor._storage, tensor._address, tensor._type, tensor._strides)
 
 
-def fixed(value: float, beside: Any) -> Any:
-    """A number as a constant of the program, of the type of ``beside``."""
+def fixed(value: Any, beside: Any) -> Any:
+    """A number as a constant of the program, of the type of ``beside``; a tensor, read at run time, in that type."""
+    if isinstance(value, Handle):
+        return convert(value, beside.dtype)
     return pending(constant(value, beside.dtype), state.segment)
 
 
 class Counter:
-    """The number of steps t of parameters that were always stepped together, and β^t for each β."""
+    """The number of steps t of parameters that were always stepped together, and β^t for each β.
 
-    def __init__(self, betas: Sequence[float], steps: float = 0.0) -> None:
+    ``numbers`` are further numbers that a rule keeps from step to step for all of them.
+    """
+
+    def __init__(self, betas: Sequence[Any], steps: float, numbers: Mapping[str, float]) -> None:
         self.members: set[Any] = set()
-        self.steps = state_tensor((), float64)
-        self.powers = [state_tensor((), float64) for _ in betas]
-        self.set(betas, steps)
+        self.steps = state_number(steps)
+        self.numbers = {name: state_number(value) for name, value in numbers.items()}
+        self.set_betas(betas)
 
-    def set(self, betas: Sequence[float], steps: float) -> None:
-        """Go to a number of steps, or to other betas at the same number."""
+    def set_betas(self, betas: Sequence[Any]) -> None:
+        """Go on with these betas: numbers, or tensors that are read at every step."""
         self.betas = tuple(betas)
-        memory_of(self.steps)[...] = steps
-        for beta, power in zip(self.betas, self.powers, strict=True):
-            memory_of(power)[...] = beta**steps
+        self._powers = [None if isinstance(beta, Handle) else state_number(beta**self.value) for beta in self.betas]
+
+    def has_betas(self, betas: Sequence[Any]) -> bool:
+        """Whether the powers are those of ``betas``."""
+        pairs = zip(self.betas, betas, strict=True)
+        return all(a is b or (not isinstance(a, Handle) and not isinstance(b, Handle) and a == b) for a, b in pairs)
 
     @property
     def value(self) -> float:
         """The number of steps made so far."""
         return float(memory_of(self.steps))
 
+    @property
+    def powers(self) -> list[Any]:
+        """β^t for each β."""
+        pairs = zip(self.betas, self._powers, strict=True)
+        return [pow(beta, self.steps) if power is None else power for beta, power in pairs]
+
     def advance(self) -> None:
         """Record one step more."""
         write(self.steps, self.steps + 1)
-        for beta, power in zip(self.betas, self.powers, strict=True):
-            write(power, power * fixed(beta, power))
+        for beta, power in zip(self.betas, self._powers, strict=True):
+            if power is not None:
+                write(power, power * fixed(beta, power))
+
+    def state(self) -> dict[str, float]:
+        """The numbers as they are now."""
+        return {name: float(memory_of(number)) for name, number in self.numbers.items()}

@@ -171,6 +171,15 @@ def _held_flags(root: Vertex, events: list[Any]) -> tuple[bool, ...] | None:
     return tuple(held)
 
 
+def held_gradient(tensor: Any) -> Any:
+    """The gradient that ``tensor`` holds, or None. Unlike that of ``grad`` its memory serves the next one too."""
+    if state.segment.expansion is not None:
+        return tensor.grad
+    if state.segment.events:
+        flush()
+    return None if tensor._grad is CONSUMED else tensor._grad
+
+
 def record_step(optimizer: Any) -> None:
     """Record a step of ``optimizer`` and, unless a function is being captured, run everything that is pending."""
     record(Step(optimizer))

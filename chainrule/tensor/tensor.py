@@ -245,7 +245,7 @@ class Tensor(InPlaceMethods, Handle):
     def grad(self) -> Tensor | None:
         """The gradient that ``backward`` accumulated; None before."""
         if state.segment.expansion is not None:
-            recorded: Tensor | None = state.segment.expansion.gradient_handle(self)
+            recorded: Tensor | None = state.segment.expansion.shown_gradient(self)
             return recorded
         if state.segment.events:
             flush()
@@ -259,11 +259,17 @@ class Tensor(InPlaceMethods, Handle):
 
     @grad.setter
     def grad(self, value: Any) -> None:
+        if value is not None and tuple(value.shape) != tuple(self.shape):
+            raise GradientError(f"grad must have the tensor's shape {tuple(self.shape)}, got {tuple(value.shape)}")
+        if state.segment.expansion is not None:
+            gradient = None if value is None else as_tensor(value, self.dtype)
+            if gradient is not None:
+                enter_all(gradient)
+            state.segment.expansion.show(self, gradient)
+            return
         if state.segment.events:
             flush()
         addresses.changed()
-        if value is not None and tuple(value.shape) != tuple(self.shape):
-            raise GradientError(f"grad must have the tensor's shape {tuple(self.shape)}, got {tuple(value.shape)}")
         self._grad = None if value is None else as_tensor(value, self.dtype)._resolved()
 
     def backward(self, gradient: Any = None, retain_graph: bool = False) -> None:

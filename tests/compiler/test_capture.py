@@ -20,8 +20,10 @@ def network(seed: int = 0, *more: nn.Module) -> nn.Sequential:
 def batches(count: int = 6, rows: int = 4) -> list[tuple[Any, Any]]:
     rng = np.random.default_rng(0)
     return [
-        (cr.tensor(rng.normal(size=(rows, 3)).astype("float32")), cr.tensor(rng.normal(size=(rows,
-        1)).astype("float32")))
+        (
+            cr.tensor(rng.normal(size=(rows, 3)).astype("float32")),
+            cr.tensor(rng.normal(size=(rows, 1)).astype("float32")),
+        )
         for _ in range(count)
     ]
 

@@ -1,6 +1,5 @@
 """Whole pipeline: plans compute what the reference computes, and training steps become few kernels."""
 
-
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, assume, given, note

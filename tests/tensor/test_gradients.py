@@ -368,3 +368,10 @@ def test_in_float64_to_full_precision() -> None:
     w = cr.tensor(np.array([0.1, 0.2]), requires_grad=True)
     (w.sin() * w).sum().backward()
     np.testing.assert_allclose(w.grad.numpy(), np.cos([0.1, 0.2]) * [0.1, 0.2] + np.sin([0.1, 0.2]), rtol=1e-15)
+
+
+def test_a_parameter_that_is_gone_when_its_gradient_is_computed() -> None:
+    kept, dropped = cr.nn.Parameter(cr.ones(2)), cr.nn.Parameter(cr.ones(2))
+    (kept * dropped * 3).sum().backward()
+    del dropped
+    assert kept.grad.tolist() == [3.0, 3.0]

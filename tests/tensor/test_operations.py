@@ -20,8 +20,22 @@ UNARY = (
     "rsqrt",
     "sigmoid", "sign", "sin", "sqrt", "square", "tanh", "relu", "logical_not",
 )  # fmt: skip
-BINARY = ("add", "sub", "mul", "div", "maximum", "minimum", "eq", "ne", "lt", "le", "gt", "ge", "logical_and",
-"logical_or")
+BINARY = (
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "maximum",
+    "minimum",
+    "eq",
+    "ne",
+    "lt",
+    "le",
+    "gt",
+    "ge",
+    "logical_and",
+    "logical_or",
+)
 DIVIDING = ("floor_divide", "remainder")
 # Where chainrule computes and PyTorch refuses, or the other way round, on purpose.
 LENIENT = {("neg", "bool"), ("negative", "bool"), ("sign", "bool"), ("square", "bool")} | {

@@ -10,8 +10,22 @@ import chainrule as cr
 
 from .against_torch import DTYPES, agree, agree_all, tensor, values
 
-NAMES = ("sum", "mean", "amax", "amin", "argmax", "argmin", "max", "min", "any", "all", "var", "std", "logsumexp",
-"norm")
+NAMES = (
+    "sum",
+    "mean",
+    "amax",
+    "amin",
+    "argmax",
+    "argmin",
+    "max",
+    "min",
+    "any",
+    "all",
+    "var",
+    "std",
+    "logsumexp",
+    "norm",
+)
 OF_SEVERAL = ("sum", "mean", "amax", "amin", "any", "all", "var", "std", "logsumexp", "norm")
 FLOATS_ONLY = ("mean", "var", "std", "norm")  # PyTorch refuses other types, chainrule computes in float32
 NO_BOOLEANS = ("argmax", "argmin")
@@ -24,9 +38,7 @@ def backend(request: pytest.FixtureRequest) -> Any:
 
 
 def _is_common(name: str, dtype: str) -> bool:
-    return dtype.startswith("float") or (
-        name not in FLOATS_ONLY and not (dtype == "bool" and name in NO_BOOLEANS)
-    )
+    return dtype.startswith("float") or (name not in FLOATS_ONLY and not (dtype == "bool" and name in NO_BOOLEANS))
 
 
 def _large(m: Any, shape: tuple[int, ...], dtype: str) -> Any:
@@ -46,10 +58,7 @@ def test_over_one_dimension_or_all(dtype: str) -> None:
         ]
         if _is_common(name, dtype) and (name != "logsumexp" or options)
     ]
-    agree(
-        (f"{n} {dtype}{s} {o}", lambda m, n=n, s=s, o=o: getattr(_large(m, s, dtype), n)(**o))
-        for n, s, o in cases
-    )
+    agree((f"{n} {dtype}{s} {o}", lambda m, n=n, s=s, o=o: getattr(_large(m, s, dtype), n)(**o)) for n, s, o in cases)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", "bool"])
