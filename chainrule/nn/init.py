@@ -11,18 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, ShapeError, did_you_mean
+from ..errors import ArgumentError, ShapeError
 from ..tensor.generator import Generator, default_generator
 from ..tensor.segment import flush
-
-_GAINS = {
-    "linear": 1.0, "identity": 1.0, "conv1d": 1.0, "conv2d": 1.0, "conv3d": 1.0, "sigmoid": 1.0, "softmax": 1.0,
-    "tanh": 5 / 3, "relu": math.sqrt(2), "leaky_relu": math.sqrt(2), "selu": 3 / 4,
-}  # fmt: skip
+from .traits import traits
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """The factor by which weights before this activation should be larger than 1/√fan.
+    """The factor by which weights before this activation should be larger than 1/√fan; see `Traits.gain`.
 
     1 for linear and sigmoid, 5/3 for tanh, √2 for relu, √(2 / (1 + slope²)) for leaky_relu (slope 0.01 by default), 3/4
     for selu. Errors: `ArgumentError` for an unknown name.
@@ -30,11 +26,9 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     >>> calculate_gain("tanh")
     1.6666666666666667
     """
-    if nonlinearity not in _GAINS:
-        raise ArgumentError(f"Unsupported nonlinearity {nonlinearity}{did_you_mean(nonlinearity, _GAINS)}")
-    if nonlinearity == "leaky_relu":
-        return math.sqrt(2 / (1 + (0.01 if param is None else float(param)) ** 2))
-    return _GAINS[nonlinearity]
+    if nonlinearity == "leaky_relu" and param is not None:
+        return math.sqrt(2 / (1 + float(param) ** 2))
+    return traits(nonlinearity).gain
 
 
 def fans(tensor: Any) -> tuple[int, int]:

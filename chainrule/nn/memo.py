@@ -46,9 +46,10 @@ class Memo:
 
     def record(self, module: Any, input: Any, key: Any, segment: Segment) -> Any:
         """Run ``forward``, and remember the result if it follows from ``key`` alone."""
-        leaves, draws = len(segment.leaves), segment.draws
+        leaves, draws, vertex = len(segment.leaves), segment.draws, input._vertex
         output = module.forward(input)
-        if output._segment is segment and len(segment.leaves) == leaves and not segment.updates:
+        is_pure = len(segment.leaves) == leaves and not segment.updates and input._vertex is vertex
+        if output._segment is segment and is_pure:
             if len(self.found) >= MAX_ENTRIES:
                 self.found.clear()
             self.found[key] = (output._vertex, segment.draws - draws)
