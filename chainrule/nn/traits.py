@@ -77,7 +77,9 @@ TRAITS = {
 }
 """The traits by the name of the function in `chainrule.nn.functional`."""
 
-OTHER_NAMES = {"identity": "linear", "conv1d": "linear", "conv2d": "linear", "conv3d": "linear", "swish": "silu"}
+OTHER_NAMES = {"identity": "linear", "swish": "silu"} | {
+    f"conv{kind}{rank}d": "linear" for kind in ("", "_transpose") for rank in (1, 2, 3)
+}
 """Further names, of functions."""
 
 _OF_LAYERS = {name.replace("_", ""): name for name in TRAITS if name != "linear"} | {"softmax2d": "softmax"}
