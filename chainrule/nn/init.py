@@ -21,6 +21,8 @@ from ..tensor.generator import Generator, default_generator
 from ..tensor.gradmode import no_grad
 from ..tensor.recording import note_write
 from ..tensor.segment import flush
+from .recommendation import Recommendation as Recommendation
+from .recommendation import recommend as recommend
 from .traits import traits
 
 
