@@ -1,7 +1,25 @@
 """Layers, losses and networks, under PyTorch's names; written with tensors only."""
 
 from . import functional, init, regularizers, utils
-from .activations import ELU, GELU, SELU, LeakyReLU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh
+from .activations import (
+    CELU,
+    ELU,
+    GELU,
+    GLU,
+    SELU,
+    LogSigmoid,
+    LogSoftmax,
+    Mish,
+    Sigmoid,
+    SiLU,
+    Softmax,
+    Softmax2d,
+    Softmin,
+    Softplus,
+    Softsign,
+    Tanh,
+    Tanhshrink,
+)
 from .branches import Bilinear, Highway, Maxout, Parallel, Residual
 from .containers import ModuleDict, ModuleList, ParameterList, Sequential
 from .distance import CosineSimilarity, PairwiseDistance
@@ -49,3 +67,19 @@ from .normalization import (
     RMSNorm,
 )
 from .parameter import Parameter
+from .piecewise import (
+    Hardshrink,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
+    Heaviside,
+    LeakyReLU,
+    PiecewiseLinear,
+    PReLU,
+    ReLU,
+    ReLU6,
+    RReLU,
+    Sign,
+    Softshrink,
+    Threshold,
+)

@@ -1,7 +1,12 @@
 """Initial values, under PyTorch's names. Each function overwrites its tensor at once, without gradient, and returns it.
 
-Numbers come from the global generator (`chainrule.manual_seed`). Fans: for a tensor of shape (out, in, ...), fan_in =
-in · (product of the rest), fan_out = out · (product of the rest).
+Numbers come from ``generator``, by default the global one (`chainrule.manual_seed`). Fans: for a tensor of shape
+(out, in, ...), fan_in = in · (product of the rest), fan_out = out · (product of the rest).
+
+>>> weight = cr.zeros(2, 3)
+>>> nn.init.eye_(weight)
+tensor([[1., 0., 0.],
+        [0., 1., 0.]])
 """
 
 from __future__ import annotations
@@ -11,18 +16,18 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ArgumentError, ShapeError, did_you_mean
+from ..errors import ArgumentError, ShapeError
 from ..tensor.generator import Generator, default_generator
+from ..tensor.gradmode import no_grad
+from ..tensor.recording import note_write
 from ..tensor.segment import flush
-
-_GAINS = {
-    "linear": 1.0, "identity": 1.0, "conv1d": 1.0, "conv2d": 1.0, "conv3d": 1.0, "sigmoid": 1.0, "softmax": 1.0,
-    "tanh": 5 / 3, "relu": math.sqrt(2), "leaky_relu": math.sqrt(2), "selu": 3 / 4,
-}  # fmt: skip
+from .recommendation import Recommendation as Recommendation
+from .recommendation import recommend as recommend
+from .traits import traits
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
-    """The factor by which weights before this activation should be larger than 1/√fan.
+    """The factor by which weights before this activation should be larger than 1/√fan; see `Traits.gain`.
 
     1 for linear and sigmoid, 5/3 for tanh, √2 for relu, √(2 / (1 + slope²)) for leaky_relu (slope 0.01 by default), 3/4
     for selu. Errors: `ArgumentError` for an unknown name.
@@ -30,11 +35,9 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     >>> calculate_gain("tanh")
     1.6666666666666667
     """
-    if nonlinearity not in _GAINS:
-        raise ArgumentError(f"Unsupported nonlinearity {nonlinearity}{did_you_mean(nonlinearity, _GAINS)}")
-    if nonlinearity == "leaky_relu":
-        return math.sqrt(2 / (1 + (0.01 if param is None else float(param)) ** 2))
-    return _GAINS[nonlinearity]
+    if nonlinearity == "leaky_relu" and param is not None:
+        return math.sqrt(2 / (1 + float(param) ** 2))
+    return traits(nonlinearity).gain
 
 
 def fans(tensor: Any) -> tuple[int, int]:
@@ -51,6 +54,8 @@ def fans(tensor: Any) -> tuple[int, int]:
 def _write(tensor: Any, values: Any) -> Any:
     flush()
     tensor._array()[...] = values
+    if tensor._storage is not None:
+        note_write(tensor)
     return tensor
 
 
@@ -59,12 +64,16 @@ def _source(generator: Generator | None) -> np.random.Generator:
 
 
 def uniform_(tensor: Any, a: float = 0.0, b: float = 1.0, generator: Generator | None = None) -> Any:
-    """Numbers uniform in [a, b)."""
+    """Numbers uniform in [a, b). Errors: `ArgumentError` for a > b."""
+    if a > b:
+        raise ArgumentError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
     return _write(tensor, _source(generator).uniform(a, b, tuple(tensor.shape)))
 
 
 def normal_(tensor: Any, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Any:
-    """Normal numbers."""
+    """Normal numbers. Errors: `ArgumentError` for a negative standard deviation."""
+    if not std >= 0:
+        raise ArgumentError(f"normal expects std >= 0.0, but found std {std}")
     return _write(tensor, _source(generator).normal(mean, std, tuple(tensor.shape)))
 
 
@@ -89,7 +98,7 @@ def trunc_normal_(
 
 
 def constant_(tensor: Any, val: float) -> Any:
-    """Every element ``val``."""
+    """Every element ``val``: right for biases. Weights that are all equal stay equal in training."""
     return _write(tensor, val)
 
 
@@ -98,7 +107,7 @@ def ones_(tensor: Any) -> Any:
     return _write(tensor, 1)
 
 
-def zeros_(tensor: Any, generator: Generator | None = None) -> Any:
+def zeros_(tensor: Any) -> Any:
     """Every element 0."""
     return _write(tensor, 0)
 
@@ -108,6 +117,46 @@ def eye_(tensor: Any) -> Any:
     if tensor.dim() != 2:
         raise ShapeError(f"Only tensors with 2 dimensions are supported, got shape {tuple(tensor.shape)}")
     return _write(tensor, np.eye(*tensor.shape))
+
+
+def dirac_(tensor: Any, groups: int = 1) -> Any:
+    """A convolution's weight that passes its inputs on: 1 in the middle of kernel (i, i), 0 elsewhere.
+
+    Shapes: (out, in / groups, kernel...) with 1 to 3 dimensions of kernel; with ``groups``, the inputs of each group.
+    Errors: `ShapeError`, and `ArgumentError` for groups that do not divide the outputs.
+    """
+    shape = tuple(tensor.shape)
+    if len(shape) not in (3, 4, 5):
+        raise ShapeError(f"Only tensors with 3, 4, or 5 dimensions are supported, got shape {shape}")
+    if groups < 1 or shape[0] % groups:
+        raise ArgumentError(f"dim 0 must be divisible by groups, got {shape[0]} and {groups}")
+    values = np.zeros((groups, shape[0] // groups, *shape[1:]))
+    kept = np.arange(min(values.shape[1:3]))
+    values[:, kept, kept, *(size // 2 for size in shape[2:])] = 1
+    return _write(tensor, values.reshape(shape))
+
+
+def sparse_(tensor: Any, sparsity: float, std: float = 0.01, generator: Generator | None = None) -> Any:
+    """N(0, std²), with ⌈sparsity · rows⌉ elements of every column of the matrix 0. Source: Martens 2010.
+
+    Errors: `ShapeError` for anything but a matrix, `ArgumentError` for a sparsity outside [0, 1].
+    """
+    if tensor.dim() != 2:
+        raise ShapeError(f"Only tensors with 2 dimensions are supported, got shape {tuple(tensor.shape)}")
+    if not 0 <= sparsity <= 1:
+        raise ArgumentError(f"sparsity must be between 0 and 1, got {sparsity}")
+    rows, columns = tensor.shape
+    source = _source(generator)
+    values = source.normal(0.0, std, (rows, columns))
+    order = source.random((rows, columns)).argsort(axis=0)
+    np.put_along_axis(values, order[: math.ceil(sparsity * rows)], 0.0, axis=0)
+    return _write(tensor, values)
+
+
+def naive_uniform_(tensor: Any, generator: Generator | None = None) -> Any:
+    """U(±1 / √fan_in), as networks were started before 2010: the variance of the signal falls threefold per layer."""
+    bound = 1 / math.sqrt(max(fans(tensor)[0], 1))
+    return uniform_(tensor, -bound, bound, generator)
 
 
 def xavier_uniform_(tensor: Any, gain: float = 1.0, generator: Generator | None = None) -> Any:
@@ -152,7 +201,7 @@ def kaiming_normal_(
 
 
 def lecun_uniform_(tensor: Any, generator: Generator | None = None) -> Any:
-    """U(±√(3 / fan_in)). Source: LeCun et al. 1998."""
+    """U(±√(3 / fan_in)), which keeps the variance through linear layers. Source: LeCun et al. 1998."""
     bound = math.sqrt(3 / max(fans(tensor)[0], 1))
     return uniform_(tensor, -bound, bound, generator)
 
@@ -174,3 +223,47 @@ def orthogonal_(tensor: Any, gain: float = 1, generator: Generator | None = None
     q, r = np.linalg.qr(_source(generator).standard_normal((max(rows, columns), min(rows, columns))))
     q = q * np.where(np.diag(r) < 0, -1.0, 1.0)
     return _write(tensor, gain * (q if rows >= columns else q.T).reshape(shape))
+
+
+def lsuv_(
+    module: Any, batch: Any, tolerance: float = 0.1, max_iterations: int = 10, generator: Generator | None = None
+) -> Any:
+    """Start a network so that every linear or convolutional layer's output has variance 1 on ``batch``; return it.
+
+    Layer by layer in the order in which data passes: an orthogonal weight, divided by the output's standard deviation
+    until the variance is within ``tolerance`` of 1. The module is called in evaluation mode; biases become 0.
+    Source: Mishkin, Matas 2015, algorithm 1.
+
+    >>> network = nn.Sequential(nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 1))
+    >>> nn.init.lsuv_(network, cr.randn(64, 8)) is network
+    True
+    """
+    outputs: dict[Any, float] = {}
+    layers = [part for part in module.modules() if hasattr(part, "start")]
+    modes = [(part, part.training) for part in module.modules()]
+    for layer in layers:
+        orthogonal_(layer.weight, generator=generator)
+        if layer.bias is not None:
+            zeros_(layer.bias)
+
+    def note(layer: Any, inputs: Any, output: Any) -> None:
+        outputs[layer] = float(np.asarray(output, float).var())
+
+    hooks = [layer.register_forward_hook(note) for layer in layers]
+    try:
+        module.eval()
+        with no_grad():
+            module(batch)
+            for layer in list(outputs):
+                for _ in range(max_iterations):
+                    variance = outputs[layer]
+                    if abs(variance - 1) < tolerance or not 0 < variance < math.inf:
+                        break
+                    layer.weight.div_(math.sqrt(variance))
+                    module(batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for part, mode in modes:
+            part.train(mode)  # parents come before their children
+    return module

@@ -24,6 +24,7 @@ from ..errors import ArgumentError
 from ..settings import settings
 from ..tensor.generator import default_generator
 from .parameter import Parameter
+from .traits import TRAITS, activation_name
 
 Array = np.ndarray[Any, Any]
 
@@ -74,7 +75,9 @@ def _fingerprint(weight: Parameter) -> int:
 
 def _rule(activation: Any) -> tuple[str, float]:
     """The name of the distribution for what follows, and the slope of a leaky rectifier."""
-    return getattr(activation, "initialization", "glorot"), getattr(activation, "negative_slope", 0.0)
+    name = None if activation is None else activation_name(activation)
+    known = TRAITS[name or "linear"]
+    return known.initialization, getattr(activation, "negative_slope", known.slope)
 
 
 def _variance_preserving(

@@ -58,9 +58,10 @@ class Memo:
 
     def record(self, module: Any, input: Any, key: Any, segment: Segment) -> Any:
         """Run ``forward``, and remember the result if it follows from ``key`` alone."""
-        leaves, draws = len(segment.leaves), segment.draws
+        leaves, draws, vertex = len(segment.leaves), segment.draws, input._vertex
         output = module.forward(input)
-        if state.segment is segment and output._segment is segment and len(segment.leaves) == leaves:
+        is_pure = state.segment is segment and len(segment.leaves) == leaves and input._vertex is vertex
+        if output._segment is segment and is_pure:
             if len(self.found) >= MAX_ENTRIES:
                 self.found.clear()
             updates = tuple((segment.slots[slot], value) for slot, value in segment.updates.items())

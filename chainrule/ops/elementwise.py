@@ -63,8 +63,8 @@ EXP = unary(
     special=[Special((0.0,), 1.0, 1.0), Special((-_INF,), 0.0, 0.0), Special((_INF,), _INF, _INF),
              Special((_NAN,), _NAN)],
 )  # fmt: skip
-EXPM1 = unary(
-    "expm1", "e^x - 1, exact near 0", np.expm1, lambda g, out, x: (multiply(g, add(out, 1)),),
+EXPM1 = unary(  # whose derivative is not out + 1: far below 0 that would have no correct digit
+    "expm1", "e^x - 1, exact near 0", np.expm1, lambda g, out, x: (multiply(g, exp(x)),),
     special=[Special((0.0,), 0.0, 1.0), Special((-_INF,), -1.0, 0.0)],
 )  # fmt: skip
 LOG = unary(

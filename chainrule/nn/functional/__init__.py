@@ -1,6 +1,23 @@
 """Layers without parameters as functions, under PyTorch's names."""
 
-from .activation import elu, gelu, leaky_relu, log_softmax, relu, selu, sigmoid, silu, softmax, softplus, tanh
+from .activation import (
+    celu,
+    elu,
+    gelu,
+    glu,
+    log_softmax,
+    logsigmoid,
+    mish,
+    selu,
+    sigmoid,
+    silu,
+    softmax,
+    softmin,
+    softplus,
+    softsign,
+    tanh,
+    tanhshrink,
+)
 from .binary import binary_cross_entropy, binary_cross_entropy_with_logits
 from .class_margin import multi_margin_loss, multilabel_margin_loss, multilabel_soft_margin_loss
 from .classification import cross_entropy, kl_div, nll_loss, one_hot
@@ -18,6 +35,22 @@ from .margin import (
     squared_hinge_loss,
 )
 from .normalization import batch_norm, group_norm, instance_norm, layer_norm, normalize, rms_norm
+from .piecewise import (
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    heaviside,
+    leaky_relu,
+    piecewise_linear,
+    prelu,
+    relu,
+    relu6,
+    rrelu,
+    sign,
+    softshrink,
+    threshold,
+)
 from .regression import (
     epsilon_insensitive_loss,
     gaussian_nll_loss,
