@@ -12,7 +12,6 @@ from ..tensor.generator import default_generator
 from ..tensor.operands import as_tensor
 from ..tensor.recording import Handle, type_of
 from ..types import as_dtype, float32
-from .activations import ReLU
 from .containers import Sequential
 from .functional.linear import bilinear
 from .init import constant_
@@ -20,6 +19,7 @@ from .initialization import follow_activations
 from .layers import Linear
 from .module import Module
 from .parameter import Parameter, empty_parameter
+from .piecewise import ReLU
 
 JOINS = ("concatenate", "sum")
 
