@@ -7,6 +7,7 @@ into buffers (running statistics) is remembered too, and written again.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from ..graph.vertex import Vertex
@@ -38,16 +39,21 @@ class Memo:
     """For one module at one version of the structure: input vertex → `Recording`, with and without gradients.
 
     ``is_usable``: the module and all below it are built in and without hooks. ``draws``: it draws random numbers; what
-    it records then depends on the segment's `random_state` too.
+    it records then depends on the segment's `random_state` too. ``tensors``: its parameters and buffers.
     """
 
-    __slots__ = ("draws", "found", "is_usable", "version")
+    __slots__ = ("draws", "found", "is_usable", "tensors", "version")
 
     def __init__(self, module: Any) -> None:
         self.version = structure.version
         self.is_usable = has_only_builtin_parts(module)
         self.draws = any(getattr(part, "draws_random_numbers", False) for part in module.modules())
+        self.tensors = (*module.parameters(), *module.buffers())
         self.found: dict[Any, Recording] = {}
+
+    def is_overwritten(self, updates: Mapping[Any, Vertex]) -> bool:
+        """Whether something that the module reads will have another value than at the segment's beginning."""
+        return any(tensor._slot in updates for tensor in self.tensors)
 
     def random_state(self, segment: Segment) -> tuple[Any, ...]:
         """Name the random numbers that come next in this segment."""
@@ -59,12 +65,14 @@ class Memo:
     def record(self, module: Any, input: Any, key: Any, segment: Segment) -> Any:
         """Run ``forward``, and remember the result if it follows from ``key`` alone."""
         leaves, draws, vertex = len(segment.leaves), segment.draws, input._vertex
+        before = set(segment.updates)
         output = module.forward(input)
         is_pure = state.segment is segment and len(segment.leaves) == leaves and input._vertex is vertex
         if output._segment is segment and is_pure:
             if len(self.found) >= MAX_ENTRIES:
                 self.found.clear()
-            updates = tuple((segment.slots[slot], value) for slot, value in segment.updates.items())
+            written = [(slot, value) for slot, value in segment.updates.items() if slot not in before]
+            updates = tuple((segment.slots[slot], value) for slot, value in written)
             self.found[key] = Recording(output._vertex, segment.draws - draws, updates)
         return output
 
@@ -76,7 +84,8 @@ class BuiltinCall:
         memo, segment = self._memo, state.segment
         if memo is None or memo.version != structure.version:
             memo = self.__dict__["_memo"] = Memo(self)
-        if not memo.is_usable or segment.updates or not isinstance(input, Handle):
+        is_usable = memo.is_usable and isinstance(input, Handle)
+        if not is_usable or (segment.updates and memo.is_overwritten(segment.updates)):
             return self._call_hooked((input,), {}) if self._has_hooks else self.forward(input)
         vertex = input._vertex if input._segment is segment else enter(input, segment)
         key = vertex if state.is_grad_enabled else (vertex, "no_grad")

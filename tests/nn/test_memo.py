@@ -1,6 +1,7 @@
 """What modules remember is forgotten as soon as it could be wrong."""
 
 import gc
+from typing import Any
 
 import numpy as np
 import pytest
@@ -166,3 +167,19 @@ def test_changing_inputs_do_not_fill_the_memory() -> None:
             value = layer(value) * 0.1
     assert len(layer._memo.found) <= 256
     value.numpy()
+
+
+def test_running_statistics_advance_once_per_call() -> None:
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(3).standard_normal((6, 2)).astype("f")
+
+    def run(library: Any) -> list[Any]:
+        first, second = library.nn.BatchNorm1d(2), library.nn.BatchNorm1d(2, momentum=0.3)
+        for _ in range(3):  # remembered from the second round on; the third call sees what the first one wrote
+            y = first(second(first(library.tensor(x))))
+            y.sum().backward()
+        tensors = [y, first.running_mean, first.running_var, second.running_mean, second.running_var]
+        return [tensor.tolist() for tensor in (*tensors, first.num_batches_tracked)]
+
+    for ours, theirs in zip(run(cr), run(torch), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
