@@ -273,6 +273,19 @@ def test_a_trainer_with_regularizers_equals_the_same_steps_in_python() -> None:
     assert history["loss"][-1] == pytest.approx(total / len(X))
 
 
+def test_noise_in_gradients_follows_the_seed() -> None:
+    X, y = data()
+    found = []
+    for eta in (0.1, 0.1, 0.0):
+        model = network()
+        noise = regularizers.GradientNoise(eta)
+        cr.Trainer(model, optimizer=sgd, regularizers=[noise], seed=5).fit(X, y, epochs=2, batch_size=8, verbose=0)
+        assert noise.steps == 10
+        found.append(arrays(model)[0])
+    np.testing.assert_array_equal(found[0], found[1])
+    assert np.abs(found[0] - found[2]).max() > 0.01
+
+
 def test_another_strength_is_another_program() -> None:
     X, y = data()
     model = network()
