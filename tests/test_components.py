@@ -15,7 +15,7 @@ from .components import PAGE, ROOT, Component, page_text, read_table
 
 COMPONENTS = [component for components in read_table().values() for component in components]
 
-INFRASTRUCTURE = {"Module", "Parameter", "Optimizer", "fans"}
+INFRASTRUCTURE = {"Module", "Parameter", "Optimizer", "LRScheduler", "Regularizer", "fans"}
 """What components are made from, which is no component itself."""
 
 
@@ -44,12 +44,13 @@ def public_names(module: ModuleType) -> set[str]:
         if (inspect.isclass(value) or inspect.isfunction(value))
         and not name.startswith("_")
         and name not in INFRASTRUCTURE
-        and value.__module__.split(".")[:2] == module.__name__.split(".")[:2]
+        and value.__module__.startswith(module.__name__.removesuffix(".functional"))
     }
 
 
 def test_no_public_name_is_missing() -> None:
-    offered: set[str] = set().union(*map(public_names, (nn, nn.functional, nn.init, optim)))
+    modules = (nn, nn.functional, nn.init, nn.regularizers, nn.utils, optim, optim.lr_scheduler)
+    offered: set[str] = set().union(*map(public_names, modules))
     missing = offered - {name for component in COMPONENTS for name in component.names}
     assert not missing, f"add to tests/components.txt: {sorted(missing)}"
 

@@ -31,6 +31,8 @@ def describe(module: Any) -> dict[str, Any]:
     {'in_features': 2, 'out_features': 1, 'bias': True, 'dtype': 'float32'}
     """
     kind = type(module)
+    if inspect.isfunction(module):
+        return {"class": module.__qualname__, "unknown": "it is a function"}
     if not kind.__module__.startswith(HOME):
         return {"class": kind.__qualname__, "unknown": "its class is not part of chainrule.nn"}
     parameters = [

@@ -18,17 +18,19 @@ from .functional.class_margin import check_power
 from .functional.distance import check_margin
 from .module import Module
 
-Targets = Literal["values", "classes", "probabilities", "signs"]
+Targets = Literal["values", "classes", "label_lists", "probabilities", "signs"]
 
 
 class Loss(Module):
     """A loss of an input (the network's output) and a target.
 
-    ``targets``: numbers like the output (``"values"``), class indices (``"classes"``), numbers between 0 and 1
-    (``"probabilities"``), or -1 and 1 (``"signs"``).
+    ``targets``: numbers like the output (``"values"``), class indices (``"classes"``), several of them per row and then
+    -1 (``"label_lists"``), numbers between 0 and 1 (``"probabilities"``), or -1 and 1 (``"signs"``). ``threshold``:
+    above it an output of a network with two classes means the second one; None where that means nothing.
     """
 
     targets: ClassVar[Targets] = "values"
+    threshold: ClassVar[float | None] = None
 
     def __init__(self, reduction: str = "mean") -> None:
         check_reduction(reduction)
@@ -40,7 +42,9 @@ class Loss(Module):
             check_probabilities("target", target)
         elif self.targets == "signs":
             check_signs(type(self).__name__, target)
-        elif self.targets == "classes":
+        elif self.targets == "label_lists":
+            check_labels(target, classes, -1)
+        elif self.targets == "classes" and not target.dtype.is_floating_point:
             check_labels(target, classes, getattr(self, "ignore_index", None))
 
     def _register_weight(self, name: str, weight: Any) -> None:
@@ -157,6 +161,7 @@ class BCELoss(Loss):
     """Binary cross-entropy of probabilities; see `functional.binary_cross_entropy`."""
 
     targets = "probabilities"
+    threshold = 0.5
     weight: Any
 
     def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
@@ -171,6 +176,7 @@ class BCEWithLogitsLoss(Loss):
     """Binary cross-entropy of logits; see `functional.binary_cross_entropy_with_logits`."""
 
     targets = "probabilities"
+    threshold = 0.0
     weight: Any
     pos_weight: Any
 
@@ -187,6 +193,7 @@ class SoftMarginLoss(Loss):
     """The logistic loss of targets -1 and 1; see `functional.soft_margin_loss`."""
 
     targets = "signs"
+    threshold = 0.0
 
     def forward(self, input: Any, target: Any) -> Any:
         return functional.soft_margin_loss(input, target, self.reduction)
@@ -196,6 +203,7 @@ class HingeLoss(Loss):
     """(1 - M)₊ of margins M = target · input; see `functional.hinge_loss`."""
 
     targets = "signs"
+    threshold = 0.0
 
     def forward(self, input: Any, target: Any) -> Any:
         return functional.hinge_loss(input, target, self.reduction)
@@ -205,6 +213,7 @@ class SquaredHingeLoss(Loss):
     """(1 - M)₊² of margins M = target · input; see `functional.squared_hinge_loss`."""
 
     targets = "signs"
+    threshold = 0.0
 
     def forward(self, input: Any, target: Any) -> Any:
         return functional.squared_hinge_loss(input, target, self.reduction)
@@ -214,6 +223,7 @@ class ExponentialLoss(Loss):
     """e^-M of margins M = target · input; see `functional.exponential_loss`."""
 
     targets = "signs"
+    threshold = 0.0
 
     def forward(self, input: Any, target: Any) -> Any:
         return functional.exponential_loss(input, target, self.reduction)
@@ -223,6 +233,7 @@ class PerceptronLoss(Loss):
     """(-M)₊ of margins M = target · input; see `functional.perceptron_loss`."""
 
     targets = "signs"
+    threshold = 0.0
 
     def forward(self, input: Any, target: Any) -> Any:
         return functional.perceptron_loss(input, target, self.reduction)
@@ -300,6 +311,8 @@ class MultiMarginLoss(Loss):
 class MultiLabelMarginLoss(Loss):
     """Every class of a row should lie 1 above every other; see `functional.multilabel_margin_loss`."""
 
+    targets = "label_lists"
+
     def forward(self, input: Any, target: Any) -> Any:
         return functional.multilabel_margin_loss(input, target, self.reduction)
 
@@ -308,6 +321,7 @@ class MultiLabelSoftMarginLoss(Loss):
     """Binary cross-entropy of the logits of every class; see `functional.multilabel_soft_margin_loss`."""
 
     targets = "probabilities"
+    threshold = 0.0
     weight: Any
 
     def __init__(self, weight: Any = None, reduction: str = "mean") -> None:

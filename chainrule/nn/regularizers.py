@@ -13,6 +13,7 @@ Decoupled weight decay belongs to the optimiser: ``AdamW(decay_groups(model, 0.0
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
@@ -20,13 +21,14 @@ import numpy as np
 
 from ..errors import ArgumentError, ShapeError, did_you_mean
 from ..tensor import operations, reductions
-from ..tensor.creation import randn
+from ..tensor.generator import default_generator
 from ..tensor.gradmode import no_grad
 from ..tensor.operands import from_array
 from ..tensor.recording import make_slot
 from .functional.activation import class_dimension
 from .functional.loss import softplus
 from .module import Module
+from .normalization import BatchNorm1d, GroupNorm, InstanceNorm1d, LayerNorm, RMSNorm
 from .parameter import Parameter
 
 Choice = Literal["weights", "all"] | Callable[[str, Parameter], bool]
@@ -49,6 +51,9 @@ class Regularizer:
 # Parameters -----------------------------------------------------------------------------------------------------------
 
 
+NORMALIZATIONS = (BatchNorm1d, InstanceNorm1d, LayerNorm, RMSNorm, GroupNorm)
+
+
 def weights(model: Module) -> Iterator[tuple[str, Parameter]]:
     """The parameters that multiply a layer's inputs, with their names: not biases, not those of normalisations.
 
@@ -56,7 +61,16 @@ def weights(model: Module) -> Iterator[tuple[str, Parameter]]:
     >>> [name for name, _ in cr.nn.regularizers.weights(cr.nn.Sequential(cr.nn.Linear(2, 3), cr.nn.Linear(3, 1)))]
     ['0.weight', '1.weight']
     """
-    return ((name, parameter) for name, parameter in model.named_parameters() if parameter.dim() > 1)
+    scales = {
+        id(parameter)
+        for module in model.modules()
+        if isinstance(module, NORMALIZATIONS)
+        for parameter in module.parameters(recurse=False)
+    }
+    for name, parameter in model.named_parameters():
+        is_bias = parameter.dim() < 2 or name.rpartition(".")[2].startswith("bias")
+        if not is_bias and id(parameter) not in scales:
+            yield name, parameter
 
 
 def decay_groups(model: Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -319,6 +333,13 @@ class GradientNoise(Regularizer):
             deviation = operations.sqrt(variance)
             for parameter in model.parameters():
                 if parameter.grad is not None:
-                    noise = operations.mul(randn(*parameter.shape, dtype=parameter.dtype), deviation)
+                    noise = operations.mul(_standard_normal(parameter.shape), deviation)
                     parameter.grad = operations.add(parameter.grad, operations.convert(noise, parameter.dtype))
             self._steps.add_(1)
+
+
+def _standard_normal(shape: tuple[int, ...]) -> Any:
+    """Numbers from N(0, 1) that a compiled step draws anew every time (Box, Muller 1958)."""
+    first, second = default_generator.draw_uniform(tuple(shape)), default_generator.draw_uniform(tuple(shape))
+    radius = operations.sqrt(operations.mul(operations.log(operations.reverse_subtract(first, 1)), -2.0))
+    return operations.mul(radius, operations.cos(operations.mul(second, 2 * math.pi)))

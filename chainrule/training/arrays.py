@@ -64,8 +64,8 @@ def as_features(data: Any, name: str = "X") -> Tensor:
     return tensor
 
 
-def as_targets(data: Any, rows: int, wants_classes: bool, name: str = "y") -> Tensor:
-    """Return y as int64 class numbers or as floats, one row per row of X.
+def as_targets(data: Any, rows: int, kind: str = "values", name: str = "y") -> Tensor:
+    """Return y as int64 class numbers or as floats, one row per row of X; ``kind`` is what a loss calls its targets.
 
     Errors: `DataError` for another number of rows, NaN, or class numbers that are not whole.
     """
@@ -76,12 +76,14 @@ def as_targets(data: Any, rows: int, wants_classes: bool, name: str = "y") -> Te
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise DataError(f"{name} contains NaN or infinity. fix: drop those rows")
     is_whole = array.dtype.kind != "f" or bool((array == np.round(array)).all())
-    if wants_classes and (array.ndim == 1 or array.shape[1:] == (1,)):
+    has_one_class = kind == "classes" and (array.ndim == 1 or array.shape[1:] == (1,))
+    if has_one_class or kind == "label_lists":
         if not is_whole:
             raise TargetError(
                 f"cross entropy needs class numbers (0, 1, 2 ...), got fractions in {name}. fix: loss='mse'"
             )
-        classes: Tensor = from_array(array.reshape(rows).astype(np.int64), int64)
+        array = array.reshape(rows) if has_one_class else array
+        classes: Tensor = from_array(array.astype(np.int64), int64)
         return classes
     dtype = as_dtype(array.dtype)
     targets: Tensor = from_array(array, dtype if dtype.is_floating_point else float32)

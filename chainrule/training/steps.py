@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import math
 import operator
 import time
 from collections.abc import Callable, Iterator
@@ -11,18 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from .. import nn
 from ..compiler.capture import Loop
-from ..errors import ShapeError
 from ..execution.shuffle import shuffle
 from ..ops import indexing
-from ..tensor import operations
 from ..tensor.gradmode import no_grad
 from ..tensor.operands import enter_all, from_array
 from ..tensor.recording import make_slot, pending, set_stored, stored
 from ..tensor.storage import allocate
 from ..tensor.structure import structure
 from ..types import DType, float64, int64
+from .objective import Objective
 
 CALL_SECONDS = 0.05
 """How long one native call may take: Ctrl-C and the progress display wait for it."""
@@ -55,7 +53,7 @@ class Counter:
 class Pass:
     """One way over all rows, batch by batch: the state that its steps share, and the steps as captured.
 
-    ``loss`` sums the batch losses times the number of rows, ``correct`` counts right classes, ``order`` has the row
+    ``loss`` sums the losses of the rows, ``correct`` counts right classes, ``order`` has the row
     number at each position. ``X``, ``y`` and ``weights`` are tensors of its own, which look at the data.
     ``ingredients`` returns the objects that steps are captured with, or None where what they record cannot be foreseen.
     """
@@ -76,6 +74,7 @@ class Pass:
         self._version = 0
         self._loops: dict[int, Loop] = {}
         self._calls = 1
+        self._checked_by: tuple[Objective, int] | None = None
 
     def begin_again(self, X: Any, y: Any, weights: Any) -> None:
         """Go over other data of the same types, in their own order, with the same steps if they would be the same."""
@@ -83,6 +82,9 @@ class Pass:
             if data is not None:
                 set_stored(mine, data._storage, data._address, data._type, data._strides, False)
         self.order._array()[:] = np.arange(self.rows)
+        if self._checked_by is not None:
+            objective, classes = self._checked_by
+            objective.check(self.y, classes)
         before, now = self._captured_with, self._ingredients()
         if before is None or now is None or len(before) != len(now) or any(map(operator.is_not, before, now)):
             self._loops.clear()
@@ -96,6 +98,11 @@ class Pass:
         for mine in (self.X, self.y, self.weights):
             if mine is not None:
                 set_stored(mine, _NOTHING, _NOTHING.address, mine._type, mine._strides, False)
+
+    def check_targets(self, objective: Objective, output: Any) -> None:
+        """Refuse targets that do not fit the outputs of the model: now, and whenever the pass begins on other data."""
+        self._checked_by = objective, output.shape[1] if output.dim() > 1 else 1
+        objective.check(self.y, self._checked_by[1])
 
     def batch(self, size: int) -> tuple[Any, Any, Any]:
         """Record taking the next ``size`` rows: X, y and weights (None without)."""
@@ -135,7 +142,9 @@ class Pass:
 
     @property
     def mean_loss(self) -> float:
-        return self.loss.value / self.rows
+        """The mean over the rows, weighted if they have weights; NaN if all of those are 0."""
+        count = self.rows if self.weights is None else float(self.weights._array().sum(dtype=float))
+        return self.loss.value / count if count else math.nan
 
     @property
     def accuracy(self) -> float:
@@ -179,68 +188,24 @@ def _take_rows(data: Any, rows: Any) -> Any:
     return pending(indexing.take(values, index, 0), segment)
 
 
-class Objective:
-    """The loss of a batch, with targets brought into the form that the loss expects."""
-
-    def __init__(self, loss: Any) -> None:
-        self.loss = loss
-        self.wants_classes = isinstance(loss, nn.CrossEntropyLoss | nn.NLLLoss)
-        self.is_binary = isinstance(loss, nn.BCELoss | nn.BCEWithLogitsLoss)
-
-    def of(self, output: Any, target: Any, weights: Any) -> Any:
-        """The mean loss of a batch; with weights, Σ wᵢ·lossᵢ / n."""
-        if not self.wants_classes and tuple(output.shape) != tuple(target.shape):
-            target = self._aligned(output, target)
-        if weights is None:
-            return self.loss(output, target)
-        each = copy.copy(self.loss)
-        each.reduction = "none"
-        losses = each(output, target)
-        if losses.dim() > 1:
-            losses = losses.flatten(1).mean(1)
-        return (losses * weights).mean()
-
-    def _aligned(self, output: Any, target: Any) -> Any:
-        if output.numel() != target.numel():
-            raise ShapeError(
-                f"the model gives outputs of shape {tuple(output.shape)[1:]} per row, the targets have shape "
-                f"{tuple(target.shape)[1:]}. fix: make the last layer give {int(np.prod(target.shape[1:]))} value(s), "
-                "or choose a loss for class numbers ('cross_entropy')"
-            )
-        return target.reshape(tuple(output.shape))
-
-    def scores(self, output: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Return outputs as what metrics compare with targets: probabilities for classes, else the outputs."""
-        if isinstance(self.loss, nn.BCEWithLogitsLoss):
-            return np.asarray(1 / (1 + np.exp(-output.astype(float))))
-        if isinstance(self.loss, nn.CrossEntropyLoss):
-            exponentials = np.exp(output.astype(float) - output.max(1, keepdims=True))
-            return np.asarray(exponentials / exponentials.sum(1, keepdims=True))
-        return np.exp(output) if isinstance(self.loss, nn.NLLLoss) else output
-
-    def correct(self, output: Any, target: Any) -> Any:
-        """How many rows of a batch are classified right; None where that means nothing."""
-        if self.wants_classes:
-            return operations.eq(output.argmax(1), target).sum()
-        if self.is_binary:
-            threshold = 0.5 if isinstance(self.loss, nn.BCELoss) else 0.0
-            target = target.reshape(tuple(output.shape))
-            return operations.eq(operations.gt(output, threshold), operations.gt(target, 0.5)).sum()
-        return None
-
-
 def training_step(model: Any, objective: Objective, optimizer: Any, data: Pass) -> Callable[[int], None]:
-    """Return the step: forward, loss, backward, update, statistics."""
+    """Return the step: forward, loss and penalties, backward, update, statistics."""
 
     def step(size: int) -> None:
         inputs, target, weights = data.batch(size)
         optimizer.zero_grad()
         with _mode(model, is_training=True):
             output = model(inputs)
+        data.check_targets(objective, output)
         loss = objective.of(output, target, weights)
-        loss.backward()
+        penalty = objective.penalty(model, output)
+        (loss if penalty is None else loss + penalty).backward()
+        for regularizer in objective.regularizers:
+            regularizer.change_gradients(model)
         optimizer.step()
-        _count(objective, data, output, target, loss, size)
+        for regularizer in objective.regularizers:
+            regularizer.constrain(model)
+        _count(objective, data, output, target, weights, loss)
 
     return step
 
@@ -252,14 +217,16 @@ def evaluation_step(model: Any, objective: Objective, data: Pass) -> Callable[[i
         inputs, target, weights = data.batch(size)
         with no_grad(), _mode(model, is_training=False):
             output = model(inputs)
-            _count(objective, data, output, target, objective.of(output, target, weights), size)
+            data.check_targets(objective, output)
+            _count(objective, data, output, target, weights, objective.of(output, target, weights))
 
     return step
 
 
-def _count(objective: Objective, data: Pass, output: Any, target: Any, loss: Any, size: int) -> None:
+def _count(objective: Objective, data: Pass, output: Any, target: Any, weights: Any, loss: Any) -> None:
     with no_grad():
-        data.loss.add(loss.detach().to(float64) * size)
+        count = output.shape[0] if weights is None else weights.sum().to(float64)
+        data.loss.add(loss.detach().to(float64) * (1 if objective.is_sum else count))
         correct = objective.correct(output.detach(), target)
         if correct is not None:
             data.correct.add(correct.to(float64))

@@ -15,20 +15,27 @@ from .. import nn, optim
 from ..compiler.capture import compile
 from ..data.splits import split_rows
 from ..errors import ArgumentError, DataError, ModelFileError, NonFiniteError
+from ..files.architecture import build, describe
 from ..nn.memo import has_only_builtin_parts
+from ..nn.regularizers import Regularizer
 from ..tensor.generator import default_generator, manual_seed
 from ..tensor.gradmode import no_grad
 from ..tensor.operands import from_array
 from ..tensor.segment import state
 from ..types import DType, float32
-from .arrays import as_array, as_features, as_targets, check_features
+from .arrays import as_features, as_targets, check_features
 from .callbacks import Callback
 from .history import History
 from .metrics import find_metric
 from .model_file import load_model, save_model
 from .names import find_loss, find_optimizer
+from .objective import Objective
 from .progress import Verbose, make_progress
-from .steps import Objective, Pass, Passes, evaluation_step, training_step
+from .steps import Pass, Passes, evaluation_step, training_step
+from .weights import ClassWeight, check_sample_weight, class_weights
+
+Rows = tuple[Any, Any, Any]
+"""X, y and weights or None, as tensors."""
 
 PREDICTION_ROWS = 1024
 """Rows of one call when predicting; fewer are padded to a power of two, so that a handful of programs serve all."""
@@ -37,12 +44,14 @@ PREDICTION_ROWS = 1024
 class Trainer:
     """Trains a model on data that stays in native memory, many steps per native call.
 
-    - ``loss``: a name (``"mse"``, ``"mae"``, ``"bce"``, ``"bce_with_logits"``, ``"cross_entropy"``, ``"nll"``), a loss
-      module or a function of (output, target).
+    - ``loss``: a name (``"mse"``, ``"mae"``, ``"huber"``, ``"bce"``, ``"bce_with_logits"``, ``"cross_entropy"``,
+      ``"hinge"`` ...: `chainrule.training.names.LOSSES`), a loss module or a function of (output, target).
     - ``optimizer``: a name (``"sgd"``, ``"adam"``, ``"adamw"``), a function of the parameters, or an optimiser.
     - ``metrics``: names (``"accuracy"``, ``"auc"``, ``"f1"``, ``"mse"``, ``"mae"``, ``"r2"`` ...), measured on
       validation data.
-    - ``callbacks``: see `chainrule.training.callbacks`. ``seed``: everything random follows from it; None: from the
+    - ``callbacks``: see `chainrule.training.callbacks`. ``regularizers``: see `chainrule.nn.regularizers`; the history
+      shows the loss without their penalties, so that it compares with the validation loss.
+    - ``seed``: everything random follows from it; None: from the
       global state.
 
     >>> import numpy as np, chainrule as cr
@@ -61,10 +70,11 @@ class Trainer:
         optimizer: Any = "adam",
         metrics: Sequence[str] = (),
         callbacks: Sequence[Callback] = (),
+        regularizers: Sequence[Regularizer] = (),
         seed: int | None = None,
     ) -> None:
         self.model = model
-        self.objective = Objective(find_loss(loss))
+        self.objective = Objective(find_loss(loss), regularizers)
         self.optimizer = find_optimizer(optimizer, [p for p in model.parameters() if p.requires_grad])
         self.metrics = {name: find_metric(name) for name in metrics}
         self.callbacks = list(callbacks)
@@ -83,18 +93,20 @@ class Trainer:
         *,
         epochs: int = 10,
         batch_size: int = 32,
-        validation_data: tuple[Any, Any] | None = None,
+        validation_data: tuple[Any, ...] | None = None,
         validation_split: float = 0.0,
         sample_weight: Any = None,
-        class_weight: dict[int, float] | str | None = None,
+        class_weight: ClassWeight = None,
         shuffle: bool = True,
         verbose: Verbose = "auto",
     ) -> History:
         """Train for ``epochs`` and return the history: loss, metrics and validation figures per epoch.
 
-        The rows are shuffled before every epoch; afterwards the model is in evaluation mode. ``validation_split`` takes
-        that share of the rows, shuffled and, for classes, stratified. Ctrl-C ends training; callbacks then restore the
-        best weights and the history says so.
+        The rows are shuffled before every epoch; afterwards the model is in evaluation mode. ``validation_data`` is
+        (X, y) or (X, y, sample_weight); ``validation_split`` takes that share of the rows, shuffled and, for classes,
+        stratified. ``sample_weight`` has one number per row, ``class_weight`` is ``{class: weight}`` or ``"balanced"``
+        (in training only); the loss is Σ wᵢ·lossᵢ / Σ wᵢ, metrics are not weighted. Ctrl-C ends training; callbacks
+        then restore the best weights and the history says so.
         Errors: `DataError` for unusable data, `NonFiniteError` if the loss stops being finite.
         """
         if epochs < 1 or batch_size < 1:
@@ -162,67 +174,72 @@ class Trainer:
         validation_data: Any,
         validation_split: float,
         sample_weight: Any,
-        class_weight: Any,
-    ) -> tuple[tuple[Any, Any, Any], tuple[Any, Any, None] | None]:
+        class_weight: ClassWeight,
+    ) -> tuple[Rows, Rows | None]:
         """Data as tensors: X, y and weights for training, and for validation or None."""
-        features = as_features(X)
-        targets = as_targets(y, features.shape[0], self.objective.wants_classes)
-        weights = self._weights(targets, sample_weight, class_weight)
-        if validation_data is None and validation_split:
-            features, targets, weights, validation_data = self._split(features, targets, weights, validation_split)
-        training = features, targets, weights
-        if validation_data is None:
-            return training, None
-        held_out = as_features(validation_data[0], "validation X")
-        held_targets = as_targets(validation_data[1], held_out.shape[0], self.objective.wants_classes, "validation y")
-        return training, (held_out, held_targets, None)
+        training, validation = self._rows(X, y, sample_weight), None
+        if validation_data is not None:
+            if len(validation_data) not in (2, 3):
+                raise ArgumentError(
+                    f"validation_data must be (X, y) or (X, y, sample_weight), got {len(validation_data)} items"
+                )
+            held_X, held_y, held_weight = (*validation_data, None)[:3]
+            validation = self._rows(held_X, held_y, held_weight, "validation ")
+        elif validation_split:
+            training, validation = self._split(training, validation_split)
+        if class_weight is None:
+            return training, validation
+        features, targets, weights = training
+        by_class = class_weights(targets._array(), class_weight)
+        if weights is not None:
+            by_class = by_class * weights._array()
+        by_class = check_sample_weight(by_class, len(by_class), "class_weight")
+        return (features, targets, from_array(by_class, _parameter_dtype(self.model))), validation
 
-    def _split(self, X: Any, y: Any, weights: Any, share: float) -> tuple[Any, Any, Any, Any]:
+    def _rows(self, X: Any, y: Any, sample_weight: Any, name: str = "") -> Rows:
+        """X, y and weights or None as tensors, checked."""
+        features = as_features(X, f"{name}X")
+        targets = as_targets(y, features.shape[0], self.objective.targets, f"{name}y")
+        if sample_weight is None:
+            return features, targets, None
+        weights = check_sample_weight(sample_weight, features.shape[0], f"{name}sample_weight")
+        return features, targets, from_array(weights, _parameter_dtype(self.model))
+
+    def _split(self, training: Rows, share: float) -> tuple[Rows, Rows]:
         if not 0 < share < 1:
             raise ArgumentError(f"validation_split must lie between 0 and 1, got {share}")
-        labels = y._array().reshape(len(y)) if self.objective.wants_classes or self.objective.is_binary else None
+        count = training[0].shape[0]
         seed = 0 if self.seed is None else self.seed
-        kept, held = split_rows(len(y), (1 - share, share), seed=seed, labels=labels)
+        labels = self.objective.labels(training[1]._array())
+        kept, held = split_rows(count, (1 - share, share), seed=seed, labels=labels)
         if not len(kept) or not len(held):
-            raise DataError(f"validation_split={share} of {len(y)} rows leaves one part empty")
+            raise DataError(f"validation_split={share} of {count} rows leaves one part empty")
 
-        def rows(tensor: Any, chosen: Any) -> Any:
-            return None if tensor is None else from_array(tensor._array()[chosen])
+        def rows(chosen: Any) -> Any:
+            return tuple(None if tensor is None else from_array(tensor._array()[chosen]) for tensor in training)
 
-        return rows(X, kept), rows(y, kept), rows(weights, kept), (rows(X, held), rows(y, held))
-
-    def _weights(self, targets: Any, sample_weight: Any, class_weight: Any) -> Any:
-        """One weight per row, or None: sample weight times the weight of the row's class."""
-        rows = targets.shape[0]
-        weights = np.ones(rows) if sample_weight is None else as_array(sample_weight, "sample_weight").astype(float)
-        if weights.shape != (rows,):
-            raise DataError(f"sample_weight must have one number per row: {rows}, got shape {weights.shape}")
-        if class_weight is not None:
-            labels = targets._array().reshape(rows)
-            classes, counts = np.unique(labels, return_counts=True)
-            table = dict(zip(classes, rows / (len(classes) * counts), strict=True))
-            table = table if class_weight == "balanced" else {label: class_weight.get(label, 1.0) for label in classes}
-            weights = weights * np.array([table[label] for label in labels])
-        if sample_weight is None and class_weight is None:
-            return None
-        return from_array(weights, _parameter_dtype(self.model))
+        return rows(kept), rows(held)
 
     def _ingredients(self) -> list[Any] | None:
         """What steps are captured with; None where code of the user's decides what they record."""
         model, loss, optimizer = self.model, self.objective.loss, self.optimizer
+        regularizers = self.objective.regularizers
         is_library_code = type(loss) in vars(nn).values() and type(optimizer) in vars(optim).values()
         if not is_library_code or not has_only_builtin_parts(model) or loss._has_hooks or "forward" in vars(loss):
             return None
+        options = [value for regularizer in regularizers for value in vars(regularizer).values()]
+        if any(map(callable, options)) or any(type(r) not in vars(nn.regularizers).values() for r in regularizers):
+            return None
         states = [value for entries in optimizer.state.values() for value in entries.values()]
-        return [model, loss, optimizer, *vars(loss).values(), *states, state.is_grad_enabled]
+        return [model, loss, optimizer, *vars(loss).values(), *options, *states, state.is_grad_enabled]
 
     # Using the model -----------------------------------------------------------------------------------------------
 
-    def evaluate(self, X: Any, y: Any, batch_size: int = PREDICTION_ROWS) -> dict[str, float]:
-        """Return the loss and the metrics on (X, y), in evaluation mode."""
-        features = as_features(X)
-        targets = as_targets(y, features.shape[0], self.objective.wants_classes)
-        with self._evaluation.over(features, targets, None, batch_size) as rows:
+    def evaluate(
+        self, X: Any, y: Any, batch_size: int = PREDICTION_ROWS, sample_weight: Any = None
+    ) -> dict[str, float]:
+        """Return the loss, weighted if asked, and the metrics on (X, y), in evaluation mode."""
+        with self._evaluation.over(*self._rows(X, y, sample_weight), batch_size) as rows:
             return self._measure(rows)
 
     def _measure(self, data: Pass) -> dict[str, float]:
@@ -233,7 +250,10 @@ class Trainer:
         others = {name: metric for name, metric in self.metrics.items() if name != "accuracy"}
         if others:
             scores = self.objective.scores(self.predict(data.X))
-            figures.update({name: metric(data.y._array(), scores) for name, metric in others.items()})
+            targets = data.y._array()
+            labels = self.objective.labels(targets) if self.objective.targets == "signs" else None
+            targets = targets if labels is None else labels
+            figures.update({name: metric(targets, scores) for name, metric in others.items()})
         return figures
 
     def predict(self, X: Any) -> np.ndarray[Any, Any]:
@@ -261,22 +281,26 @@ class Trainer:
     # Files --------------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Save the model, the names of loss and metrics, the seed and the history in one file."""
-        training = {"loss": type(self.objective.loss).__name__, "metrics": list(self.metrics), "seed": self.seed}
+        """Save the model, the loss with its options, the names of the metrics, the seed and the history in one file."""
+        training = {"loss": describe(self.objective.loss), "metrics": list(self.metrics), "seed": self.seed}
         save_model(path, self.model, history=self.history, training=training)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], optimizer: Any = "adam") -> Trainer:
         """Return a trainer of the model that ``save`` wrote; the optimiser starts anew.
 
-        Errors: `ModelFileError` for a file that is not one, or a loss that is not part of ``chainrule.nn``.
+        Errors: `ModelFileError` for a file that is not one, or a loss that is not part of ``chainrule.nn`` or has
+        weights.
         """
         loaded = load_model(path)
         training = loaded.metadata["training"]
-        loss = getattr(nn, str(training.get("loss")), None)
-        if loss is None:
-            raise ModelFileError(f"{path} was trained with a loss of its own, {training.get('loss')!r}. fix: cr.load")
-        trainer = cls(loaded.module, loss(), optimizer, training.get("metrics", ()), seed=training.get("seed"))
+        loss = training.get("loss")
+        if not isinstance(loss, dict) or "unknown" in loss:
+            raise ModelFileError(
+                f"{path} was trained with a loss that no file can hold: {loss}. fix: Trainer(cr.load(path), loss=...)"
+            )
+        built = build(loss, vars(nn), "the loss")
+        trainer = cls(loaded.module, built, optimizer, training.get("metrics", ()), seed=training.get("seed"))
         trainer.history = loaded.history or trainer.history
         return trainer
 

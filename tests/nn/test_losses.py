@@ -87,6 +87,16 @@ def test_probabilities_as_target(options: dict, reduction: str) -> None:
     compare("CrossEntropyLoss", {**options, "reduction": reduction}, inputs, target)
 
 
+@pytest.mark.parametrize("shapes", [((0, 3), (0,)), ((2, 3, 0), (2, 0))])
+def test_losses_of_no_rows(shapes: tuple) -> None:
+    for loss in (F.cross_entropy, F.nll_loss):
+        inputs, target = cr.zeros(*shapes[0], requires_grad=True), cr.zeros(*shapes[1], dtype=cr.int64)
+        assert np.isnan(loss(inputs, target).item())
+        assert loss(inputs, target, reduction="sum").item() == 0.0
+        assert loss(inputs, target, reduction="none").shape == shapes[1]
+    assert np.isnan(F.cross_entropy(inputs, cr.zeros(*shapes[0])).item())
+
+
 def test_infinite_logits_of_other_classes_do_no_harm() -> None:
     loss = F.cross_entropy(cr.tensor([[0.0, -np.inf], [1.0, 1.0]]), cr.tensor([0, 1]))
     assert abs(loss.item() - np.log(2) / 2) < 1e-6

@@ -50,6 +50,16 @@ def test_penalties_and_their_gradients_equal_the_formulas() -> None:
     assert regularizers.L2(0.0).penalty(model, None) is None
 
 
+def test_which_parameters_are_weights() -> None:
+    model = nn.Sequential(
+        nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Unflatten(1, (2, 2)), nn.LayerNorm((2, 2)), nn.Flatten(), nn.PReLU(),
+        nn.Maxout(4, 2, 3),
+    )  # fmt: skip
+    assert [name for name, _ in regularizers.weights(model)] == ["0.weight", "6.linear.weight"]
+    decayed, others = regularizers.decay_groups(model, 0.1)
+    assert len(decayed["params"]) == 2 and len(others["params"]) == len(list(model.parameters())) - 2
+
+
 def test_a_squared_penalty_is_weight_decay_and_decay_groups_leave_biases_alone() -> None:
     x, strength = np.random.default_rng(0).normal(size=(8, 4)), 0.05
     by_penalty, by_optimizer = network(), network()
@@ -186,6 +196,29 @@ def test_activity_of_hidden_layers() -> None:
     activity.remove()
     model(cr.tensor(x))
     assert activity.penalty(model, None) is None
+
+
+def test_noise_in_a_captured_step_is_new_in_every_step() -> None:
+    model = nn.Linear(20, 30, bias=False)
+    optimizer, noise = cr.optim.SGD(model.parameters(), lr=1.0), regularizers.GradientNoise(eta=0.3)
+    start = model.weight.detach().numpy().copy()
+
+    @cr.compile
+    def step() -> None:
+        optimizer.zero_grad()
+        (model.weight * 0).sum().backward()
+        noise.change_gradients(model)
+        optimizer.step()
+
+    moves = []
+    for _ in range(3):
+        step()
+        moves.append(model.weight.detach().numpy() - start)
+        start = start + moves[-1]
+    assert noise.steps == 3
+    for t, move in enumerate(moves):
+        assert move.var() == pytest.approx(0.3 / (1 + t) ** 0.55, rel=0.25)
+    assert abs(np.corrcoef(moves[0].ravel(), moves[1].ravel())[0, 1]) < 0.2
 
 
 def test_gradient_noise_has_the_variance_of_its_schedule_and_follows_the_seed() -> None:

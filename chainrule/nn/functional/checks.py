@@ -121,7 +121,7 @@ def _remember(array: Array, values: Array, allowed: Allowed, known: Looked | Non
         known = _LOOKED_AT[key] = Looked(weakref.ref(array, lambda _: _LOOKED_AT.pop(key, None)), Clock.now, {})
     size = values.itemsize
     elements = array[: array.nbytes // size * size].view(values.dtype)
-    known.verdicts[allowed] = elements.size == values.size or (elements.size > 0 and allowed.allows_all(elements))
+    known.verdicts[allowed] = elements.size == values.size or allowed.allows_all(elements)
 
 
 def check_probabilities(name: str, tensor: Any) -> None:
@@ -162,8 +162,9 @@ def check_labels(target: Any, classes: int, ignored: int | None = None) -> None:
     if found is None:
         return
     row, label = found
-    fix = f"an output layer with {label + 1} units" if label > 0 else f"labels from 0 to {classes - 1}"
-    if label == classes:
+    largest = int(view_array(target._storage, target._address, target._type, target._strides).max())
+    fix = f"an output layer with {largest + 1} units" if largest >= classes else f"labels from 0 to {classes - 1}"
+    if largest == classes:
         fix += f", or target - 1 if labels run from 1 to {classes}"
     raise IndexOutOfRangeError(
         f"Target {label} is out of bounds: label {label} in row {row}, but the input has {classes} classes "
