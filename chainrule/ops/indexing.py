@@ -63,6 +63,28 @@ def _scatter_add_reference(x: Array, index: Array, *, axis: int, size: int) -> A
     return np.moveaxis(out, 0, axis)
 
 
+def _scatter_type_rule(x: TensorType, value: TensorType, index: TensorType, *, axis: int) -> TensorType:
+    _check_index(index)
+    _check_axis(x, axis)
+    wanted = (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+    if value.shape != wanted:
+        raise ShapeError(f"cannot write values of shape {value.shape} into {x} along axis {axis}, expected {wanted}")
+    if value.dtype is not x.dtype:
+        raise DTypeError(f"cannot write {value} into {x}: expected one dtype. fix: convert with .to()")
+    if x.shape[axis] == 0 and index.size:
+        raise ShapeError(f"cannot write into dimension {axis} of shape {x.shape}, which is empty")
+    return x
+
+
+def _scatter_reference(x: Array, value: Array, index: Array, *, axis: int) -> Array:
+    out = x.copy()
+    rows = np.moveaxis(value.reshape(*x.shape[:axis], index.size, *x.shape[axis + 1 :]), axis, 0)
+    places = np.moveaxis(out, axis, 0)
+    for at, row in zip(np.clip(index.reshape(-1), 0, x.shape[axis] - 1), rows, strict=True):
+        places[at] = row
+    return out
+
+
 def _dynamic_slice_type_rule(x: TensorType, start: TensorType, *, axis: int, size: int) -> TensorType:
     _check_start(start)
     _check_axis(x, axis)
@@ -137,6 +159,29 @@ SCATTER_ADD = register(
         cost=lambda out, x, index: x.size,
     )
 )  # fmt: skip
+SCATTER = register(
+    Primitive(
+        name="scatter", family="indexing",
+        meaning="x with out[..., index[i], ...] = value[..., i, ...] along `axis`, in the order of i: the last one stays",
+        attributes=("axis",), type_rule=_scatter_type_rule, reference=_scatter_reference,
+        vjp=lambda g, out, x, value, index, *, axis: (
+            scatter(g, zeros_like(value), index, axis), take(g, index, axis), None,
+        ),
+        native="scatter", xla="scatter",
+        samples=lambda rng: [
+            Sample((rng.normal(size=(9, 3)), rng.normal(size=(4, 3)), np.array([3, 0, 8, 5])), {"axis": 0}),
+            Sample((rng.normal(size=(2, 9)), rng.normal(size=(2, 2, 2)), np.array([[3, 0], [8, 5]])), {"axis": 1}),
+            Sample((rng.normal(size=(3, 4)), rng.normal(size=(3,)), np.array(2)), {"axis": 1}),
+            Sample((rng.normal(size=(0, 2)), rng.normal(size=(0, 2)), np.zeros((0,), np.int64)), {"axis": 0}),
+        ],
+        invalid=(
+            Invalid((_VECTOR, tensor_type(float32, (3,)), _INDEX), "cannot write values of shape", {"axis": 0}),
+            Invalid((_VECTOR, tensor_type(int64, (2,)), _INDEX), "one dtype", {"axis": 0}),
+            Invalid((_VECTOR, tensor_type(float32, (2,)), _INDEX), "axis 1 is not a dimension", {"axis": 1}),
+        ),
+        cost=lambda out, x, value, index: x.size + value.size,
+    )
+)  # fmt: skip
 DYNAMIC_SLICE = register(
     Primitive(
         name="dynamic_slice", family="indexing",
@@ -187,6 +232,11 @@ def take(x: Vertex, index: Vertex, axis: int) -> Vertex:
 def scatter_add(x: Vertex, index: Vertex, axis: int, size: int) -> Vertex:
     """Sum x into ``size`` places along ``axis``"""
     return apply(SCATTER_ADD, x, index, axis=axis, size=size)
+
+
+def scatter(x: Vertex, value: Vertex, index: Vertex, axis: int) -> Vertex:
+    """x with ``value`` written along ``axis`` at ``index``; where positions are equal the last value stays"""
+    return apply(SCATTER, x, value, index, axis=axis)
 
 
 def dynamic_slice(x: Vertex, start: Vertex, axis: int, size: int) -> Vertex:

@@ -223,7 +223,7 @@ class _KernelWriter:
     def _store(self, write: Write | None, places: tuple[int, ...], value: int) -> None:
         assert write is not None
         access = self._access(write.index, write.target, places, write.position, write.limit)
-        self.stores.append(Store(access, value, write.accumulate))
+        self.stores.append(Store(access, value, write.accumulate, write.is_ordered))
 
     def _access(
         self,

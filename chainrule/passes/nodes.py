@@ -45,13 +45,17 @@ class Read:
 
 @dataclass(eq=False, slots=True)
 class Write:
-    """Where a node that writes a part of ``target`` puts its value; ``position`` and ``limit`` as in `Read`."""
+    """Where a node that writes a part of ``target`` puts its value; ``position`` and ``limit`` as in `Read`.
+
+    ``is_ordered``: several points may write to one place; they do so in the order of the domain.
+    """
 
     target: Vertex
     index: IndexMap
     position: Read | None = None
     limit: int = 0
     accumulate: bool = False
+    is_ordered: bool = False
 
 
 @dataclass(eq=False)
@@ -216,8 +220,19 @@ def _scatter_add(vertex: Vertex) -> list[Node]:
     index, run_time = _extended(values.shape)
     position = make_read(chosen, identity_map(values.shape)[axis:end], core(values.shape))
     place = (*index[:axis], (0, run_time), *index[end:])
-    write = Write(vertex, place, position, vertex.attributes["size"] - 1, accumulate=True)
+    write = Write(vertex, place, position, vertex.attributes["size"] - 1, accumulate=True, is_ordered=True)
     return [fill, _part(vertex, values, write, (fill,))]
+
+
+def _scatter(vertex: Vertex) -> list[Node]:
+    old, values, chosen = vertex.inputs
+    axis, end = vertex.attributes["axis"], vertex.attributes["axis"] + len(chosen.shape)
+    base = _part(vertex, old, Write(vertex, identity_map(old.shape)))
+    index, run_time = _extended(values.shape)
+    position = make_read(chosen, identity_map(values.shape)[axis:end], core(values.shape))
+    place = (*index[:axis], (0, run_time), *index[end:])
+    write = Write(vertex, place, position, old.shape[axis] - 1, is_ordered=True)
+    return [base, _part(vertex, values, write, (base,))]
 
 
 _MAKERS: dict[str, Callable[[Vertex], list[Node]]] = {
@@ -227,6 +242,7 @@ _MAKERS: dict[str, Callable[[Vertex], list[Node]]] = {
     "pad": _pad,
     "dynamic_update": _dynamic_update,
     "scatter_add": _scatter_add,
+    "scatter": _scatter,
 }
 _BY_FAMILY: dict[str, Callable[[Vertex], list[Node]]] = {
     "elementwise": _elementwise,

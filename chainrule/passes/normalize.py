@@ -75,7 +75,7 @@ def _select_nest(nest: Nest, dimensions: Sequence[int], domain: Shape) -> Nest:
 def _order_dimensions(nest: Nest) -> Nest:
     """Outermost the dimension with the longest steps, as most accesses see it; innermost the one with steps of 1."""
     rank = len(nest.domain)
-    if rank < 2 or any(store.accumulate for store in nest.stores):  # sums into one place keep their order
+    if rank < 2 or any(store.is_ordered for store in nest.stores):  # writes into one place keep their order
         return nest
     memory = [access for access in _accesses(nest) if access.buffer >= 0]
     # An access that moves along every dimension outweighs one that only repeats: it touches more elements.

@@ -80,11 +80,15 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Store:
-    """Write the value of an instruction to ``access``; ``accumulate`` adds to what is there, in domain order."""
+    """Write the value of an instruction to ``access``; ``accumulate`` adds to what is there.
+
+    ``is_ordered``: several points may write to one place, in domain order.
+    """
 
     access: Access
     instruction: int
     accumulate: bool = False
+    is_ordered: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,7 +109,7 @@ class Reduction:
 class Nest:
     """Loops over ``domain`` (extents, outermost first) around a body. All reductions of a nest have the same axes.
 
-    Points of the domain are independent but for reductions and accumulating stores.
+    Points of the domain are independent but for reductions and ordered stores.
     """
 
     name: str

@@ -264,6 +264,14 @@ def _loop_scatter_add(x: np.ndarray, index: np.ndarray, *, axis: int, size: int)
     return out
 
 
+def _loop_scatter(x: np.ndarray, value: np.ndarray, index: np.ndarray, *, axis: int) -> np.ndarray:
+    out = x.copy()
+    for place in np.ndindex(value.shape):
+        target = min(max(int(index[place[axis : axis + index.ndim]]), 0), x.shape[axis] - 1)
+        out[(*place[:axis], target, *place[axis + index.ndim :])] = value[place]
+    return out
+
+
 def _loop_dynamic_slice(x: np.ndarray, start: np.ndarray, *, axis: int, size: int) -> np.ndarray:
     first = min(max(int(start), 0), x.shape[axis] - size)
     return np.stack([np.take(x, first + i, axis) for i in range(size)], axis) if size else np.take(x, [], axis)
@@ -293,6 +301,7 @@ INDEPENDENT: dict[str, Callable[..., Any]] = {
     ),
     "matmul": lambda x, y: np.einsum("...ik,...kj->...ij", x, y),
     "iota": lambda *, type, axis: np.fromfunction(lambda *index: index[axis], type.shape),
+    "scatter": _loop_scatter,
     "scatter_add": _loop_scatter_add,
     "dynamic_slice": _loop_dynamic_slice,
     "dynamic_update": _loop_dynamic_update,

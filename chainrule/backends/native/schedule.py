@@ -67,7 +67,7 @@ def simplify(nest: Nest) -> Nest:
     for dimension in reversed(range(len(nest.domain))):
         if nest.domain[dimension] == 1 and dimension not in positional:
             nest = _without(nest, dimension)
-    ordered = any(store.accumulate for store in nest.stores)
+    ordered = any(store.is_ordered for store in nest.stores)
     while pair := next((p for p in _pairs(len(nest.domain), ordered) if _mergeable(nest, *p)), None):
         nest = _merge(nest, *pair)
     return nest
@@ -153,7 +153,7 @@ def make_schedule(nest: Nest, target: Target) -> Schedule:
     axes = set(nest.reductions[0].axes) if nest.reductions else set()
     serial: set[int] = set()
     for store in nest.stores:
-        if store.accumulate:
+        if store.is_ordered:
             serial |= set(rank) - independent(store.access, nest.domain)
     spread = {d: sum(abs(access.strides[d]) for access in accesses(nest)) for d in rank}
     free = sorted((d for d in rank if d not in axes and d not in serial), key=lambda d: -spread[d])
