@@ -13,7 +13,9 @@ from ..errors import ArgumentError, DTypeError, ShapeError
 from ..graph.primitive import Invalid, Primitive, Sample, register
 from ..graph.vertex import Vertex, apply
 from ..types import TensorType, bool_, float32, int64, tensor_type
-from .source import zeros_like
+from .comparison import EQUAL, where
+from .movement import reshape
+from .source import constant, iota, zeros_like
 
 Array = np.ndarray[Any, Any]
 _VECTOR = tensor_type(float32, (3,))
@@ -117,6 +119,18 @@ def _dynamic_update_reference(x: Array, value: Array, start: Array, *, axis: int
     return out
 
 
+def _scatter_vjp(
+    g: Vertex, out: Vertex, x: Vertex, value: Vertex, index: Vertex, *, axis: int
+) -> tuple[Vertex, Vertex, None]:
+    """Elements that were written over get no gradient, and neither do values that a later one was written over."""
+    size, places = index.type.size, index.shape
+    order = reshape(iota(int64, (size,)), places)
+    stayed = take(scatter(constant(0, int64, (x.shape[axis],)), order, index, 0), index, 0)
+    is_seen = reshape(apply(EQUAL, stayed, order), (*places, *(1 for _ in x.shape[axis + 1 :])))
+    taken = take(g, index, axis)
+    return scatter(g, zeros_like(value), index, axis), where(is_seen, taken, zeros_like(taken)), None
+
+
 TAKE = register(
     Primitive(
         name="take", family="indexing", meaning="out[..., i, ...] = x[..., index[i], ...] along `axis`",
@@ -164,9 +178,7 @@ SCATTER = register(
         name="scatter", family="indexing",
         meaning="x with out[..., index[i], ...] = value[..., i, ...] along `axis`, in the order of i: the last one stays",
         attributes=("axis",), type_rule=_scatter_type_rule, reference=_scatter_reference,
-        vjp=lambda g, out, x, value, index, *, axis: (
-            scatter(g, zeros_like(value), index, axis), take(g, index, axis), None,
-        ),
+        vjp=_scatter_vjp,
         native="scatter", xla="scatter",
         samples=lambda rng: [
             Sample((rng.normal(size=(9, 3)), rng.normal(size=(4, 3)), np.array([3, 0, 8, 5])), {"axis": 0}),
