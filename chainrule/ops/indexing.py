@@ -176,7 +176,7 @@ SCATTER_ADD = register(
 SCATTER = register(
     Primitive(
         name="scatter", family="indexing",
-        meaning="x with out[..., index[i], ...] = value[..., i, ...] along `axis`, in the order of i: the last one stays",
+        meaning="x with out[..., index[i], ...] = value[..., i, ...] along `axis`, in the order of i: the last stays",
         attributes=("axis",), type_rule=_scatter_type_rule, reference=_scatter_reference,
         vjp=_scatter_vjp,
         native="scatter", xla="scatter",

@@ -60,12 +60,12 @@ class Write:
 
 @dataclass(eq=False)
 class Node:
-    """Work over ``domain``. ``kind``: ``"elementwise"``, ``"reduction"``, ``"product"``, ``"part"`` or ``"fill"``.
+    """Work over ``domain``. ``kind``: ``"elementwise"``, ``"reduction"``, ``"product"``, ``"scan"``, ``"part"`` or
+    ``"fill"``.
 
     ``axes`` are the reduced dimensions of the domain. A part copies its one operand to ``write``; a fill writes zeros
-    there. ``after`` are nodes
-    that must run before although none of their values is read. ``sources`` and ``consumers`` link nodes, each with the
-    read that makes the link (None for ``after``).
+    there. ``after`` are nodes that must run before although none of their values is read. ``sources`` and ``consumers``
+    link nodes, each with the read that makes the link (None for ``after``).
     """
 
     vertex: Vertex
@@ -139,6 +139,16 @@ def _product(vertex: Vertex) -> list[Node]:
     )
     # Operands come from buffers, so they are never at "the point where they would be computed".
     return [Node(vertex, "product", vertex.shape, tuple(Read(read.base, read.index) for read in reads))]
+
+
+def _scan(vertex: Vertex) -> list[Node]:
+    """The axis becomes the last dimension of the domain, even if there is only one element along it."""
+    axis, shape = vertex.attributes["axis"], vertex.shape
+    order = [*(d for d, extent in enumerate(shape) if extent != 1 and d != axis), axis]
+    index = tuple((0, tuple(int(d == place) for place in order)) for d in range(len(shape)))
+    domain = tuple(shape[d] for d in order)
+    read = make_read(vertex.inputs[0], index, domain)
+    return [Node(vertex, "scan", domain, (Read(read.base, read.index),), write=Write(vertex, index))]
 
 
 def _extended(shape: Shape) -> tuple[IndexMap, tuple[int, ...]]:
@@ -249,6 +259,7 @@ _BY_FAMILY: dict[str, Callable[[Vertex], list[Node]]] = {
     "random": _elementwise,
     "reduction": _reduction,
     "matmul": _product,
+    "scan": _scan,
 }
 _INLINE = VIEWS | {"input", "constant", "iota"}
 

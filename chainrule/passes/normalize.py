@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from ..types import Shape
 from .emit import Draft
-from .plan import Access, Instruction, Kernel, Nest, Product, Reduction, Store
+from .plan import Access, Instruction, Kernel, Nest, Product, Reduction, Scan, Store
 
 
 def normalize(draft: Draft) -> Draft:
@@ -28,7 +28,7 @@ def _normalize_kernel(kernel: Kernel) -> Kernel | None:
         return None if 0 in kernel.domain else _join_batch(_orient(kernel))
     if 0 in kernel.domain and not any(_has_result(reduction, kernel.domain) for reduction in kernel.reductions):
         return None
-    return _merge_dimensions(_order_dimensions(kernel))
+    return kernel if isinstance(kernel, Scan) else _merge_dimensions(_order_dimensions(kernel))
 
 
 def _has_result(reduction: Reduction, domain: Shape) -> bool:

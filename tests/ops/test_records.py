@@ -28,7 +28,7 @@ ALL = [pytest.param(record, id=name) for name, record in sorted(PRIMITIVES.items
 EVALUATED = [param for param in ALL if param.id not in WITHOUT_SAMPLES]
 # Sums may be taken in another order.
 ROUNDED_SUMS = {"reduction", "matmul"}
-FAMILIES = {"source", "elementwise", "reduction", "movement", "matmul", "indexing", "random"}
+FAMILIES = {"source", "elementwise", "reduction", "movement", "matmul", "indexing", "random", "scan"}
 
 
 def samples_of(record: Primitive) -> list[Sample]:
@@ -324,14 +324,19 @@ def _torch_twins() -> dict[str, Callable[..., Any]]:
     """The function of PyTorch that means the same as each primitive; attributes by our names."""
     torch = pytest.importorskip("torch")
     same = (
-        "abs sign floor ceil round exp expm1 log log1p sqrt rsqrt sin cos tanh erf sigmoid negative add subtract "
-        "multiply divide remainder floor_divide maximum minimum less less_equal equal not_equal logical_and logical_or "
-        "logical_not where matmul"
+        "abs sign floor ceil round exp expm1 log log1p sqrt rsqrt sin cos tanh erf sigmoid negative add subtract atan2 "
+        "bitwise_and multiply divide remainder floor_divide maximum minimum less less_equal equal not_equal "
+        "logical_and logical_or logical_not where matmul"
     )
     names = {"power": "pow", "equal": "eq", "not_equal": "ne"}
     twins = {name: getattr(torch, names.get(name, name)) for name in [*same.split(), "power"]}
     return twins | {
         "sum": lambda x, axes: torch.sum(x, axes, dtype=x.dtype) if axes else x + 0,
+        "prod": lambda x, axes: _torch_prod(x, axes),
+        "cumulative_sum": lambda x, axis: torch.cumsum(x, axis, dtype=x.dtype),
+        "cumulative_product": lambda x, axis: torch.cumprod(x, axis, dtype=x.dtype),
+        "cumulative_argmax": lambda x, axis: torch.cummax(x, axis).indices,
+        "argsort": lambda x, axis: torch.argsort(x, dim=axis, stable=True),
         "max": lambda x, axes: torch.amax(x, axes) if axes else x + 0,
         "min": lambda x, axes: torch.amin(x, axes) if axes else x + 0,
         "argmax": lambda x, axes: torch.argmax(x, axes[0]),
@@ -348,6 +353,12 @@ def _torch_twins() -> dict[str, Callable[..., Any]]:
             x, axis, index.reshape(-1).clamp(0, max(x.shape[axis] - 1, 0))
         ).reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]),
     }
+
+
+def _torch_prod(x: Any, axes: tuple[int, ...]) -> Any:
+    for axis in sorted(axes, reverse=True):
+        x = x.prod(axis, dtype=x.dtype)
+    return x + 0
 
 
 def has_integer_zero_divisor(sample: Sample) -> bool:
