@@ -23,6 +23,9 @@ from .execution.threads import get_num_threads, set_num_threads
 from .tensor.bitwise import bitwise_and, bitwise_left_shift, bitwise_not, bitwise_or, bitwise_right_shift, bitwise_xor
 from .tensor.creation import (
     arange,
+    asarray,
+    clone,
+    detach,
     empty,
     empty_like,
     eye,
@@ -42,6 +45,7 @@ from .tensor.creation import (
     randn,
     randn_like,
     randperm,
+    scalar_tensor,
     tensor,
     zeros,
     zeros_like,
@@ -87,12 +91,14 @@ from .tensor.elementwise import (
     isnan,
     isneginf,
     isposinf,
+    ldexp,
     lerp,
     less,
     less_equal,
     log2,
     log10,
     logaddexp,
+    logaddexp2,
     logit,
     nan_to_num,
     not_equal,
@@ -117,8 +123,8 @@ from .tensor.gathering import (
     take,
     take_along_dim,
 )  # fmt: skip
-from .tensor.generator import Generator, manual_seed
-from .tensor.gradmode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from .tensor.generator import Generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
+from .tensor.gradmode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from .tensor.linear_algebra import (
     addbmm,
     addmm,
@@ -126,7 +132,9 @@ from .tensor.linear_algebra import (
     addr,
     baddbmm,
     block_diag,
+    cdist,
     chain_matmul,
+    cross,
     diag,
     diag_embed,
     diagflat,
@@ -134,6 +142,7 @@ from .tensor.linear_algebra import (
     ger,
     inner,
     kron,
+    matrix_power,
     mv,
     outer,
     tensordot,
@@ -244,10 +253,13 @@ from .tensor.properties import (
     is_complex,
     is_floating_point,
     is_nonzero,
+    is_same_size,
+    is_signed,
     is_tensor,
     numel,
     promote_types,
     result_type,
+    typename,
 )  # fmt: skip
 from .tensor.reductions import (
     all,
@@ -323,6 +335,8 @@ from .tensor.statistics import (
     nanmean,
     nansum,
     std_mean,
+    trapezoid,
+    trapz,
     var_mean,
 )  # fmt: skip
 from .tensor.tensor import Size, Tensor

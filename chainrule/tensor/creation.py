@@ -48,6 +48,28 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
     return result.requires_grad_() if requires_grad else result
 
 
+def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Any:
+    """A tensor without dimensions."""
+    return tensor(s, dtype=dtype or float32, device=device, requires_grad=requires_grad)
+
+
+def asarray(obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None) -> Any:
+    """A tensor of anything array-like; with ``copy=True`` in memory of its own."""
+    return (
+        tensor(obj, dtype=dtype, device=device) if copy else as_tensor(obj, None if dtype is None else as_dtype(dtype))
+    )
+
+
+def clone(input: Any) -> Any:
+    """A copy; gradients flow through it."""
+    return as_tensor(input).clone()
+
+
+def detach(input: Any) -> Any:
+    """The same values, through which no gradient flows."""
+    return as_tensor(input).detach()
+
+
 def from_numpy(array: np.ndarray[Any, Any]) -> Any:
     """A tensor that shares memory with ``array`` where its type allows."""
     if not isinstance(array, np.ndarray):

@@ -18,9 +18,9 @@ METHODS = (
     "acos", "acosh", "addcdiv", "addcmul", "allclose", "arccos", "arccosh", "arcsin", "arcsinh", "arctan",
     "arctanh", "asin", "asinh", "atan", "atanh", "clamp_max", "clamp_min", "copysign", "cosh", "deg2rad", "equal",
     "exp2", "fix", "float_power", "fmax", "fmin", "fmod", "frac", "greater", "greater_equal", "heaviside", "hypot",
-    "isclose", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "lerp", "less", "less_equal", "log10", "log2",
-    "logaddexp", "logit", "nan_to_num", "not_equal", "positive", "rad2deg", "reciprocal", "sgn", "signbit", "sinc",
-    "sinh", "tan", "trunc", "xlogy",
+    "isclose", "isfinite", "isinf", "isnan", "isneginf", "isposinf", "ldexp", "lerp", "less", "less_equal", "log10",
+    "log2", "logaddexp", "logaddexp2", "logit", "nan_to_num", "not_equal", "positive", "rad2deg", "reciprocal",
+    "sgn", "signbit", "sinc", "sinh", "tan", "trunc", "xlogy",
 )  # fmt: skip
 
 greater, greater_equal, less, less_equal = operations.gt, operations.ge, operations.lt, operations.le
@@ -85,6 +85,19 @@ def logaddexp(input: Any, other: Any) -> Any:
     x, y = as_tensor(input), as_tensor(other)
     distance = where(operations.eq(x, y), 0.0, sub(x, y))  # also for two equal infinities
     return add(operations.maximum(x, y), log1p(exp(operations.neg(abs(distance)))))
+
+
+@pytorch_keywords
+def logaddexp2(input: Any, other: Any) -> Any:
+    """log2(2^x + 2^y), stable; shapes broadcast."""
+    scaled = (mul(_as_float(value), math.log(2)) for value in (input, other))
+    return div(logaddexp(*scaled), math.log(2))
+
+
+@pytorch_keywords
+def ldexp(input: Any, other: Any) -> Any:
+    """x · 2^y, elementwise; shapes broadcast."""
+    return mul(_as_float(input), exp2(other))
 
 
 @pytorch_keywords

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ShapeError
+from ..errors import ArgumentError, ShapeError
 from ..ops.arithmetic import subtract
 from ..ops.source import iota
 from ..types import Shape, int64, normalize_axis
@@ -17,8 +17,8 @@ from .operands import as_tensor, enter_all, from_array
 from .recording import pending
 
 METHODS = (
-    "addbmm", "addmm", "addmv", "addr", "baddbmm", "diag", "diag_embed", "diagflat", "dot", "ger", "inner", "kron",
-    "mv", "outer", "trace", "tril", "triu", "vdot",
+    "addbmm", "addmm", "addmv", "addr", "baddbmm", "cross", "diag", "diag_embed", "diagflat", "dot", "ger", "inner",
+    "kron", "matrix_power", "mv", "outer", "trace", "tril", "triu", "vdot",
 )  # fmt: skip
 
 
@@ -179,6 +179,59 @@ def kron(input: Any, other: Any) -> Any:
     inside = tuple(size for extent in second for size in (1, extent))
     product = operations.mul(x.reshape(outside), y.reshape(inside))
     return product.reshape(tuple(a * b for a, b in zip(first, second, strict=True)))
+
+
+@pytorch_keywords
+def matrix_power(input: Any, n: int) -> Any:
+    """The product of ``n`` copies of each square matrix, by repeated squares. Errors: `ArgumentError` for n below 0."""
+    x = as_tensor(input)
+    if x.dim() < 2 or x.shape[-1] != x.shape[-2]:
+        raise ShapeError(f"matrix_power: expected square matrices, got shape {tuple(x.shape)}")
+    if n < 0:
+        raise ArgumentError(f"matrix_power: expected n of at least 0, got {n}; inverses are not supported")
+    product = None
+    while n:
+        if n % 2:
+            product = x if product is None else shaping.matmul(product, x)
+        x, n = (shaping.matmul(x, x) if n > 1 else x), n // 2
+    if product is not None:
+        return product
+    is_diagonal = operations.eq(_distance_from_diagonal(tuple(x.shape[-2:])), 0)
+    return operations.convert(shaping.expand(is_diagonal, *x.shape), x.dtype)
+
+
+@pytorch_keywords
+def cross(input: Any, other: Any, dim: int | None = None) -> Any:
+    """The vector product along a dimension of size 3: the last one, or ``dim``. Shapes broadcast."""
+    if as_tensor(input).dim() != as_tensor(other).dim():
+        raise ShapeError("cross: inputs must have the same number of dimensions. fix: unsqueeze one of them")
+    x, y = partition.broadcast_tensors(input, other)
+    axis = normalize_axis(-1 if dim is None else dim, x.dim())
+    if x.shape[axis] != 3:
+        raise ShapeError(f"cross: dimension {axis} must have size 3, got shape {tuple(x.shape)}")
+
+    def turned(t: Any, shift: int) -> Any:
+        return partition.roll(t, shift, axis)
+
+    return operations.sub(operations.mul(turned(x, -1), turned(y, 1)), operations.mul(turned(x, 1), turned(y, -1)))
+
+
+def cdist(x1: Any, x2: Any, p: float = 2.0) -> Any:
+    """The p-norm of the difference of each row of ``x1`` and each row of ``x2``; batches broadcast.
+
+    >>> import chainrule as cr
+    >>> cr.cdist(cr.tensor([[0.0, 0.0]]), cr.tensor([[3.0, 4.0]]))
+    tensor([[5.]])
+    """
+    x, y = as_tensor(x1), as_tensor(x2)
+    if x.dim() < 2 or y.dim() < 2 or x.shape[-1] != y.shape[-1]:
+        raise ShapeError(f"cdist: expected rows of one length, got shapes {tuple(x.shape)} and {tuple(y.shape)}")
+    difference = operations.sub(x.unsqueeze(-2), y.unsqueeze(-3))
+    if p != 2:
+        return reductions.norm(difference, p, -1)
+    squared = reductions.sum(operations.square(difference), -1)
+    is_zero = operations.eq(squared, 0)  # where the gradient is 0
+    return operations.where(is_zero, 0.0, operations.sqrt(operations.where(is_zero, 1.0, squared)))
 
 
 # Matrices

@@ -6,13 +6,18 @@ from typing import Any
 
 import numpy as np
 
+from ..devices import Device
 from ..errors import DTypeError
 from ..types import DType, as_dtype, bool_, float32, float64, int32, int64, promote
 from ..types import broadcast_shapes as broadcast
 from . import creation
 from .operands import as_tensor, dtype_beside, enter_all, number_dtype, result_dtype
-from .recording import Handle, dtype_of
+from .recording import Handle, dtype_of, type_of
 
+METHODS = (
+    "cuda", "get_device", "is_complex", "is_cpu", "is_cuda", "is_nonzero", "is_same_size", "is_signed", "is_sparse",
+    "itemsize", "nbytes", "ndimension", "nelement",
+)  # fmt: skip
 _KINDS = {"bool": 0, "int": 1, "float": 2}
 
 
@@ -80,6 +85,43 @@ def is_complex(input: Any) -> bool:
 def is_nonzero(input: Any) -> bool:
     """Whether the only element is not zero."""
     return bool(as_tensor(input))
+
+
+def is_same_size(input: Any, other: Any) -> bool:
+    """Whether both have the same shape."""
+    return bool(type_of(input).shape == type_of(other).shape)
+
+
+def is_signed(input: Any) -> bool:
+    """Whether elements may be negative."""
+    return dtype_of(input) is not bool_
+
+
+def ndimension(input: Any) -> int:
+    """The number of dimensions."""
+    return len(type_of(input).shape)
+
+
+def get_device(input: Any) -> int:
+    """The number of the GPU that a tensor lies on: -1 for the CPU."""
+    return -1
+
+
+def cuda(input: Any, device: Any = None, **ignored: Any) -> Any:
+    """Refused: programs run on the CPU here. Errors: `ArgumentError`."""
+    return Device(device or "cuda")
+
+
+nelement = numel
+is_cpu = property(lambda self: True, doc="Whether the tensor lies in the CPU's memory: always here.")
+is_cuda = is_sparse = property(lambda self: False, doc="Whether it lies on a GPU, or is sparse: never here.")
+itemsize = property(lambda self: dtype_of(self).size, doc="Bytes per element.")
+nbytes = property(lambda self: type_of(self).nbytes, doc="Bytes of all elements.")
+
+
+def typename(obj: Any) -> str:
+    """The name of a tensor's type, or of another object's class."""
+    return type_name(dtype_of(obj)) if isinstance(obj, Handle) else f"{type(obj).__module__}.{type(obj).__qualname__}"
 
 
 def promote_types(type1: Any, type2: Any) -> DType:

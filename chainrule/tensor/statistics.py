@@ -6,12 +6,12 @@ import math
 from typing import Any, NamedTuple
 
 from ..types import float32
-from . import elementwise, operations, reductions
+from . import cumulative, elementwise, operations, partition, reductions
 from .keywords import pytorch_keywords
 from .operands import as_tensor
 from .reductions import Axes
 
-METHODS = ("aminmax", "count_nonzero", "cov", "dist", "nanmean", "nansum", "std_mean", "var_mean")
+METHODS = ("aminmax", "corrcoef", "count_nonzero", "cov", "dist", "nanmean", "nansum", "std_mean", "var_mean")
 
 
 class MinAndMax(NamedTuple):
@@ -76,6 +76,23 @@ def count_nonzero(input: Any, dim: Axes = None) -> Any:
 def dist(input: Any, other: Any, p: float = 2) -> Any:
     """The p-norm of the difference of two tensors."""
     return reductions.norm(operations.sub(input, other), p)
+
+
+@pytorch_keywords
+def trapezoid(y: Any, x: Any = None, *, dx: float = 1, dim: int = -1) -> Any:
+    """The integral along ``dim`` of the line through the points (x, y); without x they are ``dx`` apart."""
+    values = as_tensor(y)
+    size = values.shape[dim]
+    sums = operations.add(partition.narrow(values, dim, 1, size - 1), partition.narrow(values, dim, 0, size - 1))
+    if x is None:
+        return operations.mul(reductions.sum(sums, dim), dx / 2)
+    widths = cumulative.diff(as_tensor(x), dim=dim if as_tensor(x).dim() > 1 else 0)
+    if widths.dim() == 1:
+        widths = widths.reshape([-1 if axis == dim % values.dim() else 1 for axis in range(values.dim())])
+    return operations.mul(reductions.sum(operations.mul(sums, widths), dim), 0.5)
+
+
+trapz = trapezoid
 
 
 def cov(input: Any, *, correction: int = 1) -> Any:

@@ -418,8 +418,8 @@ def _rebuild(array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
 
 
 _FAMILIES = (
-    bitwise, creation, cumulative, elementwise, gathering, linear_algebra, partition, sampling, scattering, sorting,
-    statistics,
+    bitwise, creation, cumulative, elementwise, gathering, linear_algebra, partition, properties, sampling,
+    scattering, sorting, statistics,
 )  # fmt: skip
 _METHODS = {
     **{name: getattr(family, name) for family in _FAMILIES for name in family.METHODS},
@@ -440,6 +440,7 @@ _METHODS = {
         "expand", "flatten", "flip", "matmul", "permute", "reshape", "squeeze", "t", "transpose", "unflatten",
         "unsqueeze", "view_as",
     )},
+    "where": lambda self, condition, other: operations.where(condition, self, other),
     "view": shaping.reshape, "mm": shaping.matmul, "bmm": shaping.matmul, "reshape_as": shaping.view_as,
     "expand_as": lambda self, other: shaping.expand(self, *other.shape),
     "softmax": lambda self, dim: reductions.softmax(self, dim=dim),

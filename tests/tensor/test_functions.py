@@ -195,9 +195,10 @@ TABLE: dict[str, str] = {
         m.unique_consecutive(J.repeat(2), return_inverse=True, return_counts=True) ; X.detach().unique()
     """,
     "reductions": """
-        m.prod(X) ; X.prod(1) ; X.prod(0, keepdim=True) ; F.prod(1) ; F.prod() ; K.prod() ; B.prod(1) ; E.prod(0)
-        E.prod() ; K.prod(dtype=m.float32) ; S.prod() ; X.prod(2) ; m.nansum(N) ; N.nansum(1)
-        m.nanmean(N[1:], dim=1) ; K.nansum() ; m.var_mean(X) ; m.var_mean(X, 1) ; m.std_mean(X, dim=0, keepdim=True)
+        m.trapezoid(X) ; m.trapezoid(X, dx=0.5, dim=0) ; m.trapz(X, V) ; m.trapezoid(X, W[:, None], dim=0) ; m.prod(X)
+        X.prod(1) ; X.prod(0, keepdim=True) ; F.prod(1) ; F.prod() ; K.prod() ; B.prod(1) ; E.prod(0) ; E.prod()
+        K.prod(dtype=m.float32) ; S.prod() ; X.prod(2) ; m.nansum(N) ; N.nansum(1) ; m.nanmean(N[1:], dim=1)
+        K.nansum() ; m.var_mean(X) ; m.var_mean(X, 1) ; m.std_mean(X, dim=0, keepdim=True)
         m.std_mean(X, dim=1, unbiased=False) ; m.aminmax(X) ; m.aminmax(D, dim=1) ; m.count_nonzero(K)
         K.count_nonzero(1) ; m.count_nonzero(K, dim=(0, 1)) ; m.dist(X, Y) ; m.dist(X, Y, 1) ; m.cov(X)
         m.corrcoef(X) ; m.cov(V) ; X.sum(axis=1) ; X.mean(axis=0, keepdims=True) ; X.max(axis=1) ; X.argmax(axis=0)
@@ -205,6 +206,7 @@ TABLE: dict[str, str] = {
         X.amax(axis=(0, 1)) ; m.trace(Q) ; X.trace() ; V.trace() ; X.any() ; m.any(B, 0)
     """,
     "elementwise": """
+        m.logaddexp2(X, Y) ; m.ldexp(X.detach(), K) ; X.where(B, Y) ; X.where(B, 0.5) ; m.clone(X) ; m.detach(X)
         m.reciprocal(P) ; m.exp2(X) ; m.log2(P) ; m.log10(P) ; m.tan(C) ; m.sinh(X) ; m.cosh(X) ; m.asinh(X)
         m.acosh(P + 1) ; m.atanh(C) ; m.asin(C) ; m.acos(C) ; m.atan(X) ; m.arctan(N) ; m.atan2(X, Y) ; X.atan2(O)
         m.asin(X) ; N.atan2(Y) ; m.sinh(K) ; m.cosh(N) ; m.sinh(N) ; m.asinh(N) ; m.exp2(K) ; m.tan(K) ; m.atan(K)
@@ -229,23 +231,26 @@ TABLE: dict[str, str] = {
         m.square(X)
     """,
     "linear algebra": """
-        m.dot(V, V) ; V.dot(W) ; X.dot(V) ; K[0].dot(K[1]) ; m.mv(X, V) ; X.mv(W) ; m.outer(V, W) ; m.outer(X, V)
-        V.inner(X) ; m.inner(X, Y) ; m.inner(V, V) ; m.inner(X, W) ; m.addmm(W, X, M)
-        m.addmm(Y[:, :3], X, M, beta=0.5, alpha=2) ; m.addmm((W * nan).detach(), X, M, beta=0) ; m.addmv(W, X, V)
-        m.addr(X, W, V) ; m.baddbmm(O, Z, Z.mT) ; m.addbmm(O, Z, Z.mT) ; m.addmm(W, X, Y) ; m.tensordot(X, M, 1)
-        m.tensordot(X, Y, 2) ; m.tensordot(V, W, 0) ; m.tensordot(Z, X, ([1, 2], [0, 1])) ; m.tensordot(X, Y, 1)
-        m.kron(X, O) ; m.kron(V, W) ; m.kron(X, M) ; m.kron(Z, V) ; m.vdot(V, V) ; m.chain_matmul(X, M, X) ; m.tril(X)
-        m.triu(X) ; X.tril(1) ; X.triu(-1) ; Z.tril() ; B.tril() ; K.triu(1) ; V.tril() ; m.triu(X, diagonal=2)
-        m.diag(V) ; m.diag(X) ; m.diag(V, 1) ; V.diag(-2) ; m.diag(X, 1) ; Z.diag() ; m.diag_embed(X)
-        m.diag_embed(X, 1, 0, 2) ; m.diagflat(X) ; m.block_diag(X, V, S) ; m.tril_indices(3, 4)
-        m.triu_indices(3, 3, 1) ; K @ K.T ; K.T @ K[:, 0] ; m.mm(K, IM) ; m.bmm(Z, Z.mT) ; m.matmul(X, M)
-        m.einsum("ij,jk->ik", X, M) ; m.einsum("ij->ji", X) ; m.einsum("ii", Q) ; m.einsum("ii->i", Q)
-        m.einsum("ij,ij->", X, Y) ; m.einsum("i,j->ij", V, W) ; m.einsum("bij,bjk->bik", Z, Z.mT)
-        m.einsum("...ij,jk->...ik", Z, M) ; m.einsum("bij,ij->b", Z, X) ; m.einsum("ij", TX) ; m.einsum("ij,j", X, V)
-        m.einsum("i,i,i->i", V, V, V) ; m.einsum("ij,jk,kl->il", X, M, X) ; m.einsum("ij,k->", X, V)
-        m.einsum("...,...", X, O) ; m.einsum("ij,jk->ik", X, Y) ; m.einsum("ij->ijk", X) ; m.einsum("ijk->", X)
-        m.einsum("ij,jk->ki", [X, M]) ; m.einsum("i->", V) ; m.einsum("ij,kj->ik", K, K)
-        m.einsum("iji->j", Z[:, :, :2]) ; m.einsum("i...->...", Z) ; m.einsum("b i j -> b j", Z)
+        m.matrix_power(Q, 3) ; Q.matrix_power(0) ; m.matrix_power(Z[:, :, :3], 2) ; X.matrix_power(2)
+        m.matrix_power(Q, 1) ; m.cross(X.T[:3], Y.T[:3], dim=0) ; m.cross(X[:, :3], W, dim=1) ; X.cross(Y, dim=1)
+        m.cdist(X, Y) ; m.cdist(X, X) ; m.cdist(Z, Y, p=1.0) ; m.cdist(X, M) ; m.dot(V, V) ; V.dot(W) ; X.dot(V)
+        K[0].dot(K[1]) ; m.mv(X, V) ; X.mv(W) ; m.outer(V, W) ; m.outer(X, V) ; V.inner(X) ; m.inner(X, Y)
+        m.inner(V, V) ; m.inner(X, W) ; m.addmm(W, X, M) ; m.addmm(Y[:, :3], X, M, beta=0.5, alpha=2)
+        m.addmm((W * nan).detach(), X, M, beta=0) ; m.addmv(W, X, V) ; m.addr(X, W, V) ; m.baddbmm(O, Z, Z.mT)
+        m.addbmm(O, Z, Z.mT) ; m.addmm(W, X, Y) ; m.tensordot(X, M, 1) ; m.tensordot(X, Y, 2) ; m.tensordot(V, W, 0)
+        m.tensordot(Z, X, ([1, 2], [0, 1])) ; m.tensordot(X, Y, 1) ; m.kron(X, O) ; m.kron(V, W) ; m.kron(X, M)
+        m.kron(Z, V) ; m.vdot(V, V) ; m.chain_matmul(X, M, X) ; m.tril(X) ; m.triu(X) ; X.tril(1) ; X.triu(-1)
+        Z.tril() ; B.tril() ; K.triu(1) ; V.tril() ; m.triu(X, diagonal=2) ; m.diag(V) ; m.diag(X) ; m.diag(V, 1)
+        V.diag(-2) ; m.diag(X, 1) ; Z.diag() ; m.diag_embed(X) ; m.diag_embed(X, 1, 0, 2) ; m.diagflat(X)
+        m.block_diag(X, V, S) ; m.tril_indices(3, 4) ; m.triu_indices(3, 3, 1) ; K @ K.T ; K.T @ K[:, 0] ; m.mm(K, IM)
+        m.bmm(Z, Z.mT) ; m.matmul(X, M) ; m.einsum("ij,jk->ik", X, M) ; m.einsum("ij->ji", X) ; m.einsum("ii", Q)
+        m.einsum("ii->i", Q) ; m.einsum("ij,ij->", X, Y) ; m.einsum("i,j->ij", V, W)
+        m.einsum("bij,bjk->bik", Z, Z.mT) ; m.einsum("...ij,jk->...ik", Z, M) ; m.einsum("bij,ij->b", Z, X)
+        m.einsum("ij", TX) ; m.einsum("ij,j", X, V) ; m.einsum("i,i,i->i", V, V, V)
+        m.einsum("ij,jk,kl->il", X, M, X) ; m.einsum("ij,k->", X, V) ; m.einsum("...,...", X, O)
+        m.einsum("ij,jk->ik", X, Y) ; m.einsum("ij->ijk", X) ; m.einsum("ijk->", X) ; m.einsum("ij,jk->ki", [X, M])
+        m.einsum("i->", V) ; m.einsum("ij,kj->ik", K, K) ; m.einsum("iji->j", Z[:, :, :2]) ; m.einsum("i...->...", Z)
+        m.einsum("b i j -> b j", Z)
     """,
     "bits": """
         K & 3 ; K | 4 ; K ^ K.flip(1) ; ~K ; K << 2 ; K >> 1 ; B & B.flip(0) ; ~B ; B ^ True
@@ -253,12 +258,14 @@ TABLE: dict[str, str] = {
         ~X ; B & K ; m.bitwise_left_shift(K, 3) ; m.bitwise_right_shift(K - 9, 2) ; K.bitwise_and(1) ; -K | 1
     """,
     "creation": """
-        X.new_zeros(2, 3) ; X.new_ones((2,)) ; X.new_full((2, 2), 7) ; K.new_full((2,), 7) ; X.new_tensor([1, 2])
-        K.new_ones(2) ; X.new_zeros(2, dtype=m.int64) ; m.zeros(size=(2, 3)) ; m.full((2,), True) ; m.full((), 3)
-        m.full_like(X, 2) ; m.eye(2, 3) ; m.ones_like(X, dtype=m.int64) ; m.zeros_like(K) ; m.logspace(0, 2, 3)
-        m.linspace(0, 1, 5) ; m.arange(1, 2, 0.25) ; m.arange(5.0) ; m.arange(5, dtype=m.float64) ; m.zeros(2, 0)
-        m.FloatTensor([1, 2]) ; m.LongTensor([[1], [2]]) ; X.type_as(K) ; X.type(m.float64)
-        K.type("torch.FloatTensor") ; m.tensor(3).type_as(X) ; X.numel() ; m.numel(E)
+        X.ndimension() ; X.nelement() ; X.is_cuda ; X.is_cpu ; X.itemsize ; X.nbytes ; X.get_device()
+        X.is_same_size(M) ; m.is_signed(X) ; m.scalar_tensor(2) ; m.asarray([1, 2]) ; X.cuda() ; X.is_sparse
+        B.is_signed() ; X.new_zeros(2, 3) ; X.new_ones((2,)) ; X.new_full((2, 2), 7) ; K.new_full((2,), 7)
+        X.new_tensor([1, 2]) ; K.new_ones(2) ; X.new_zeros(2, dtype=m.int64) ; m.zeros(size=(2, 3))
+        m.full((2,), True) ; m.full((), 3) ; m.full_like(X, 2) ; m.eye(2, 3) ; m.ones_like(X, dtype=m.int64)
+        m.zeros_like(K) ; m.logspace(0, 2, 3) ; m.linspace(0, 1, 5) ; m.arange(1, 2, 0.25) ; m.arange(5.0)
+        m.arange(5, dtype=m.float64) ; m.zeros(2, 0) ; m.FloatTensor([1, 2]) ; m.LongTensor([[1], [2]]) ; X.type_as(K)
+        X.type(m.float64) ; K.type("torch.FloatTensor") ; m.tensor(3).type_as(X) ; X.numel() ; m.numel(E)
         m.full((2,), 1.5, requires_grad=True) * 2 ; m.full_like(K, 3, dtype=m.float32)
     """,
 }

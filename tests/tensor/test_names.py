@@ -110,12 +110,33 @@ def test_types_in_which_others_meet(first: str) -> None:
     assert cr.result_type(1, 2.0) is cr.float32
 
 
+def test_random_state_can_be_kept() -> None:
+    cr.manual_seed(11)
+    assert cr.initial_seed() == 11
+    kept = cr.get_rng_state()
+    first = cr.rand(3).tolist(), cr.bernoulli(cr.full((9,), 0.5)).tolist()
+    cr.set_rng_state(kept)
+    assert (cr.rand(3).tolist(), cr.bernoulli(cr.full((9,), 0.5)).tolist()) == first
+    assert cr.seed() == cr.initial_seed() != 11
+
+
+def test_inference_mode() -> None:
+    x = cr.ones(2, requires_grad=True)
+    with cr.inference_mode():
+        assert not (x * 2).requires_grad
+        with cr.inference_mode(False):
+            assert (x * 2).requires_grad
+    assert not cr.inference_mode(lambda: x * 2)().requires_grad
+    assert not cr.inference_mode()(lambda: x * 2)().requires_grad
+
+
 def test_questions_about_tensors() -> None:
     x = cr.zeros(2, 3)
     assert cr.is_tensor(x) and not cr.is_tensor([1])
     assert (cr.numel(x), cr.is_floating_point(x), cr.is_complex(x), cr.is_nonzero(x[0, 0])) == (6, True, False, False)
     assert cr.broadcast_shapes((2, 1), 3) == (2, 3)
     assert cr.get_default_dtype() is cr.float32
+    assert (cr.typename(x), cr.typename([])) == ("torch.FloatTensor", "builtins.list")
 
 
 def test_older_names_of_types() -> None:
