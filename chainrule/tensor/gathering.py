@@ -18,6 +18,7 @@ from . import operations, shaping
 from .keywords import pytorch_keywords
 from .operands import as_tensor, enter_all, from_array
 from .recording import pending
+from .remembered import remembered
 from .segment import state
 
 METHODS = (
@@ -91,15 +92,15 @@ def gather(input: Any, dim: int, index: Any, *, sparse_grad: bool = False) -> An
 
 def gather_known(x: Any, dim: int, positions: Any) -> Any:
     """`gather` without checks, also from a vector at positions of any shape."""
-    if not x.dim():
-        return shaping.expand(x, *positions.shape)
-    axis = dim % x.dim()
-    if x.dim() == 1:
-        segment, (source, chosen) = enter_all(x, positions)
-        return pending(indexing.take(source, cast(chosen, int64), 0), segment)
+    return _gathered(x, positions, axis=dim % x.dim()) if x.dim() else shaping.expand(x, *positions.shape)
+
+
+@remembered
+def _gathered(x: Any, positions: Any, *, axis: int) -> Any:
     segment, (source, chosen) = enter_all(x, positions)
+    at = cast(chosen, int64)
     flat = movement.reshape(source, (source.type.size,))
-    return pending(indexing.take(flat, flat_positions(cast(chosen, int64), source.shape, axis), 0), segment)
+    return pending(indexing.take(flat, flat_positions(at, source.shape, axis) if x.dim() > 1 else at, 0), segment)
 
 
 @pytorch_keywords

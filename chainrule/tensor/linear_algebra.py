@@ -15,6 +15,7 @@ from . import operations, partition, reductions, shaping
 from .keywords import pytorch_keywords
 from .operands import as_tensor, enter_all, from_array
 from .recording import pending
+from .remembered import remembered
 
 METHODS = (
     "addbmm", "addmm", "addmv", "addr", "baddbmm", "cross", "diag", "diag_embed", "diagflat", "dot", "ger", "inner",
@@ -244,10 +245,13 @@ def trace(input: Any) -> Any:
     return reductions.sum(partition.diagonal(x))
 
 
-def _triangle(x: Any, keeps: Any, name: str) -> Any:
+@remembered
+def _triangle(x: Any, *, diagonal: int, is_lower: bool) -> Any:
     if x.dim() < 2:
+        name = "tril" if is_lower else "triu"
         raise ShapeError(f"{name}: input tensor must have at least 2 dimensions, got shape {tuple(x.shape)}")
-    return operations.where(keeps(_distance_from_diagonal(tuple(x.shape[-2:]))), x, False)
+    distance = _distance_from_diagonal(tuple(x.shape[-2:]))
+    return operations.where((operations.le if is_lower else operations.ge)(distance, diagonal), x, False)
 
 
 def _distance_from_diagonal(shape: Shape) -> Any:
@@ -265,13 +269,13 @@ def tril(input: Any, diagonal: int = 0) -> Any:
     tensor([[1., 0.],
             [1., 1.]])
     """
-    return _triangle(as_tensor(input), lambda distance: operations.le(distance, diagonal), "tril")
+    return _triangle(as_tensor(input), diagonal=diagonal, is_lower=True)
 
 
 @pytorch_keywords
 def triu(input: Any, diagonal: int = 0) -> Any:
     """The upper triangle of each matrix, zeros below the diagonal of that number."""
-    return _triangle(as_tensor(input), lambda distance: operations.ge(distance, diagonal), "triu")
+    return _triangle(as_tensor(input), diagonal=diagonal, is_lower=False)
 
 
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None) -> Any:

@@ -18,6 +18,7 @@ from .gathering import check_index_shape, check_positions, flat_positions, gathe
 from .keywords import pytorch_keywords
 from .operands import as_tensor, enter_all, from_array
 from .recording import pending
+from .remembered import remembered
 from .sorting import argsort
 
 METHODS = (
@@ -45,14 +46,23 @@ def _fitting_source(input: Any, dim: int, index: Any, src: Any, name: str) -> tu
     return x, axis, positions, values[tuple(slice(size) for size in positions.shape)]
 
 
+@remembered
 def _scattered(
-    x: Any, axis: int, positions: Any, values: Any, write: Callable[[Vertex, Vertex, Vertex], Vertex]
+    x: Any, positions: Any, values: Any, *, axis: int, write: Callable[[Vertex, Vertex, Vertex], Vertex]
 ) -> Any:
     """``write(flat tensor, values, flat positions)`` in the tensor's shape."""
     segment, (target, chosen, source) = enter_all(x, positions, values)
     flat = movement.reshape(target, (target.type.size,))
     at = flat_positions(cast(chosen, int64), target.shape, axis)
     return pending(movement.reshape(write(flat, source, at), target.shape), segment)
+
+
+def _add_at(flat: Vertex, source: Vertex, at: Vertex) -> Vertex:
+    return add(flat, indexing.scatter_add(source, at, 0, flat.type.size)) if flat.type.size else flat
+
+
+def _write_at(flat: Vertex, source: Vertex, at: Vertex) -> Vertex:
+    return indexing.scatter(flat, source, at, 0)
 
 
 @pytorch_keywords
@@ -65,11 +75,7 @@ def scatter_add(input: Any, dim: int, index: Any, src: Any) -> Any:
     """
     shape = as_tensor(input).shape
     x, axis, positions, values = _fitting_source(input, dim, index, src, "scatter_add")
-
-    def add_at(flat: Vertex, source: Vertex, at: Vertex) -> Vertex:
-        return add(flat, indexing.scatter_add(source, at, 0, flat.type.size)) if flat.type.size else flat
-
-    return _scattered(x, axis, positions, values, add_at).reshape(tuple(shape))
+    return _scattered(x, positions, values, axis=axis, write=_add_at).reshape(tuple(shape))
 
 
 @pytorch_keywords
@@ -89,8 +95,7 @@ def scatter(input: Any, dim: int, index: Any, src: Any = None, *, value: Any = N
         return scatter_add(input, dim, index, source)
     shape = as_tensor(input).shape
     x, axis, positions, values = _fitting_source(input, dim, index, source, "scatter")
-    write = _scattered(x, axis, positions, values, lambda flat, source, at: indexing.scatter(flat, source, at, 0))
-    return write.reshape(tuple(shape))
+    return _scattered(x, positions, values, axis=axis, write=_write_at).reshape(tuple(shape))
 
 
 @pytorch_keywords
