@@ -266,12 +266,13 @@ def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     if chosen.dtype is not bool_:
         raise DTypeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {chosen.dtype}")
     vertices = iter(entered)
-    key = ("where", *(repr(value) if isinstance(value, _NUMBERS) else next(vertices) for value in (input, other)))
+    parts = [value if isinstance(value, _NUMBERS) else next(vertices) for value in (input, other)]
+    key = ("where", *(repr(part) if isinstance(part, _NUMBERS) else part for part in parts))
     found = chosen.users.get(key)
     if found is None:
         left, right = (
-            constant(value, dtype_beside(value, entered[0].dtype)) if isinstance(value, _NUMBERS) else vertex
-            for value, vertex in zip((input, other), key[1:], strict=True)
+            constant(part, dtype_beside(part, entered[0].dtype)) if isinstance(part, _NUMBERS) else part
+            for part in parts
         )
         found = chosen.users[key] = where_vertex(chosen, *meet(left, right))
     return pending(found, segment)

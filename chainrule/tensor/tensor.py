@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..devices import Device
+from ..devices import Device as Device
 from ..errors import ArgumentError, ChainruleError, DTypeError, GradientError
 from ..ops.elementwise import stop_gradient
 from ..types import DType, as_dtype, bool_, float32, float64, int32, int64
