@@ -113,6 +113,7 @@ from .tensor.elementwise import (
     trunc,
     xlogy,
 )  # fmt: skip
+from .tensor.error_function import erfc
 from .tensor.gathering import (
     argwhere,
     gather,

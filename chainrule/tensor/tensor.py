@@ -16,6 +16,7 @@ from . import (
     creation,
     cumulative,
     elementwise,
+    error_function,
     gathering,
     linear_algebra,
     operations,
@@ -418,8 +419,8 @@ def _rebuild(array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
 
 
 _FAMILIES = (
-    bitwise, creation, cumulative, elementwise, gathering, linear_algebra, partition, properties, sampling,
-    scattering, sorting, statistics,
+    bitwise, creation, cumulative, elementwise, error_function, gathering, linear_algebra, partition, properties,
+    sampling, scattering, sorting, statistics,
 )  # fmt: skip
 _METHODS = {
     **{name: getattr(family, name) for family in _FAMILIES for name in family.METHODS},

@@ -16,8 +16,8 @@ from .against_torch import torch
 FUNCTIONS = """
     abs acos add addcdiv addcmul addmm all allclose amax amin aminmax any arange argmax argmin argsort as_tensor
     asin atan atan2 baddbmm bernoulli bincount bmm broadcast_to bucketize cat ceil chunk clamp clip concat cos
-    cosh count_nonzero cummax cummin cumprod cumsum diag diagonal div dot einsum empty empty_like eq equal erf exp
-    exp2 expm1 eye flatten flip floor fmod frac from_numpy full full_like gather ge gt histc hstack hypot
+    cosh count_nonzero cummax cummin cumprod cumsum diag diagonal div dot einsum empty empty_like eq equal erf
+    erfc exp exp2 expm1 eye flatten flip floor fmod frac from_numpy full full_like gather ge gt histc hstack hypot
     index_add index_select is_floating_point is_tensor isclose isfinite isinf isnan kron kthvalue le lerp linspace
     log log10 log1p log2 log_softmax logaddexp logical_and logical_not logical_or logical_xor logspace logsumexp
     lt manual_seed masked_fill masked_select matmul max maximum mean median meshgrid min minimum mm movedim mul
