@@ -279,6 +279,14 @@ def scatter_add(b: Builder) -> Vertex:
     return indexing.scatter_add(x, b.input(int64, (x.shape[axis],), -1, size + 1), axis, size)
 
 
+def scatter(b: Builder) -> Vertex:
+    x = b.pick("float", "int", "bool", rank=1)
+    axis = int(b.rng.integers(len(x.shape)))
+    count = int(b.rng.integers(6)) if x.shape[axis] else 0
+    value = b.input(x.dtype, (*x.shape[:axis], count, *x.shape[axis + 1 :]))
+    return indexing.scatter(x, value, b.input(int64, (count,), -1, x.shape[axis] + 1), axis)
+
+
 def dynamic_slice(b: Builder) -> Vertex:
     x = b.pick("float", "int", rank=1)
     axis = int(b.rng.integers(len(x.shape)))
@@ -307,8 +315,8 @@ def gradient(b: Builder) -> Vertex:
 
 KINDS: list[Callable[[Builder], Vertex]] = [
     *[unary] * 9, *[binary] * 9, where, where, cast_, constant, iota, reduction, reduction, reduction,
-    product, product, reshape, transpose, broadcast, slice_, flip, pad, concatenate, take, scatter_add, dynamic_slice,
-    dynamic_update, random_uniform, gradient, gradient,
+    product, product, reshape, transpose, broadcast, slice_, flip, pad, concatenate, take, scatter_add, scatter,
+    dynamic_slice, dynamic_update, random_uniform, gradient, gradient,
 ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ PACKAGE = ROOT / "chainrule"
 FILE_LINES, FUNCTION_LINES = 500, 50
 
 # Who may import whom, by the first name below chainrule/. The picture is in docs/architecture.md.
-BASE = {"errors", "settings", "types", "memory"}
+BASE = {"errors", "settings", "types", "memory", "devices"}
 MEANING = BASE | {"graph", "ops", "reference", "autodiff"}
 USER_BRANCH = {"tensor", "nn", "optim"}
 COMPILER_BRANCH = {"passes", "backends", "execution"}
@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "settings": BASE,
     "types": BASE,
     "memory": BASE,
+    "devices": BASE,
     "graph": BASE,
     "ops": BASE | {"graph"},
     "reference": BASE | {"graph", "ops"},

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ..devices import Device
 from ..errors import ArgumentError, ShapeError
 from ..tensor import shaping
 from ..tensor.operands import as_tensor
 from ..tensor.recording import Handle, type_of
-from ..tensor.tensor import Device
 from ..types import as_dtype, float32
 from .functional.linear import remembered_linear
 from .initialization import DefaultStart

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
+from ..devices import Device
 from ..errors import ArgumentError, did_you_mean
 from ..files.network import write_network
 from ..tensor.creation import zeros_like
@@ -15,7 +16,7 @@ from ..tensor.operands import as_tensor
 from ..tensor.recording import Handle, make_slot, resolve
 from ..tensor.segment import flush, state
 from ..tensor.structure import note_change, note_switch, structure
-from ..tensor.tensor import Device, Tensor
+from ..tensor.tensor import Tensor
 from ..types import DTYPES, DType, as_dtype, float32, float64
 from .memo import BuiltinCall, Memo
 from .parameter import Parameter

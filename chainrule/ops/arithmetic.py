@@ -50,6 +50,11 @@ def minimum(x: Operand, y: Operand) -> Vertex:
     return build(MINIMUM, x, y)
 
 
+def bitwise_and(x: Operand, y: Operand) -> Vertex:
+    """The bits that are set in both"""
+    return build(BITWISE_AND, x, y)
+
+
 def _negate(x: Vertex) -> Vertex:
     return apply(PRIMITIVES["negative"], x)
 
@@ -76,6 +81,18 @@ def _minimum_vjp(g: Vertex, out: Vertex, x: Vertex, y: Vertex) -> tuple[Vertex, 
 def _remainder_vjp(g: Vertex, out: Vertex, x: Vertex, y: Vertex) -> tuple[Vertex, Vertex]:
     """d (x - y·⌊x / y⌋) = dx - ⌊x / y⌋ dy."""
     return g, _negate(multiply(g, apply(FLOOR_DIVIDE, x, y)))
+
+
+def _arctangent_vjp(g: Vertex, out: Vertex, y: Vertex, x: Vertex) -> tuple[Vertex, Vertex]:
+    """d atan2(y, x) = (x dy - y dx) / (x² + y²)."""
+    share = divide(g, add(multiply(x, x), multiply(y, y)))
+    return multiply(share, x), _negate(multiply(share, y))
+
+
+def _bit_samples(rng: np.random.Generator) -> list[Sample]:
+    wide = rng.integers(-(2**40), 2**40, (2, 3, 50))
+    narrow = rng.integers(-9, 9, (2, 7)).astype("int32")
+    return [Sample((wide[0], wide[1, :1])), Sample((narrow[0], narrow[1]))]
 
 
 def _integer_samples(rng: np.random.Generator) -> list[Sample]:
@@ -127,4 +144,16 @@ MAXIMUM = binary(
 MINIMUM = binary(
     "minimum", "the smaller of x and y; NaN if either is", np.minimum, _minimum_vjp, xla="min",
     special=[Special((_NAN, 1.0), _NAN, 1.0), Special((1.0, _NAN), _NAN, 1.0), Special((2.0, 2.0), 2.0, 0.5)],
+)  # fmt: skip
+ARCTANGENT = binary(
+    "atan2", "the angle from the x axis to the point (y, x), in [-π, π]: atan2(y, x) = atan(y / x) for x > 0",
+    np.arctan2, _arctangent_vjp, kinds=("float",), domain=(0.2, 3.0), xla="atan2",
+    special=[Special((0.0, 1.0), 0.0, 1.0), Special((-0.0, 1.0), -0.0), Special((0.0, -1.0), math.pi),
+             Special((-0.0, -1.0), -math.pi), Special((1.0, 0.0), math.pi / 2, 0.0), Special((_NAN, 1.0), _NAN),
+             Special((_INF, _INF), math.pi / 4), Special((_INF, -_INF), 3 * math.pi / 4), Special((1.0, _INF), 0.0),
+             Special((0.0, 0.0), 0.0), Special((0.0, -0.0), math.pi), Special((-_INF, 1.0), -math.pi / 2)],
+)  # fmt: skip
+BITWISE_AND = binary(
+    "bitwise_and", "the bits that are set in both x and y", np.bitwise_and, NOT_DIFFERENTIABLE, kinds=("int",),
+    samples=_bit_samples, special=[Special((6.0, 3.0), 2.0), Special((-1.0, 5.0), 5.0)],
 )  # fmt: skip

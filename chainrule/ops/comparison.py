@@ -109,6 +109,11 @@ def less_equal(x: Operand, y: Operand) -> Vertex:
     return build(LESS_EQUAL, x, y)
 
 
+def logical_and(x: Operand, y: Operand) -> Vertex:
+    """x and y"""
+    return build(LOGICAL_AND, x, y)
+
+
 def where(condition: Vertex, x: Operand, y: Operand) -> Vertex:
     """x where the condition holds, y elsewhere"""
     dtype = next((operand.dtype for operand in (x, y) if isinstance(operand, Vertex)), float32)

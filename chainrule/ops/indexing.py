@@ -13,7 +13,9 @@ from ..errors import ArgumentError, DTypeError, ShapeError
 from ..graph.primitive import Invalid, Primitive, Sample, register
 from ..graph.vertex import Vertex, apply
 from ..types import TensorType, bool_, float32, int64, tensor_type
-from .source import zeros_like
+from .comparison import EQUAL, where
+from .movement import reshape
+from .source import constant, iota, zeros_like
 
 Array = np.ndarray[Any, Any]
 _VECTOR = tensor_type(float32, (3,))
@@ -63,6 +65,28 @@ def _scatter_add_reference(x: Array, index: Array, *, axis: int, size: int) -> A
     return np.moveaxis(out, 0, axis)
 
 
+def _scatter_type_rule(x: TensorType, value: TensorType, index: TensorType, *, axis: int) -> TensorType:
+    _check_index(index)
+    _check_axis(x, axis)
+    wanted = (*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+    if value.shape != wanted:
+        raise ShapeError(f"cannot write values of shape {value.shape} into {x} along axis {axis}, expected {wanted}")
+    if value.dtype is not x.dtype:
+        raise DTypeError(f"cannot write {value} into {x}: expected one dtype. fix: convert with .to()")
+    if x.shape[axis] == 0 and index.size:
+        raise ShapeError(f"cannot write into dimension {axis} of shape {x.shape}, which is empty")
+    return x
+
+
+def _scatter_reference(x: Array, value: Array, index: Array, *, axis: int) -> Array:
+    out = x.copy()
+    rows = np.moveaxis(value.reshape(*x.shape[:axis], index.size, *x.shape[axis + 1 :]), axis, 0)
+    places = np.moveaxis(out, axis, 0)
+    for at, row in zip(np.clip(index.reshape(-1), 0, x.shape[axis] - 1), rows, strict=True):
+        places[at] = row
+    return out
+
+
 def _dynamic_slice_type_rule(x: TensorType, start: TensorType, *, axis: int, size: int) -> TensorType:
     _check_start(start)
     _check_axis(x, axis)
@@ -93,6 +117,18 @@ def _dynamic_update_reference(x: Array, value: Array, start: Array, *, axis: int
     out = x.copy()
     out[(slice(None),) * axis + (slice(first, first + size),)] = value
     return out
+
+
+def _scatter_vjp(
+    g: Vertex, out: Vertex, x: Vertex, value: Vertex, index: Vertex, *, axis: int
+) -> tuple[Vertex, Vertex, None]:
+    """Elements that were written over get no gradient, and neither do values that a later one was written over."""
+    size, places = index.type.size, index.shape
+    order = reshape(iota(int64, (size,)), places)
+    stayed = take(scatter(constant(0, int64, (x.shape[axis],)), order, index, 0), index, 0)
+    is_seen = reshape(apply(EQUAL, stayed, order), (*places, *(1 for _ in x.shape[axis + 1 :])))
+    taken = take(g, index, axis)
+    return scatter(g, zeros_like(value), index, axis), where(is_seen, taken, zeros_like(taken)), None
 
 
 TAKE = register(
@@ -135,6 +171,27 @@ SCATTER_ADD = register(
             Invalid((tensor_type(float32, (2,)), _INDEX), "into 0 places", {"axis": 0, "size": 0}),
         ),
         cost=lambda out, x, index: x.size,
+    )
+)  # fmt: skip
+SCATTER = register(
+    Primitive(
+        name="scatter", family="indexing",
+        meaning="x with out[..., index[i], ...] = value[..., i, ...] along `axis`, in the order of i: the last stays",
+        attributes=("axis",), type_rule=_scatter_type_rule, reference=_scatter_reference,
+        vjp=_scatter_vjp,
+        native="scatter", xla="scatter",
+        samples=lambda rng: [
+            Sample((rng.normal(size=(9, 3)), rng.normal(size=(4, 3)), np.array([3, 0, 8, 5])), {"axis": 0}),
+            Sample((rng.normal(size=(2, 9)), rng.normal(size=(2, 2, 2)), np.array([[3, 0], [8, 5]])), {"axis": 1}),
+            Sample((rng.normal(size=(3, 4)), rng.normal(size=(3,)), np.array(2)), {"axis": 1}),
+            Sample((rng.normal(size=(0, 2)), rng.normal(size=(0, 2)), np.zeros((0,), np.int64)), {"axis": 0}),
+        ],
+        invalid=(
+            Invalid((_VECTOR, tensor_type(float32, (3,)), _INDEX), "cannot write values of shape", {"axis": 0}),
+            Invalid((_VECTOR, tensor_type(int64, (2,)), _INDEX), "one dtype", {"axis": 0}),
+            Invalid((_VECTOR, tensor_type(float32, (2,)), _INDEX), "axis 1 is not a dimension", {"axis": 1}),
+        ),
+        cost=lambda out, x, value, index: x.size + value.size,
     )
 )  # fmt: skip
 DYNAMIC_SLICE = register(
@@ -187,6 +244,11 @@ def take(x: Vertex, index: Vertex, axis: int) -> Vertex:
 def scatter_add(x: Vertex, index: Vertex, axis: int, size: int) -> Vertex:
     """Sum x into ``size`` places along ``axis``"""
     return apply(SCATTER_ADD, x, index, axis=axis, size=size)
+
+
+def scatter(x: Vertex, value: Vertex, index: Vertex, axis: int) -> Vertex:
+    """x with ``value`` written along ``axis`` at ``index``; where positions are equal the last value stays"""
+    return apply(SCATTER, x, value, index, axis=axis)
 
 
 def dynamic_slice(x: Vertex, start: Vertex, axis: int, size: int) -> Vertex:

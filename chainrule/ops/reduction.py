@@ -13,7 +13,7 @@ from ..graph.primitive import NOT_DIFFERENTIABLE, Invalid, Primitive, Sample, re
 from ..graph.vertex import Vertex, apply
 from ..types import DType, Shape, TensorType, bool_, float32, int64, tensor_type
 from .arithmetic import divide, multiply
-from .comparison import equal
+from .comparison import equal, where
 from .elementwise import cast
 from .movement import broadcast, reshape
 
@@ -84,6 +84,26 @@ def _extremum_vjp(g: Vertex, out: Vertex, x: Vertex, *, axes: Shape) -> tuple[Ve
     return (multiply(taken, expand_reduced(share, x.shape, axes)),)
 
 
+def _prod_vjp(g: Vertex, out: Vertex, x: Vertex, *, axes: Shape) -> tuple[Vertex]:
+    """The product of the others: out / x, where no element is 0; of all that are not 0, at the only element that is."""
+    is_zero = equal(x, 0)
+    count = expand_reduced(sum_(cast(is_zero, x.dtype), axes), x.shape, axes)
+    filled = where(is_zero, 1, x)
+    others = divide(expand_reduced(prod_(filled, axes), x.shape, axes), filled)
+    counts = where(is_zero, equal(count, 1), equal(count, 0))
+    return (multiply(expand_reduced(g, x.shape, axes), where(counts, others, 0)),)
+
+
+def _prod_samples(rng: np.random.Generator) -> list[Sample]:
+    """Away from 0, where the second derivative would be wrong; then a single 0, two of them, and no elements."""
+    smooth = [Sample((rng.uniform(0.5, 1.5, shape),), {"axes": axes}) for shape, axes in _CASES]
+    zeros = rng.normal(size=(3, 4))
+    zeros[1, 2] = zeros[2, 0] = zeros[2, 3] = 0.0
+    integers = [Sample((rng.integers(-9, 10, (5, 3)).astype(dtype),), {"axes": (0,)}) for dtype in ("int64", "int32")]
+    kinks = Sample((zeros,), {"axes": (1,)}, differentiable=False)
+    return [*smooth, *integers, kinks, Sample((rng.normal(size=(0, 3)),), {"axes": (0,)})]
+
+
 _INVALID = (
     Invalid((tensor_type(bool_, (3,)),), "got bool", {"axes": (0,)}),
     Invalid((tensor_type(float32, (3,)),), "not distinct dimensions", {"axes": (1,)}),
@@ -109,6 +129,11 @@ SUM = _record(
     lambda g, out, x, *, axes: (expand_reduced(g, x.shape, axes),),
     type_rule=_axes_rule(has_identity=True), samples=_sum_samples, xla="reduce_sum", invalid=_INVALID,
 )  # fmt: skip
+PROD = _record(
+    "prod", "Π x over `axes`, in an order fixed by the shape",
+    lambda x, *, axes: np.prod(x, axes, dtype=x.dtype), _prod_vjp,
+    type_rule=_axes_rule(has_identity=True), samples=_prod_samples, xla="reduce_prod", invalid=_INVALID,
+)  # fmt: skip
 MAX = _record(
     "max", "the largest element over `axes`; NaN if one is", lambda x, *, axes: np.max(x, axes), _extremum_vjp,
     type_rule=_axes_rule(has_identity=False), samples=_samples, xla="reduce_max", invalid=(*_INVALID, _NO_EXTREMUM),
@@ -132,6 +157,11 @@ ARGMIN = _record(
 def sum_(x: Vertex, axes: Shape) -> Vertex:
     """Σ x over ``axes``; x itself for none."""
     return apply(SUM, x, axes=axes) if axes else x
+
+
+def prod_(x: Vertex, axes: Shape) -> Vertex:
+    """Π x over ``axes``; x itself for none."""
+    return apply(PROD, x, axes=axes) if axes else x
 
 
 def max_(x: Vertex, axes: Shape) -> Vertex:

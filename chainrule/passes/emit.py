@@ -13,7 +13,7 @@ from .access import IndexMap, alias_origin, compose, identity_map, is_alias, loc
 from .fuse import Fused, Group
 from .nodes import Node, Read, Write
 from .place import Home, Placement
-from .plan import Access, Buffer, DynamicTerm, Instruction, Kernel, Nest, Product, Reduction, Store
+from .plan import Access, Buffer, DynamicTerm, Instruction, Kernel, Nest, Product, Reduction, Scan, Store
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,8 @@ class _KernelWriter:
         for node in sorted(self.members, key=lambda node: node is not self.group.product):
             self._write_node(node)
         stores, body, domain = tuple(self.stores), tuple(self.body), self.group.domain
+        if self.group.members[0].kind == "scan":
+            return Scan(name, domain, body, stores)
         if self.group.product is None:
             return Nest(name, domain, body, stores, tuple(self.reductions))
         product = self.group.product
@@ -149,6 +151,9 @@ class _KernelWriter:
             self._store(node.write, places, self._constant(0, vertex.dtype))
         elif node.kind == "part":
             self._store(node.write, places, self._read(node.reads[0], places))
+        elif node.kind == "scan":
+            operand = self._read(node.reads[0], places)
+            self._store(node.write, places, self._add(Instruction(vertex.primitive.native, vertex.dtype, (operand,))))
         elif node.kind == "reduction":
             assert node.write is not None
             access = self._access(node.write.index, vertex, places)
@@ -223,7 +228,7 @@ class _KernelWriter:
     def _store(self, write: Write | None, places: tuple[int, ...], value: int) -> None:
         assert write is not None
         access = self._access(write.index, write.target, places, write.position, write.limit)
-        self.stores.append(Store(access, value, write.accumulate))
+        self.stores.append(Store(access, value, write.accumulate, write.is_ordered))
 
     def _access(
         self,

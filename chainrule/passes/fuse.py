@@ -32,8 +32,8 @@ class Group:
     """Nodes that become one kernel. ``places[node][d]`` is the group's dimension along dimension d of a node's domain.
 
     ``axes`` are the dimensions reduced by its reductions, None without any. ``bits`` marks the members by bits of their
-    numbers, ``reaches`` one member or more of each group that depends on this one. Nodes that fill or accumulate stay
-    alone.
+    numbers, ``reaches`` one member or more of each group that depends on this one. Nodes that fill or
+    scan, or write in order, stay alone.
     """
 
     __slots__ = ("axes", "bits", "domain", "is_alone", "members", "places", "product", "reaches")
@@ -45,7 +45,7 @@ class Group:
         self.domain = node.domain
         self.places = {node: identity}
         self.axes: frozenset[int] | None = frozenset(node.axes) if node.kind == "reduction" else None
-        self.is_alone = node.kind == "fill" or (node.write is not None and node.write.accumulate)
+        self.is_alone = node.kind in ("fill", "scan") or (node.write is not None and node.write.is_ordered)
         self.bits = 1 << node.number
         self.reaches = reaches
 

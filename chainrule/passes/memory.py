@@ -162,7 +162,7 @@ def drop_self_copies(kernel: Kernel) -> Kernel | None:
     stores = tuple(
         store
         for store in kernel.stores
-        if store.accumulate
+        if store.is_ordered
         or kernel.body[store.instruction].operation != "load"
         or kernel.body[store.instruction].access != store.access
     )

@@ -45,23 +45,27 @@ class Read:
 
 @dataclass(eq=False, slots=True)
 class Write:
-    """Where a node that writes a part of ``target`` puts its value; ``position`` and ``limit`` as in `Read`."""
+    """Where a node that writes a part of ``target`` puts its value; ``position`` and ``limit`` as in `Read`.
+
+    ``is_ordered``: several points may write to one place; they do so in the order of the domain.
+    """
 
     target: Vertex
     index: IndexMap
     position: Read | None = None
     limit: int = 0
     accumulate: bool = False
+    is_ordered: bool = False
 
 
 @dataclass(eq=False)
 class Node:
-    """Work over ``domain``. ``kind``: ``"elementwise"``, ``"reduction"``, ``"product"``, ``"part"`` or ``"fill"``.
+    """Work over ``domain``. ``kind``: ``"elementwise"``, ``"reduction"``, ``"product"``, ``"scan"``, ``"part"`` or
+    ``"fill"``.
 
     ``axes`` are the reduced dimensions of the domain. A part copies its one operand to ``write``; a fill writes zeros
-    there. ``after`` are nodes
-    that must run before although none of their values is read. ``sources`` and ``consumers`` link nodes, each with the
-    read that makes the link (None for ``after``).
+    there. ``after`` are nodes that must run before although none of their values is read. ``sources`` and ``consumers``
+    link nodes, each with the read that makes the link (None for ``after``).
     """
 
     vertex: Vertex
@@ -135,6 +139,16 @@ def _product(vertex: Vertex) -> list[Node]:
     )
     # Operands come from buffers, so they are never at "the point where they would be computed".
     return [Node(vertex, "product", vertex.shape, tuple(Read(read.base, read.index) for read in reads))]
+
+
+def _scan(vertex: Vertex) -> list[Node]:
+    """The axis becomes the last dimension of the domain, even if there is only one element along it."""
+    axis, shape = vertex.attributes["axis"], vertex.shape
+    order = [*(d for d, extent in enumerate(shape) if extent != 1 and d != axis), axis]
+    index = tuple((0, tuple(int(d == place) for place in order)) for d in range(len(shape)))
+    domain = tuple(shape[d] for d in order)
+    read = make_read(vertex.inputs[0], index, domain)
+    return [Node(vertex, "scan", domain, (Read(read.base, read.index),), write=Write(vertex, index))]
 
 
 def _extended(shape: Shape) -> tuple[IndexMap, tuple[int, ...]]:
@@ -216,8 +230,19 @@ def _scatter_add(vertex: Vertex) -> list[Node]:
     index, run_time = _extended(values.shape)
     position = make_read(chosen, identity_map(values.shape)[axis:end], core(values.shape))
     place = (*index[:axis], (0, run_time), *index[end:])
-    write = Write(vertex, place, position, vertex.attributes["size"] - 1, accumulate=True)
+    write = Write(vertex, place, position, vertex.attributes["size"] - 1, accumulate=True, is_ordered=True)
     return [fill, _part(vertex, values, write, (fill,))]
+
+
+def _scatter(vertex: Vertex) -> list[Node]:
+    old, values, chosen = vertex.inputs
+    axis, end = vertex.attributes["axis"], vertex.attributes["axis"] + len(chosen.shape)
+    base = _part(vertex, old, Write(vertex, identity_map(old.shape)))
+    index, run_time = _extended(values.shape)
+    position = make_read(chosen, identity_map(values.shape)[axis:end], core(values.shape))
+    place = (*index[:axis], (0, run_time), *index[end:])
+    write = Write(vertex, place, position, old.shape[axis] - 1, is_ordered=True)
+    return [base, _part(vertex, values, write, (base,))]
 
 
 _MAKERS: dict[str, Callable[[Vertex], list[Node]]] = {
@@ -227,12 +252,14 @@ _MAKERS: dict[str, Callable[[Vertex], list[Node]]] = {
     "pad": _pad,
     "dynamic_update": _dynamic_update,
     "scatter_add": _scatter_add,
+    "scatter": _scatter,
 }
 _BY_FAMILY: dict[str, Callable[[Vertex], list[Node]]] = {
     "elementwise": _elementwise,
     "random": _elementwise,
     "reduction": _reduction,
     "matmul": _product,
+    "scan": _scan,
 }
 _INLINE = VIEWS | {"input", "constant", "iota"}
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from ..types import Shape
 from .emit import Draft
-from .plan import Access, Instruction, Kernel, Nest, Product, Reduction, Store
+from .plan import Access, Instruction, Kernel, Nest, Product, Reduction, Scan, Store
 
 
 def normalize(draft: Draft) -> Draft:
@@ -28,7 +28,7 @@ def _normalize_kernel(kernel: Kernel) -> Kernel | None:
         return None if 0 in kernel.domain else _join_batch(_orient(kernel))
     if 0 in kernel.domain and not any(_has_result(reduction, kernel.domain) for reduction in kernel.reductions):
         return None
-    return _merge_dimensions(_order_dimensions(kernel))
+    return kernel if isinstance(kernel, Scan) else _merge_dimensions(_order_dimensions(kernel))
 
 
 def _has_result(reduction: Reduction, domain: Shape) -> bool:
@@ -75,7 +75,7 @@ def _select_nest(nest: Nest, dimensions: Sequence[int], domain: Shape) -> Nest:
 def _order_dimensions(nest: Nest) -> Nest:
     """Outermost the dimension with the longest steps, as most accesses see it; innermost the one with steps of 1."""
     rank = len(nest.domain)
-    if rank < 2 or any(store.accumulate for store in nest.stores):  # sums into one place keep their order
+    if rank < 2 or any(store.is_ordered for store in nest.stores):  # writes into one place keep their order
         return nest
     memory = [access for access in _accesses(nest) if access.buffer >= 0]
     # An access that moves along every dimension outweighs one that only repeats: it touches more elements.

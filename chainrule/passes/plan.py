@@ -5,8 +5,9 @@ A backend turns a plan into machine code without looking at the graph again. Thr
 - an `Access` says where the element for a point of a kernel's loops lies: ``offset + Σ strides[d]·index[d]`` elements
   into a buffer, plus terms that are known only when the program runs. Views (transpose, slice, broadcast) are accesses;
 - a body is a list of `Instruction`: scalar operations in SSA form, operands named by their position in the list;
-- a kernel is a `Nest` (loops over a domain around a body, with stores and reductions) or a `Product` (a matrix product
-  whose body, the epilogue, sees each finished element).
+- a kernel is a `Nest` (loops over a domain around a body, with stores and reductions), a `Scan` (lines along one
+  dimension, each treated as a whole: a cumulative sum, a sort) or a `Product` (a matrix product whose body, the
+  epilogue, sees each finished element).
 """
 
 from __future__ import annotations
@@ -80,19 +81,23 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Store:
-    """Write the value of an instruction to ``access``; ``accumulate`` adds to what is there, in domain order."""
+    """Write the value of an instruction to ``access``; ``accumulate`` adds to what is there.
+
+    ``is_ordered``: several points may write to one place, in domain order.
+    """
 
     access: Access
     instruction: int
     accumulate: bool = False
+    is_ordered: bool = False
 
 
 @dataclass(frozen=True)
 class Reduction:
     """Reduce an instruction's value over the domain dimensions ``axes`` and write it to ``access`` (stride 0 on axes).
 
-    ``operation``: ``"sum"``, ``"max"``, ``"min"``, ``"argmax"``, ``"argmin"``. Index reductions have one axis.
-    An empty sum is 0.
+    ``operation``: ``"sum"``, ``"prod"``, ``"max"``, ``"min"``, ``"argmax"``, ``"argmin"``. Index reductions have one
+    axis. An empty sum is 0, an empty product 1.
     """
 
     operation: str
@@ -105,7 +110,7 @@ class Reduction:
 class Nest:
     """Loops over ``domain`` (extents, outermost first) around a body. All reductions of a nest have the same axes.
 
-    Points of the domain are independent but for reductions and accumulating stores.
+    Points of the domain are independent but for reductions and ordered stores.
     """
 
     name: str
@@ -117,6 +122,15 @@ class Nest:
     @property
     def size(self) -> int:
         return math.prod(self.domain)
+
+
+@dataclass(frozen=True)
+class Scan(Nest):
+    """A nest whose last dimension is a line that is treated as a whole; the points of the others are independent.
+
+    The last instruction of the body, whose operation is the native name of a scan, gives at each point of a line what
+    follows from its operand at all points of that line. The one store writes it.
+    """
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from ..graph.vertex import Vertex
 from .rewriting import build, filled, rule, value_of
 
 
-@rule("sum", "max", "min", "argmax", "argmin")
+@rule("sum", "prod", "max", "min", "argmax", "argmin")
 def drop_reduction_of_one(vertex: Vertex) -> Vertex | None:
     """sum(x) over axes of size 1 → reshape(x); the index of the extremum there is 0"""
     x = vertex.inputs[0]
@@ -36,7 +36,7 @@ def reduce_constant(vertex: Vertex) -> Vertex | None:
     return filled(vertex, value * count)
 
 
-@rule("sum", "max", "min")
+@rule("sum", "prod", "max", "min")
 def join_reductions(vertex: Vertex) -> Vertex | None:
     """sum(sum(x, axes), axes) → sum(x, axes): sums may be taken in any order"""
     x = vertex.inputs[0]

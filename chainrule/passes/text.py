@@ -9,7 +9,7 @@ from ..types import tensor_type
 from .emit import Draft
 from .fuse import Group
 from .memory import read_accesses, written_accesses
-from .plan import Access, Buffer, Instruction, Kernel, Plan, Product
+from .plan import Access, Buffer, Instruction, Kernel, Plan, Product, Scan
 
 
 def format_plan(plan: Plan) -> str:
@@ -35,7 +35,8 @@ def format_groups(groups: Sequence[Group]) -> str:
     lines = []
     for group in groups:
         members = ", ".join(f"{node.vertex!r}" for node in group.members)
-        lines.append(f"{'product' if group.product else 'nest'} {list(group.domain)}: {members}")
+        kind = "product" if group.product else "scan" if group.members[0].kind == "scan" else "nest"
+        lines.append(f"{kind} {list(group.domain)}: {members}")
     return "\n".join(lines) + "\n"
 
 
@@ -94,7 +95,7 @@ def _format_kernel(kernel: Kernel, buffers: Sequence[Buffer]) -> list[str]:
         shape = f"{list(kernel.batch)} {kernel.rows}x{kernel.columns}x{kernel.depth}"
         lines = [f"product {kernel.name} {shape} ({figures}): {left} · {right}"]
     else:
-        lines = [f"nest {kernel.name} {list(kernel.domain)} ({figures}):"]
+        lines = [f"{'scan' if isinstance(kernel, Scan) else 'nest'} {kernel.name} {list(kernel.domain)} ({figures}):"]
     for number, step in enumerate(kernel.body):
         arguments = [f"%{operand}" for operand in step.operands]
         arguments += [_format_access(step.access)] if step.access is not None else []

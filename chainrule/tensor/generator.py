@@ -120,6 +120,28 @@ class Generator:
 default_generator = Generator()
 
 
+def initial_seed() -> int:
+    """The seed of everything random."""
+    return default_generator.initial_seed()
+
+
+def seed() -> int:
+    """Seed everything random by chance; returns the seed."""
+    chosen = secrets.randbits(63)
+    default_generator.manual_seed(chosen)
+    return chosen
+
+
+def get_rng_state() -> dict[str, Any]:
+    """The state of everything random, for `set_rng_state`."""
+    return default_generator.get_state()
+
+
+def set_rng_state(new_state: dict[str, Any]) -> None:
+    """Continue from a state that `get_rng_state` returned."""
+    default_generator.set_state(new_state)
+
+
 def manual_seed(seed: int) -> Generator:
     """Seed everything random in chainrule; returns the generator.
 

@@ -61,6 +61,11 @@ def enable_grad(function: Callable[..., Any] | None = None) -> Any:
     return _mode(True, function)
 
 
+def inference_mode(mode: Any = True) -> Any:
+    """As `no_grad`; as a context with ``mode=False``, gradients are recorded. Also a decorator."""
+    return _mode(False, mode) if callable(mode) else _GradMode(not mode)
+
+
 def set_grad_enabled(mode: bool) -> Any:
     """Record gradients or not, from here on or within the context."""
     return _GradModeFromHereOn(mode)

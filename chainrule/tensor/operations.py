@@ -14,6 +14,7 @@ from ..ops.comparison import where as where_vertex
 from ..ops.elementwise import cast
 from ..ops.source import constant
 from ..types import DType, bool_, float32, float64, int64
+from .keywords import pytorch_keywords, write_out
 from .operands import as_tensor, dtype_beside, enter_all, meet, number_dtype, number_vertex, result_dtype
 from .recording import Handle, dtype_of, pending
 from .segment import run_overgrown, state
@@ -92,37 +93,40 @@ def _apply_number(primitive: Primitive, x: Any, number: Any, needs_float: bool, 
     return pending(found, segment)
 
 
-def _unary(name: str, needs_float: bool = True) -> Callable[[Any], Any]:
+def _unary(name: str, needs_float: bool = True) -> Callable[..., Any]:
     primitive = PRIMITIVES[name]
 
-    def operation(input: Any) -> Any:
-        return apply_unary(primitive, input if isinstance(input, Handle) else as_tensor(input), needs_float)
+    def operation(input: Any, *, out: Any = None) -> Any:
+        result = apply_unary(primitive, input if isinstance(input, Handle) else as_tensor(input), needs_float)
+        return result if out is None else write_out(result, out)
 
     operation.__name__ = operation.__qualname__ = name
     operation.__doc__ = f"{primitive.meaning[0].upper()}{primitive.meaning[1:]}, elementwise."
     return operation
 
 
-def _rounding(name: str) -> Callable[[Any], Any]:
+def _rounding(name: str) -> Callable[..., Any]:
     """A rounding function: integers stay as they are."""
     of_floats = _unary(name)
 
-    def operation(input: Any) -> Any:
+    def operation(input: Any, *, out: Any = None) -> Any:
         x = as_tensor(input)
-        return of_floats(x) if x.dtype.is_floating_point else x.clone()
+        result = of_floats(x) if x.dtype.is_floating_point else x.clone()
+        return result if out is None else write_out(result, out)
 
     operation.__name__ = operation.__qualname__ = name
     operation.__doc__ = of_floats.__doc__
     return operation
 
 
-def _binary(name: str, needs_float: bool = False, reverse: bool = False) -> Callable[[Any, Any], Any]:
+def _binary(name: str, needs_float: bool = False, reverse: bool = False) -> Callable[..., Any]:
     primitive = PRIMITIVES[name]
 
-    def operation(input: Any, other: Any) -> Any:
+    def operation(input: Any, other: Any, *, out: Any = None) -> Any:
         if not isinstance(input, Handle):
             input = as_tensor(input)
-        return apply_binary(primitive, input, other, needs_float, reverse)
+        result = apply_binary(primitive, input, other, needs_float, reverse)
+        return result if out is None else write_out(result, out)
 
     operation.__name__ = operation.__qualname__ = name
     operation.__doc__ = f"{primitive.meaning[0].upper()}{primitive.meaning[1:]}, elementwise; shapes broadcast."
@@ -139,7 +143,8 @@ floor, ceil, round = _rounding("floor"), _rounding("ceil"), _rounding("round")
 
 _add, _subtract = _binary("add"), _binary("subtract")
 mul = multiply = _binary("multiply")
-div = divide = true_divide = _binary("divide", needs_float=True)
+_divide = _binary("divide", needs_float=True)
+atan2 = arctan2 = _binary("atan2", needs_float=True)
 floor_divide, remainder = _binary("floor_divide"), _binary("remainder")
 maximum, minimum = _binary("maximum"), _binary("minimum")
 eq, ne, lt, le = _binary("equal"), _binary("not_equal"), _binary("less"), _binary("less_equal")
@@ -149,16 +154,40 @@ reverse_floor_divide, reverse_remainder = _binary("floor_divide", reverse=True),
 _power, _reverse_power = _binary("power", needs_float=True), _binary("power", True, True)
 
 
-def add(input: Any, other: Any, *, alpha: float = 1) -> Any:
+def add(input: Any, other: Any, *, alpha: float = 1, out: Any = None) -> Any:
     """input + alpha · other, elementwise; shapes broadcast."""
-    return _add(input, other if alpha == 1 else multiply(other, alpha))
+    return _add(input, other if alpha == 1 else multiply(other, alpha), out=out)
 
 
-def sub(input: Any, other: Any, *, alpha: float = 1) -> Any:
+def sub(input: Any, other: Any, *, alpha: float = 1, out: Any = None) -> Any:
     """input - alpha · other, elementwise; shapes broadcast."""
-    return _subtract(input, other if alpha == 1 else multiply(other, alpha))
+    return _subtract(input, other if alpha == 1 else multiply(other, alpha), out=out)
 
 
+def rsub(input: Any, other: Any, *, alpha: float = 1) -> Any:
+    """other - alpha · input, elementwise; shapes broadcast."""
+    return reverse_subtract(input if alpha == 1 else multiply(input, alpha), other)
+
+
+def div(input: Any, other: Any, *, rounding_mode: str | None = None, out: Any = None) -> Any:
+    """input / other, elementwise; shapes broadcast. ``rounding_mode``: "floor" rounds down, "trunc" towards 0."""
+    if rounding_mode is None:
+        return _divide(input, other, out=out)
+    if rounding_mode not in ("floor", "trunc"):
+        raise ArgumentError(
+            f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found {rounding_mode!r}"
+        )
+    quotient = floor_divide(input, other)
+    if rounding_mode == "trunc":  # one more where the exact quotient is negative and no integer
+        is_between = logical_and(lt(quotient, 0), ne(multiply(quotient, other), input))
+        quotient = add(quotient, convert(is_between, quotient.dtype))
+    return quotient if out is None else write_out(quotient, out)
+
+
+subtract, divide, true_divide = sub, div, div
+
+
+@pytorch_keywords
 def pow(input: Any, exponent: Any) -> Any:
     """input to the power ``exponent``, elementwise; integers to integers give integers."""
     return _integer_power(_power, input, exponent)
@@ -184,53 +213,39 @@ def _integer_power(power: Callable[[Any, Any], Any], input: Any, other: Any) -> 
     return convert(power(convert(x, float64), other), dtype)
 
 
+@pytorch_keywords
 def square(input: Any) -> Any:
     """input², elementwise."""
     return multiply(input, input)
 
 
+@pytorch_keywords
 def logical_not(input: Any) -> Any:
     """True where the element is zero or false."""
     return apply_unary(PRIMITIVES["logical_not"], to_bool(input))
 
 
+@pytorch_keywords
 def logical_and(input: Any, other: Any) -> Any:
     """True where both elements are non-zero."""
     return apply_binary(PRIMITIVES["logical_and"], to_bool(input), to_bool(other))
 
 
+@pytorch_keywords
 def logical_or(input: Any, other: Any) -> Any:
     """True where one of the elements is non-zero."""
     return apply_binary(PRIMITIVES["logical_or"], to_bool(input), to_bool(other))
 
 
+@pytorch_keywords
 def logical_xor(input: Any, other: Any) -> Any:
     """True where exactly one of the elements is non-zero."""
     return ne(to_bool(input), to_bool(other))
 
 
-def _of_booleans(name: str, logical: Callable[..., Any]) -> Callable[..., Any]:
-    """An operator such as & between booleans; integers have no bitwise operations here."""
-
-    def operation(*inputs: Any) -> Any:
-        tensors = [as_tensor(input) for input in inputs]
-        if any(tensor.dtype is not bool_ for tensor in tensors):
-            found = " and ".join(str(tensor.dtype) for tensor in tensors)
-            raise DTypeError(f"operator {name} needs booleans, got {found}. fix: convert with .bool() or compare first")
-        return logical(*tensors)
-
-    return operation
-
-
 def to_bool(input: Any) -> Any:
     """The elements compared with zero."""
     return convert(as_tensor(input), bool_)
-
-
-logical_operators = {
-    "and": _of_booleans("&", logical_and), "or": _of_booleans("|", logical_or), "xor": _of_booleans("^", logical_xor),
-    "invert": _of_booleans("~", logical_not),
-}  # fmt: skip
 
 
 def convert(x: Any, dtype: DType) -> Any:
@@ -239,9 +254,11 @@ def convert(x: Any, dtype: DType) -> Any:
     return x if vertex.dtype is dtype else pending(cast(vertex, dtype), segment)
 
 
-def where(condition: Any, input: Any, other: Any) -> Any:
+def where(condition: Any, input: Any = None, other: Any = None) -> Any:
     """input where the condition holds, other elsewhere; shapes broadcast. Numbers are constants of the program."""
     condition = as_tensor(condition)
+    if input is None or other is None:
+        return _where_nonzero(condition, input, other)
     if isinstance(input, _NUMBERS) and isinstance(other, _NUMBERS):
         input = as_tensor(input)
     given = [as_tensor(value) for value in (input, other) if not isinstance(value, _NUMBERS)]
@@ -249,19 +266,35 @@ def where(condition: Any, input: Any, other: Any) -> Any:
     if chosen.dtype is not bool_:
         raise DTypeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {chosen.dtype}")
     vertices = iter(entered)
-    left, right = [
-        constant(value, dtype_beside(value, entered[0].dtype)) if isinstance(value, _NUMBERS) else next(vertices)
-        for value in (input, other)
-    ]
-    return pending(where_vertex(chosen, *meet(left, right)), segment)
+    parts = [value if isinstance(value, _NUMBERS) else next(vertices) for value in (input, other)]
+    key = ("where", *(repr(part) if isinstance(part, _NUMBERS) else part for part in parts))
+    found = chosen.users.get(key)
+    if found is None:
+        left, right = (
+            constant(part, dtype_beside(part, entered[0].dtype)) if isinstance(part, _NUMBERS) else part
+            for part in parts
+        )
+        found = chosen.users[key] = where_vertex(chosen, *meet(left, right))
+    return pending(found, segment)
 
 
+def _where_nonzero(condition: Any, input: Any, other: Any) -> Any:
+    """With the condition alone: the coordinates at which it holds, one tensor per dimension."""
+    if input is not None or other is not None:
+        raise ArgumentError("where: pass both input and other, or the condition alone")
+    return condition.nonzero(as_tuple=True)
+
+
+@pytorch_keywords
 def clamp(input: Any, min: Any = None, max: Any = None) -> Any:
     """input limited to [min, max], elementwise; NaN stays NaN."""
     if min is None and max is None:
         raise ArgumentError("clamp: at least one of min or max must not be None")
     result = input if min is None else maximum(input, min)
     return result if max is None else minimum(result, max)
+
+
+clip = clamp
 
 
 def relu(input: Any) -> Any:

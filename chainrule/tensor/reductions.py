@@ -15,6 +15,7 @@ from ..ops.reduction import kept_shape
 from ..ops.source import constant
 from ..types import DType, Shape, as_dtype, bool_, float32, int32, int64, normalize_axis
 from . import operations
+from .keywords import pytorch_keywords
 from .operands import as_tensor, enter_all
 from .recording import pending
 from .remembered import remembered
@@ -58,11 +59,13 @@ def _reduced_vertex(name: str, x: Vertex, dim: Axes, keepdim: bool, dtype: DType
     return reshape(result, kept_shape(x.shape, axes)) if keepdim else result
 
 
+@pytorch_keywords
 def sum(input: Any, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """Σ input over ``dim`` (all dimensions by default). Booleans and integers are summed as int64."""
     return _reduce("sum", input, dim, keepdim, None if dtype is None else as_dtype(dtype))
 
 
+@pytorch_keywords
 def mean(input: Any, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """The arithmetic mean over ``dim`` (all dimensions by default)."""
     x = as_tensor(input)
@@ -73,11 +76,31 @@ def mean(input: Any, dim: Axes = None, keepdim: bool = False, *, dtype: Any = No
     return operations.div(total, count) if count else operations.mul(total, math.nan)
 
 
+@pytorch_keywords
+def prod(input: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """The product of all elements, or along ``dim``. Booleans and integers are multiplied as int64.
+
+    >>> import chainrule as cr
+    >>> cr.prod(cr.tensor([[1, 2], [3, 4]]), 1)
+    tensor([ 2, 12])
+    """
+    x = as_tensor(input)
+    if dtype is not None:
+        x = operations.convert(x, as_dtype(dtype))
+    elif not x.dtype.is_floating_point:
+        x = operations.convert(x, int64)
+    if dim is None:
+        return _reduce("prod", x, None, False)
+    return _reduce("prod", x, normalize_axis(dim, x.dim()), keepdim)
+
+
+@pytorch_keywords
 def amax(input: Any, dim: Axes = None, keepdim: bool = False) -> Any:
     """The largest element over ``dim``; equal elements share the gradient evenly."""
     return _reduce("max", input, dim, keepdim)
 
 
+@pytorch_keywords
 def amin(input: Any, dim: Axes = None, keepdim: bool = False) -> Any:
     """The smallest element over ``dim``; equal elements share the gradient evenly."""
     return _reduce("min", input, dim, keepdim)
@@ -91,11 +114,13 @@ def _arg_reduce(name: str, input: Any, dim: int | None, keepdim: bool) -> Any:
     return _reduce(name, x, dim, keepdim)
 
 
+@pytorch_keywords
 def argmax(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The index of the first largest element along ``dim``, or in the flattened tensor."""
     return _arg_reduce("argmax", input, dim, keepdim)
 
 
+@pytorch_keywords
 def argmin(input: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The index of the first smallest element along ``dim``, or in the flattened tensor."""
     return _arg_reduce("argmin", input, dim, keepdim)
@@ -118,26 +143,31 @@ def _extremum(
     return ValuesAndIndices(_reduce(name, input, dim, keepdim), _reduce(arg_name, input, dim, keepdim))
 
 
+@pytorch_keywords
 def max(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The largest element; with ``dim``, (values, indices) along it; with a tensor, the larger of each pair."""
     return _extremum("max", "argmax", operations.maximum, input, dim, keepdim)
 
 
+@pytorch_keywords
 def min(input: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The smallest element; with ``dim``, (values, indices) along it; with a tensor, the smaller of each pair."""
     return _extremum("min", "argmin", operations.minimum, input, dim, keepdim)
 
 
+@pytorch_keywords
 def any(input: Any, dim: Axes = None, keepdim: bool = False) -> Any:
     """Whether some element is non-zero."""
     return operations.ne(sum(operations.to_bool(input), dim, keepdim), 0)
 
 
+@pytorch_keywords
 def all(input: Any, dim: Axes = None, keepdim: bool = False) -> Any:
     """Whether every element is non-zero."""
     return operations.eq(sum(operations.logical_not(as_tensor(input)), dim, keepdim), 0)
 
 
+@pytorch_keywords
 def var(
     input: Any, dim: Axes = None, *, correction: int = 1, unbiased: bool | None = None, keepdim: bool = False
 ) -> Any:
@@ -154,6 +184,7 @@ def _reciprocal(count: int) -> float:
     return 1 / count if count > 0 else math.nan
 
 
+@pytorch_keywords
 def std(
     input: Any, dim: Axes = None, *, correction: int = 1, unbiased: bool | None = None, keepdim: bool = False
 ) -> Any:
@@ -161,6 +192,7 @@ def std(
     return operations.sqrt(var(input, dim, correction=correction, unbiased=unbiased, keepdim=keepdim))
 
 
+@pytorch_keywords
 def norm(input: Any, p: float = 2, dim: Axes = None, keepdim: bool = False) -> Any:
     """(Σ |x|^p)^(1/p) over ``dim``; the largest |x| for p = inf, the number of elements other than 0 for p = 0.
 
@@ -187,6 +219,7 @@ def _power_off_zero(x: Any, p: float) -> Any:
     return operations.where(is_zero, 0.0 if p > 0 else math.inf, power)
 
 
+@pytorch_keywords
 def logsumexp(input: Any, dim: Axes, keepdim: bool = False) -> Any:
     """log Σ e^x over ``dim``, stable: the largest element is taken out first. Over nothing it is -inf."""
     x = as_tensor(input)
@@ -199,11 +232,13 @@ def logsumexp(input: Any, dim: Axes, keepdim: bool = False) -> Any:
     return total if keepdim else sum(total, dim)
 
 
+@pytorch_keywords
 def log_softmax(input: Any, dim: int) -> Any:
     """x - log Σ e^x along ``dim``, stable."""
     return _log_softmax(input, dim=dim)
 
 
+@pytorch_keywords
 def softmax(input: Any, dim: int) -> Any:
     """e^x / Σ e^x along ``dim``, stable."""
     return _softmax(input, dim=dim)

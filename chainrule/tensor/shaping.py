@@ -12,11 +12,13 @@ from ..errors import ArgumentError, IndexOutOfRangeError, ShapeError
 from ..graph.vertex import Vertex
 from ..memory import address_of
 from ..ops import indexing, movement
-from ..ops.arithmetic import add
+from ..ops.arithmetic import add, multiply
 from ..ops.comparison import less, where
 from ..ops.elementwise import cast
 from ..ops.matmul import matmul as matmul_vertex
+from ..ops.reduction import sum_
 from ..types import Shape, contiguous_strides, int64, normalize_axis, promote, tensor_type
+from .keywords import pytorch_keywords
 from .operands import as_tensor, enter_all, from_array, meet
 from .recording import Handle, pending, resolve, stored
 from .remembered import remembered
@@ -102,6 +104,7 @@ def t(input: Any) -> Any:
     return permute(input, *reversed(range(input.dim())))
 
 
+@pytorch_keywords
 def squeeze(input: Any, dim: int | tuple[int, ...] | None = None) -> Any:
     """Dimensions of size 1 removed: all of them, or those in ``dim``."""
     shape = input.shape
@@ -110,6 +113,7 @@ def squeeze(input: Any, dim: int | tuple[int, ...] | None = None) -> Any:
     return reshape(input, *(size for axis, size in enumerate(shape) if not (axis in removed and size == 1)))
 
 
+@pytorch_keywords
 def unsqueeze(input: Any, dim: int) -> Any:
     """A dimension of size 1 put in at ``dim``."""
     axis = normalize_axis(dim, input.dim() + 1)
@@ -132,6 +136,7 @@ def flip(input: Any, *dims: Any) -> Any:
     return _move(input, ("flip", axes), lambda vertex: movement.apply(movement.FLIP, vertex, axes=axes))
 
 
+@pytorch_keywords
 def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
     """Tensors put one behind another along ``dim``."""
     if not tensors:
@@ -143,11 +148,13 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
     return pending(movement.concatenate(*(cast(vertex, dtype) for vertex in vertices), axis=axis), segment)
 
 
+@pytorch_keywords
 def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
     """Tensors of equal shape put side by side along a new dimension."""
     return cat([unsqueeze(as_tensor(tensor), dim) for tensor in tensors], dim)
 
 
+@pytorch_keywords
 @remembered
 def matmul(input: Any, other: Any) -> Any:
     """The matrix product, over batches that broadcast; vectors are rows on the left and columns on the right."""
@@ -157,13 +164,23 @@ def matmul(input: Any, other: Any) -> Any:
     a, b = meet(a, b)
     left = movement.reshape(a, (1, *a.shape)) if len(a.shape) == 1 else a
     right = movement.reshape(b, (*b.shape, 1)) if len(b.shape) == 1 else b
-    product = matmul_vertex(left, right)
+    product = matmul_vertex(left, right) if a.dtype.kind != "int" else _integer_product(left, right)
     shape = list(product.shape)
     if len(b.shape) == 1:
         shape.pop()
     if len(a.shape) == 1:
         del shape[-1 if len(b.shape) == 1 else -2]
     return pending(movement.reshape(product, tuple(shape)), segment)
+
+
+def _integer_product(left: Vertex, right: Vertex) -> Vertex:
+    """The matrix product of integers, exact: a sum of products, since the primitive is for floats."""
+    products = multiply(movement.reshape(left, (*left.shape, 1)), _with_axis(right, -2))
+    return sum_(products, (len(products.shape) - 2,))
+
+
+def _with_axis(x: Vertex, place: int) -> Vertex:
+    return movement.reshape(x, (*x.shape[:place], 1, *x.shape[place:]))
 
 
 def getitem(x: Any, index: Any) -> Any:

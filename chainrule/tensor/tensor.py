@@ -7,14 +7,33 @@ from typing import Any
 
 import numpy as np
 
+from ..devices import Device as Device
 from ..errors import ArgumentError, ChainruleError, DTypeError, GradientError
 from ..ops.elementwise import stop_gradient
 from ..types import DType, as_dtype, bool_, float32, float64, int32, int64
-from . import operations, reductions, shaping
+from . import (
+    bitwise,
+    creation,
+    cumulative,
+    elementwise,
+    error_function,
+    gathering,
+    linear_algebra,
+    operations,
+    partition,
+    properties,
+    reductions,
+    sampling,
+    scattering,
+    shaping,
+    sorting,
+    statistics,
+)
 from .display import format_tensor
 from .events import CONSUMED, record_backward
 from .inplace import InPlaceMethods
 from .operands import as_tensor, enter_all
+from .properties import named_dtype
 from .recording import Handle, note_write, pending, resolve, set_stored, set_tensor_class, snapshot, stored, type_of
 from .segment import addresses, flush, state
 from .storage import view_array
@@ -318,8 +337,12 @@ class Tensor(InPlaceMethods, Handle):
         return converted
 
     def type(self, dtype: Any = None) -> Any:
-        """The element type, or the tensor converted to another one."""
-        return self.dtype if dtype is None else operations.convert(self, as_dtype(dtype))
+        """PyTorch's older name of the tensor's type, or the tensor converted to another one."""
+        return properties.type_name(self.dtype) if dtype is None else operations.convert(self, named_dtype(dtype))
+
+    def type_as(self, other: Tensor) -> Tensor:
+        """The tensor with the element type of another."""
+        return self.to(other.dtype)
 
     def float(self) -> Tensor:
         """As float32."""
@@ -377,32 +400,6 @@ class Tensor(InPlaceMethods, Handle):
         return tensor
 
 
-class Device:
-    """A device name that prints and compares as PyTorch's. Only the CPU is known here.
-
-    >>> Device("cpu").type
-    'cpu'
-    """
-
-    def __init__(self, name: Any = "cpu", index: int | None = None) -> None:
-        self.type: str = name.type if isinstance(name, Device) else str(name).split(":")[0]
-        self.index = index
-        if self.type != "cpu":
-            raise ArgumentError(f"device {name!r} is not available; this backend runs on 'cpu'")
-
-    def __repr__(self) -> str:
-        return f"device(type={self.type!r})"
-
-    def __str__(self) -> str:
-        return self.type
-
-    def __eq__(self, other: object) -> bool:
-        return str(other).split(":")[0] == self.type
-
-    def __hash__(self) -> int:
-        return hash(self.type)
-
-
 def _names_dtype(text: str) -> bool:
     try:
         as_dtype(text)
@@ -421,24 +418,30 @@ def _rebuild(array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
     return tensor.requires_grad_(requires_grad)
 
 
+_FAMILIES = (
+    bitwise, creation, cumulative, elementwise, error_function, gathering, linear_algebra, partition, properties,
+    sampling, scattering, sorting, statistics,
+)  # fmt: skip
 _METHODS = {
+    **{name: getattr(family, name) for family in _FAMILIES for name in family.METHODS},
     **{name: getattr(operations, name) for name in (
         "abs", "absolute", "add", "ceil", "clamp", "cos", "div", "divide", "eq", "erf", "exp", "expm1", "floor",
         "floor_divide",
         "ge", "gt", "le", "log", "log1p", "logical_and", "logical_not", "logical_or", "logical_xor", "lt", "maximum",
-        "minimum",
+        "minimum", "arctan2", "atan2", "clip", "subtract",
         "mul", "multiply", "ne", "neg", "negative", "pow", "relu", "remainder", "round", "rsqrt", "sigmoid", "sign",
         "sin",
         "sqrt", "square", "sub", "tanh", "true_divide",
     )},
     **{name: getattr(reductions, name) for name in (
-        "all", "amax", "amin", "any", "argmax", "argmin", "logsumexp", "max", "mean", "min", "norm", "std", "sum",
-        "var",
+        "all", "amax", "amin", "any", "argmax", "argmin", "logsumexp", "max", "mean", "min", "norm", "prod", "std",
+        "sum", "var",
     )},
     **{name: getattr(shaping, name) for name in (
         "expand", "flatten", "flip", "matmul", "permute", "reshape", "squeeze", "t", "transpose", "unflatten",
         "unsqueeze", "view_as",
     )},
+    "where": lambda self, condition, other: operations.where(condition, self, other),
     "view": shaping.reshape, "mm": shaping.matmul, "bmm": shaping.matmul, "reshape_as": shaping.view_as,
     "expand_as": lambda self, other: shaping.expand(self, *other.shape),
     "softmax": lambda self, dim: reductions.softmax(self, dim=dim),
@@ -453,8 +456,9 @@ _METHODS = {
     "__eq__": lambda self, other: False if other is None else operations.eq(self, other),
     "__ne__": lambda self, other: True if other is None else operations.ne(self, other), "__lt__": operations.lt,
     "__le__": operations.le,
-    "__gt__": operations.gt, "__ge__": operations.ge, "__invert__": operations.logical_operators["invert"],
-    **{f"__{side}{name}__": operations.logical_operators[name] for name in ("and", "or", "xor") for side in ("", "r")},
+    "__gt__": operations.gt, "__ge__": operations.ge, "__invert__": bitwise.bitwise_not,
+    **{f"__{side}{name}__": getattr(bitwise, f"bitwise_{name}") for name in ("and", "or", "xor") for side in ("", "r")},
+    "__lshift__": bitwise.bitwise_left_shift, "__rshift__": bitwise.bitwise_right_shift,
 }  # fmt: skip
 for _name, _function in _METHODS.items():
     setattr(Tensor, _name, _function)

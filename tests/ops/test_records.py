@@ -28,7 +28,7 @@ ALL = [pytest.param(record, id=name) for name, record in sorted(PRIMITIVES.items
 EVALUATED = [param for param in ALL if param.id not in WITHOUT_SAMPLES]
 # Sums may be taken in another order.
 ROUNDED_SUMS = {"reduction", "matmul"}
-FAMILIES = {"source", "elementwise", "reduction", "movement", "matmul", "indexing", "random"}
+FAMILIES = {"source", "elementwise", "reduction", "movement", "matmul", "indexing", "random", "scan"}
 
 
 def samples_of(record: Primitive) -> list[Sample]:
@@ -264,6 +264,14 @@ def _loop_scatter_add(x: np.ndarray, index: np.ndarray, *, axis: int, size: int)
     return out
 
 
+def _loop_scatter(x: np.ndarray, value: np.ndarray, index: np.ndarray, *, axis: int) -> np.ndarray:
+    out = x.copy()
+    for place in np.ndindex(value.shape):
+        target = min(max(int(index[place[axis : axis + index.ndim]]), 0), x.shape[axis] - 1)
+        out[(*place[:axis], target, *place[axis + index.ndim :])] = value[place]
+    return out
+
+
 def _loop_dynamic_slice(x: np.ndarray, start: np.ndarray, *, axis: int, size: int) -> np.ndarray:
     first = min(max(int(start), 0), x.shape[axis] - size)
     return np.stack([np.take(x, first + i, axis) for i in range(size)], axis) if size else np.take(x, [], axis)
@@ -293,6 +301,7 @@ INDEPENDENT: dict[str, Callable[..., Any]] = {
     ),
     "matmul": lambda x, y: np.einsum("...ik,...kj->...ij", x, y),
     "iota": lambda *, type, axis: np.fromfunction(lambda *index: index[axis], type.shape),
+    "scatter": _loop_scatter,
     "scatter_add": _loop_scatter_add,
     "dynamic_slice": _loop_dynamic_slice,
     "dynamic_update": _loop_dynamic_update,
@@ -315,14 +324,19 @@ def _torch_twins() -> dict[str, Callable[..., Any]]:
     """The function of PyTorch that means the same as each primitive; attributes by our names."""
     torch = pytest.importorskip("torch")
     same = (
-        "abs sign floor ceil round exp expm1 log log1p sqrt rsqrt sin cos tanh erf sigmoid negative add subtract "
-        "multiply divide remainder floor_divide maximum minimum less less_equal equal not_equal logical_and logical_or "
-        "logical_not where matmul"
+        "abs sign floor ceil round exp expm1 log log1p sqrt rsqrt sin cos tanh erf sigmoid negative add subtract atan2 "
+        "bitwise_and multiply divide remainder floor_divide maximum minimum less less_equal equal not_equal "
+        "logical_and logical_or logical_not where matmul"
     )
     names = {"power": "pow", "equal": "eq", "not_equal": "ne"}
     twins = {name: getattr(torch, names.get(name, name)) for name in [*same.split(), "power"]}
     return twins | {
         "sum": lambda x, axes: torch.sum(x, axes, dtype=x.dtype) if axes else x + 0,
+        "prod": lambda x, axes: _torch_prod(x, axes),
+        "cumulative_sum": lambda x, axis: torch.cumsum(x, axis, dtype=x.dtype),
+        "cumulative_product": lambda x, axis: torch.cumprod(x, axis, dtype=x.dtype),
+        "cumulative_argmax": lambda x, axis: torch.cummax(x, axis).indices,
+        "argsort": lambda x, axis: torch.argsort(x, dim=axis, stable=True),
         "max": lambda x, axes: torch.amax(x, axes) if axes else x + 0,
         "min": lambda x, axes: torch.amin(x, axes) if axes else x + 0,
         "argmax": lambda x, axes: torch.argmax(x, axes[0]),
@@ -339,6 +353,12 @@ def _torch_twins() -> dict[str, Callable[..., Any]]:
             x, axis, index.reshape(-1).clamp(0, max(x.shape[axis] - 1, 0))
         ).reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]),
     }
+
+
+def _torch_prod(x: Any, axes: tuple[int, ...]) -> Any:
+    for axis in sorted(axes, reverse=True):
+        x = x.prod(axis, dtype=x.dtype)
+    return x + 0
 
 
 def has_integer_zero_divisor(sample: Sample) -> bool:

@@ -10,7 +10,8 @@ from chainrule.passes.plan import Nest, Product
 from chainrule.types import contiguous_strides
 
 BY_NATIVE = {record.native: record for record in PRIMITIVES.values() if record.family == "elementwise"}
-REDUCTIONS = {"sum": np.sum, "max": np.max, "min": np.min}
+SCANS = {record.native: record for record in PRIMITIVES.values() if record.family == "scan"}
+REDUCTIONS = {"sum": np.sum, "prod": np.prod, "max": np.max, "min": np.min}
 
 
 def spread(array, shape, strides):
@@ -109,6 +110,8 @@ def run_body(kernel, memories, accumulator=None):
             value = place(step.access, grid, shape, results)
         elif step.operation == "random_uniform":
             value = uniform(*operands, step.value)
+        elif step.operation in SCANS:
+            value = SCANS[step.operation].reference(*operands, axis=len(shape) - 1)
         elif step.operation == "cast":
             value = operands[0].astype(step.dtype.numpy)
         else:

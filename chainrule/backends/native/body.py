@@ -96,7 +96,7 @@ class Body:
         self.variation = variation = Variation(kernel.body, self.order, vector)
         rank = range(len(self.order) + 1)
         self.instructions_at = [[i for i, depth in enumerate(variation.depths) if depth == at] for at in rank]
-        depths = [len(order) if s.accumulate else variation.of(s.access, [s.instruction])[0] for s in kernel.stores]
+        depths = [len(order) if s.is_ordered else variation.of(s.access, [s.instruction])[0] for s in kernel.stores]
         self.stores_at = [[s for s, depth in zip(kernel.stores, depths, strict=True) if depth == at] for at in rank]
         own = [item.access for item in kernel.body if item.operation == "load" and item.access is not None]
         own += [store.access for store in kernel.stores]

@@ -10,7 +10,8 @@ from chainrule.backends.native.language import INDEX, POINTER, Function, Module,
 from chainrule.backends.native.local import Local, localize
 from chainrule.backends.native.nest import emit_nest
 from chainrule.backends.native.product import emit_product
-from chainrule.passes.plan import Buffer, Plan, Product
+from chainrule.backends.native.scan import emit_scan
+from chainrule.passes.plan import Buffer, Plan, Product, Scan
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ def lower(plan: Plan, target: Target) -> Program:
 def _emit_kernel(module: Module, local: Local, name: str) -> KernelInfo:
     if isinstance(local.kernel, Product):
         return emit_product(module, local.kernel, local.plan, name)
+    if isinstance(local.kernel, Scan):
+        return emit_scan(module, local.kernel, local.plan, name)
     return emit_nest(module, local.kernel, local.plan, name)
 
 

@@ -78,7 +78,7 @@ def _chunk(schedule: Schedule, tasks: int, module: Module) -> Chunk | None:
     nest, kept, order = schedule.nest, schedule.kept, schedule.order
     if tasks >= MOST_CHUNKS // 4 or schedule.nanoseconds < GRAIN or kept == len(order):
         return None
-    if any(r.operation in ("argmax", "argmin") for r in nest.reductions) or any(s.accumulate for s in nest.stores):
+    if any(r.operation in ("argmax", "argmin") for r in nest.reductions) or any(s.is_ordered for s in nest.stores):
         return None
     unrolling = Unrolling(schedule, module)
     position = max(range(kept, len(order)), key=lambda p: nest.domain[order[p]] // unrolling.block(p))

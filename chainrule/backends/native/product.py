@@ -11,7 +11,7 @@ from chainrule.backends.native.product_direct import Direct
 from chainrule.backends.native.product_dot import Dot
 from chainrule.backends.native.product_packed import Packed
 from chainrule.backends.native.product_site import Site, sums_in_registers
-from chainrule.passes.plan import Access, Instruction, Plan, Product, Store
+from chainrule.passes.plan import Access, Instruction, Plan, Product
 
 PARALLEL_WORK = 1 << 18
 """Multiplications from which on a product is worth being shared by threads: a few microseconds."""
@@ -85,5 +85,5 @@ def transposed(product: Product) -> Product:
         left=swap(product.right),
         right=swap(product.left),
         body=tuple(map(swap_instruction, product.body)),
-        stores=tuple(Store(swap(store.access), store.instruction, store.accumulate) for store in product.stores),
+        stores=tuple(replace(store, access=swap(store.access)) for store in product.stores),
     )

@@ -45,6 +45,21 @@ class Sum:
         return [left[0] + right[0]]
 
 
+class Product:
+    """The product of all values."""
+
+    has_position = False
+
+    def __init__(self, element: str) -> None:
+        self.element = element
+
+    def identity(self, f: Function, lanes: int) -> State:
+        return [f.constant(1, Type(self.element, lanes))]
+
+    def merge(self, left: State, right: State) -> State:
+        return [left[0] * right[0]]
+
+
 class Extremum:
     """The largest or smallest value; NaN if any is NaN."""
 
@@ -91,6 +106,8 @@ def accumulation(operation: str, element: str) -> Accumulation:
     """The kind for a reduction of the plan."""
     if operation == "sum":
         return Sum(element)
+    if operation == "prod":
+        return Product(element)
     if operation in ("max", "min"):
         return Extremum(element, operation == "max")
     return IndexOfExtremum(element, operation == "argmax")

@@ -19,7 +19,7 @@ from chainrule.types import Shape
 COSTS = {
     "constant": 0, "identity": 0, "divide": 4, "sqrt": 5, "rsqrt": 9, "exp": 16, "expm1": 18, "log": 22, "log1p": 26,
     "tanh": 24, "sigmoid": 22, "erf": 36, "sin": 40, "cos": 40, "power": 90, "random_uniform": 40, "floor_divide": 20,
-    "remainder": 20,
+    "remainder": 20, "atan2": 40,
 }  # fmt: skip
 """Vector instructions, of about a quarter of a nanosecond, that an operation takes; 1 where nothing is said."""
 
@@ -67,7 +67,7 @@ def simplify(nest: Nest) -> Nest:
     for dimension in reversed(range(len(nest.domain))):
         if nest.domain[dimension] == 1 and dimension not in positional:
             nest = _without(nest, dimension)
-    ordered = any(store.accumulate for store in nest.stores)
+    ordered = any(store.is_ordered for store in nest.stores)
     while pair := next((p for p in _pairs(len(nest.domain), ordered) if _mergeable(nest, *p)), None):
         nest = _merge(nest, *pair)
     return nest
@@ -119,12 +119,16 @@ def _drop(items: Shape, position: int) -> Shape:
     return items[:position] + items[position + 1 :]
 
 
+EMPTY = {"sum": 0, "prod": 1}
+"""What reductions over no elements give."""
+
+
 def of_empty(nest: Nest) -> Nest:
-    """What a nest with no points does: its sums are 0."""
-    sums = [reduction for reduction in nest.reductions if reduction.operation == "sum"]
+    """What a nest with no points does: its sums are 0, its products 1."""
+    sums = [reduction for reduction in nest.reductions if reduction.operation in EMPTY]
     axes = sums[0].axes if sums else ()
     domain = tuple(1 if axis in axes else extent for axis, extent in enumerate(nest.domain))
-    body = tuple(Instruction("constant", nest.body[r.instruction].dtype, value=0) for r in sums)
+    body = tuple(Instruction("constant", nest.body[r.instruction].dtype, value=EMPTY[r.operation]) for r in sums)
     stores = tuple(Store(reduction.access, number) for number, reduction in enumerate(sums))
     return Nest(nest.name, domain, body, stores)
 
@@ -153,7 +157,7 @@ def make_schedule(nest: Nest, target: Target) -> Schedule:
     axes = set(nest.reductions[0].axes) if nest.reductions else set()
     serial: set[int] = set()
     for store in nest.stores:
-        if store.accumulate:
+        if store.is_ordered:
             serial |= set(rank) - independent(store.access, nest.domain)
     spread = {d: sum(abs(access.strides[d]) for access in accesses(nest)) for d in rank}
     free = sorted((d for d in rank if d not in axes and d not in serial), key=lambda d: -spread[d])

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chainrule.backends.native import transcendental
+from chainrule.backends.native.arctangent import atan2
 from chainrule.backends.native.transcendental import exactly, floor
 from chainrule.backends.native.value import Value
 
@@ -168,6 +169,8 @@ ELEMENTWISE: dict[str, Callable[..., Value]] = {
     "less_equal": Value.__le__,
     "logical_and": lambda a, b: truth(a) & truth(b),
     "logical_or": lambda a, b: truth(a) | truth(b),
+    "atan2": atan2,
+    "bitwise_and": Value.__and__,
     "where": lambda mask, a, b: truth(mask).select(a, b),
 }
 """Name of the operation → function of its operands."""

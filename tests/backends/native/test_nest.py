@@ -222,7 +222,7 @@ def test_scatter_add_rows(width, level):
     value = b.load(b.array(rng.normal(size=(50, width))), (width, 1))
     out = b.array(rng.normal(size=(5, width)))
     access = Access(out, (0, 1), 0, (DynamicTerm(index, width, 4),))
-    check(b, b.nest((50, width), [Store(access, value, accumulate=True)]), level, tolerance=1e-13)
+    check(b, b.nest((50, width), [Store(access, value, accumulate=True, is_ordered=True)]), level, tolerance=1e-13)
 
 
 def test_scatter_add_along_the_last_dimension():
@@ -230,7 +230,7 @@ def test_scatter_add_along_the_last_dimension():
     index = b.load(b.array(rng.integers(0, 4, 30)), (0, 1))
     value = b.load(b.array(rng.normal(size=(20, 30))), (30, 1))
     access = Access(b.array(np.zeros((20, 4))), (4, 0), 0, (DynamicTerm(index, 1, 3),))
-    check(b, b.nest((20, 30), [Store(access, value, accumulate=True)]), tolerance=1e-13)
+    check(b, b.nest((20, 30), [Store(access, value, accumulate=True, is_ordered=True)]), tolerance=1e-13)
 
 
 def test_overlapping_accumulation():
@@ -238,7 +238,7 @@ def test_overlapping_accumulation():
     rng, b = np.random.default_rng(4), Builder()
     value = b.load(b.array(rng.normal(size=(20, 3))), (3, 1))
     access = Access(b.array(np.zeros(22)), (1, 1))
-    check(b, b.nest((20, 3), [Store(access, value, accumulate=True)]), tolerance=1e-13)
+    check(b, b.nest((20, 3), [Store(access, value, accumulate=True, is_ordered=True)]), tolerance=1e-13)
 
 
 @pytest.mark.parametrize("level", TARGETS)

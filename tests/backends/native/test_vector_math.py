@@ -132,6 +132,22 @@ def test_power(dtype, level):
     np.testing.assert_array_equal(np.signbit(got[zero]), np.signbit(np.power(x, y)[zero]))
 
 
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_arctangent(dtype, level):
+    if np.finfo(np.longdouble).nmant == 52 and dtype == "float64":
+        pytest.skip("no wider type to compare with")
+    specials = special_values(dtype)
+    y, x = (grid.ravel() for grid in np.meshgrid(specials, specials))
+    size = 20000 if level == "" else 2000
+    y = np.concatenate([y, RANDOM.normal(size=size).astype(dtype), many_values(dtype, 1000)])
+    x = np.concatenate([x, RANDOM.normal(size=size).astype(dtype), RANDOM.permutation(many_values(dtype, 1000))])
+    got = elementwise(ELEMENTWISE["atan2"], y, x, target=host_target(level))
+    exact = np.arctan2(y.astype(WIDER[dtype]), x.astype(WIDER[dtype]))
+    assert_within_ulps(got, exact, y, x, limit=2)
+    np.testing.assert_array_equal(np.signbit(got[got == 0]), np.signbit(exact[got == 0]), "sign of zero")
+
+
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize(
     "name", ["floor_divide", "remainder", "maximum", "minimum", "add", "subtract", "multiply", "divide"]
