@@ -83,7 +83,7 @@ class LRFinder:
     def suggestion(self) -> float:
         """The rate at which the loss falls fastest per factor of the rate.
 
-        The first tenth of the steps, whose mean is of few batches, does not count, nor does what follows the lowest loss.
+        The first tenth of the steps, whose mean is of few batches, does not count, nor does what follows the lowest.
         """
         if not self.losses:
             raise ArgumentError("the finder has not run yet. fix: finder.run(X, y)")

@@ -151,12 +151,11 @@ class RateTable:
     def fill(self, optimizer: Optimizer, scheduler: LRScheduler, steps: int) -> None:
         """Let a schedule make ``steps`` steps ahead, and note the numbers of each."""
         groups, cycles = optimizer.param_groups, _cycles_momentum(scheduler)
-        targets = [target for group in groups for target in _targets(group, cycles)]
-        rows = []
-        for _ in range(steps):
-            rows.append([number for group in groups for number in _numbers(group, cycles)])
-            scheduler.step()
-        table = np.array(rows)
+        targets = [group.rate for group in groups]
+        if cycles:
+            targets += [_momentum(group) for group in groups]
+        rates, momenta = scheduler.ahead(steps)
+        table = np.concatenate([rates, momenta], 1) if cycles else rates
         same = len(targets) == len(self._targets) and all(map(operator.is_, targets, self._targets))
         if not same or table.shape != self._table.shape:
             self._targets, self._table = targets, state_tensor(table.shape, float64)
@@ -178,17 +177,9 @@ class RateTable:
             group.write_numbers()
 
 
-def _targets(group: Any, cycles: bool) -> list[Any]:
-    """The tensors from which a rule reads the numbers of a group."""
-    if not cycles:
-        return [group.rate]
-    return [group.rate, group.variable("betas")[0] if "betas" in group else group.variable("momentum")]
-
-
-def _numbers(group: Any, cycles: bool) -> list[float]:
-    if not cycles:
-        return [group["lr"]]
-    return [group["lr"], group["betas"][0] if "betas" in group else group["momentum"]]
+def _momentum(group: Any) -> Any:
+    """The tensor from which a rule reads the momentum of a group, or its first beta."""
+    return group.variable("betas")[0] if "betas" in group else group.variable("momentum")
 
 
 def _cycles_momentum(scheduler: Any) -> bool:
