@@ -116,7 +116,7 @@ class Pass:
         """Run ``step(size)``, captured, over all rows; ``advance(rows)`` is called after every native call."""
         for counter in (self.position, self.loss, self.correct):
             counter.reset()
-        full, tail = divmod(self.rows, self.batch_size)
+        full, tail = self._batches()
         done = 0
         while done < full:
             calls = min(self._calls, full - done)
@@ -130,6 +130,16 @@ class Pass:
         if tail:
             self._loop(step, tail).run(1)
             advance(tail)
+
+    @property
+    def steps(self) -> int:
+        """How many steps go over all rows."""
+        full, tail = self._batches()
+        return full + (tail > 0)
+
+    def _batches(self) -> tuple[int, int]:
+        """The number of full batches, and the size of the last one (0 if there is none)."""
+        return divmod(self.rows, self.batch_size)
 
     def run_one(self, step: Callable[[int], Any]) -> float:
         """Run ``step`` on the next full batch, from the first row again where the rows are used up; return its loss."""

@@ -126,9 +126,6 @@ class Trainer:
             manual_seed(seed)
         training, validation = self._prepare(X, y, validation_data, validation_split, sample_weight, class_weight)
         self.history = History()
-        self.epochs, self.steps_per_epoch = epochs, -(-training[0].shape[0] // batch_size)
-        for callback in self.callbacks:
-            callback.on_fit_begin(self)
         with self._training.over(*training, batch_size) as rows, contextlib.ExitStack() as stack:
             held_out = None
             if validation is not None:
@@ -140,8 +137,11 @@ class Trainer:
         self, epochs: int, training: Pass, validation: Pass | None, seed: int | None, progress: Any
     ) -> None:
         """All epochs, shuffled as ``seed`` says unless it is None, and what must be done however they end."""
-        progress.start(epochs, training.rows)
         step = self._training_step(training)
+        self.epochs, self.steps_per_epoch = epochs, training.steps
+        for callback in self.callbacks:
+            callback.on_fit_begin(self)
+        progress.start(epochs, training.rows)
         try:
             for epoch in range(1, epochs + 1):
                 if seed is not None:
