@@ -47,7 +47,8 @@ class Trainer:
 
     - ``loss``: a name (``"mse"``, ``"mae"``, ``"huber"``, ``"bce"``, ``"bce_with_logits"``, ``"cross_entropy"``,
       ``"hinge"`` ...: `chainrule.training.names.LOSSES`), a loss module or a function of (output, target).
-    - ``optimizer``: a name (``"sgd"``, ``"adam"``, ``"adamw"``), a function of the parameters, or an optimiser.
+    - ``optimizer``: a name (``"sgd"``, ``"adam"``, ``"adamw"``, ``"rmsprop"``, ``"lion"`` ...), a function of the
+      parameters, or an optimiser.
     - ``metrics``: names (``"accuracy"``, ``"auc"``, ``"f1"``, ``"mse"``, ``"mae"``, ``"r2"`` ...), measured on
       validation data.
     - ``clip_norm``: limits the norm of all gradients together, ``clip_value`` each element, in this order if both are
