@@ -154,6 +154,9 @@ class LBFGS(Optimizer):
             if options[name] < 1:
                 raise ArgumentError(f"Invalid {name}: {options[name]}; it must be at least 1")
 
+    def _options_changed(self) -> None:
+        """Python reads the options: no program depends on them."""
+
     def _start_anew(self) -> None:
         self.evaluations = self.iterations = 0
         self._inverse: InverseHessian | None = None
@@ -171,6 +174,7 @@ class LBFGS(Optimizer):
             )
         options = self.param_groups[0]
         self.has_stepped = True
+        flush()  # what is pending is no part of the program that all evaluations run
         first_loss = self._call(closure)
         value, gradient = float(first_loss), self._flat_gradient()
         evaluations = 1
