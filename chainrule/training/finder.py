@@ -63,7 +63,7 @@ class LRFinder:
         self.rates, self.losses = [], []
         trainer = self.trainer
         features = as_features(X)
-        targets = as_targets(y, features.shape[0], trainer.objective.wants_classes)
+        targets = as_targets(y, features.shape[0], trainer.objective.targets)
         rows = Pass(features, targets, None, batch_size, lambda: None)
         rows.shuffle(trainer.seed or 0, 1)
         step = training_step(trainer.model, trainer.objective, trainer.optimizer, rows, list(trainer.clips()))
