@@ -92,19 +92,17 @@ def pytorch_program(torch: Any, sizes: tuple[int, ...]) -> Fit:
     loss_function = torch.nn.BCEWithLogitsLoss()
     factor = 0.5 * PENALTY[sizes] / len(labels)
     weights = [p for p in model.parameters() if p.dim() > 1]
-    copy = {True: lambda array: torch.tensor(array.T.copy()), False: torch.tensor}
 
     def fit(layers: Layers) -> float:
-        with torch.no_grad():
-            for parameter, array in zip(model.parameters(), (a for layer in layers for a in layer), strict=True):
-                parameter.copy_(copy[array.ndim > 1](array))
+        for parameter, array in zip(model.parameters(), (a for layer in layers for a in layer), strict=True):
+            parameter.data = torch.tensor(array.T.copy())
         optimizer = torch.optim.LBFGS(
             model.parameters(), max_iter=ITERATIONS, max_eval=15000, history_size=10, tolerance_grad=1e-4,
             tolerance_change=0, line_search_fn="strong_wolfe",
         )  # fmt: skip
 
         def closure() -> Any:
-            optimizer.zero_grad()
+            model.zero_grad()
             loss = loss_function(model(inputs), labels) + factor * sum((weight * weight).sum() for weight in weights)
             loss.backward()
             return loss

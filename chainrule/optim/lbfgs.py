@@ -154,11 +154,15 @@ class LBFGS(Optimizer):
             if options[name] < 1:
                 raise ArgumentError(f"Invalid {name}: {options[name]}; it must be at least 1")
 
+    def _options_changed(self) -> None:
+        """Python reads the options: no program depends on them."""
+
     def _start_anew(self) -> None:
         self.evaluations = self.iterations = 0
         self._inverse: InverseHessian | None = None
         self._direction = self._gradient = np.empty(0)
         self._t = 0.0
+        self._at: Any = None  # how far along the direction the parameters are
 
     # One step: iterations until something ends it ------------------------------------------------------------------
 
@@ -171,6 +175,9 @@ class LBFGS(Optimizer):
             )
         options = self.param_groups[0]
         self.has_stepped = True
+        flush()  # what is pending is no part of the program that all evaluations run
+        self._views = [memory_of(parameter) for parameter in options["params"]]
+        self._seen: list[tuple[Any, Any]] = [(self, None)] * len(self._views)  # gradients with their views
         first_loss = self._call(closure)
         value, gradient = float(first_loss), self._flat_gradient()
         evaluations = 1
@@ -182,7 +189,8 @@ class LBFGS(Optimizer):
                     break
                 point, used = self._advance(closure, position, origin, iteration, evaluations)
                 position = position + point.t * self._direction
-                self._move_to(position)
+                if point.t != self._at:
+                    self._move_to(position)
                 evaluations += used
                 before, value, gradient, self._t = value, float(point.value), point.gradient, float(point.t)
                 if evaluations >= options["max_eval"] or self._has_converged(before, value, gradient):
@@ -211,7 +219,10 @@ class LBFGS(Optimizer):
         if self.iterations == 1:
             t *= min(1.0, 1.0 / float(np.abs(origin.gradient).sum()))
 
+        self._at = None
+
         def evaluate(t: Any) -> Point:
+            self._at = t
             self._move_to(position + t * direction)
             value = np.float64(self._call(closure))
             gradient = self._flat_gradient()
@@ -240,24 +251,27 @@ class LBFGS(Optimizer):
             return closure()
 
     def _flat_gradient(self) -> Vector:
+        flush()  # the closure may have limited the gradients
         pieces = []
-        for parameter in self.param_groups[0]["params"]:
+        for number, parameter in enumerate(self.param_groups[0]["params"]):
             gradient = held_gradient(parameter)
-            pieces.append(np.zeros(parameter.numel()) if gradient is None else gradient._array().ravel())
+            known, view = self._seen[number]
+            if gradient is not known:
+                view = np.zeros(parameter.numel()) if gradient is None else gradient._array()
+                self._seen[number] = gradient, view
+            pieces.append(view.ravel())
         return np.concatenate(pieces, dtype=np.float64)
 
     def _position(self) -> Vector:
-        flush()
-        return np.concatenate([memory_of(p).ravel() for p in self.param_groups[0]["params"]], dtype=np.float64)
+        return np.concatenate([view.ravel() for view in self._views], dtype=np.float64)
 
     def _move_to(self, position: Vector) -> None:
         flush()
         offset = 0
-        for parameter in self.param_groups[0]["params"]:
-            array = memory_of(parameter)
-            array[...] = position[offset : offset + array.size].reshape(array.shape)
+        for parameter, view in zip(self.param_groups[0]["params"], self._views, strict=True):
+            view[...] = position[offset : offset + view.size].reshape(view.shape)
             note_write(parameter)
-            offset += array.size
+            offset += view.size
 
     # Saving ----------------------------------------------------------------------------------------------------------
 

@@ -63,6 +63,19 @@ class ParameterGroup(dict[str, Any]):
         """The value of an option for the arithmetic of a rule: numbers, or tensors if it has been changed before."""
         return self._varying.get(name, self[name])
 
+    def variable(self, name: str) -> Any:
+        """The tensor, or for a tuple the tensors, of a numeric option, which becomes a run-time value if it is none."""
+        if name not in self._varying:
+            self._make_variable(name, self[name])
+            self._on_change()
+        return self._varying[name]
+
+    def write_numbers(self) -> None:
+        """Write all run-time values to where programs read them: a program may have overwritten them."""
+        self._rate[...] = float(self["lr"])
+        for name in self._varying:
+            self._write(name, self[name])
+
     def __setitem__(self, name: str, value: Any) -> None:
         old = self.get(name)
         super().__setitem__(name, value)
@@ -74,14 +87,20 @@ class ParameterGroup(dict[str, Any]):
     def _vary(self, name: str, old: Any, value: Any) -> None:
         has_same_form = _form(old) == _form(value) is not None
         if has_same_form and name in self._varying:
-            numbers = zip(*(x if isinstance(x, tuple) else (x,) for x in (self._varying[name], value)), strict=True)
-            for number, new in numbers:
-                memory_of(number)[...] = new
+            self._write(name, value)
             return
         self._varying.pop(name, None)
         if has_same_form:
-            self._varying[name] = tuple(map(state_number, value)) if isinstance(value, tuple) else state_number(value)
+            self._make_variable(name, value)
         self._on_change()
+
+    def _make_variable(self, name: str, value: Any) -> None:
+        self._varying[name] = tuple(map(state_number, value)) if isinstance(value, tuple) else state_number(value)
+
+    def _write(self, name: str, value: Any) -> None:
+        numbers = zip(*(x if isinstance(x, tuple) else (x,) for x in (self._varying[name], value)), strict=True)
+        for number, new in numbers:
+            memory_of(number)[...] = new
 
     def update(self, *arguments: Any, **options: Any) -> None:
         """Set several options."""

@@ -12,7 +12,6 @@ from ..nn.module import Module
 from ..tensor.creation import tensor
 from ..tensor.gradmode import no_grad
 from ..tensor.operations import eq, where
-from ..tensor.recording import make_slot
 from .lr_scheduler.scheduler import LRScheduler, check_optimizer, per_group
 from .optimizer import Optimizer
 
@@ -100,9 +99,6 @@ class AveragedModel(Module):
         self.register_buffer("n_averaged", tensor(0))
         self._average = multi_avg_fn or _for_all(avg_fn or get_swa_avg_fn())
         self._use_buffers = use_buffers
-        for buffer in self.buffers():  # overwritten by programs, as parameters are
-            if buffer._slot is None:
-                make_slot(buffer)
 
     def forward(self, *arguments: Any, **options: Any) -> Any:
         return self.module(*arguments, **options)

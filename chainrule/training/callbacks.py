@@ -17,11 +17,21 @@ if TYPE_CHECKING:
 class Callback:
     """Called by `Trainer.fit`: override what is needed.
 
-    ``on_epoch_end`` gets the epoch's row of the history and returns True to stop training.
+    ``on_epoch_end`` gets the epoch's row of the history and returns True to stop training. ``before_update`` and
+    ``after_update`` are called once and recorded: what they do with tensors is part of every native training step.
     """
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """Before the first epoch."""
+        """Before the first epoch. ``trainer.epochs`` and ``trainer.steps_per_epoch`` say how long it will be."""
+
+    def on_epoch_begin(self, trainer: Trainer) -> None:
+        """Before each epoch."""
+
+    def before_update(self, trainer: Trainer) -> None:
+        """Recorded in every step when the gradients are there and the optimiser has not used them yet."""
+
+    def after_update(self, trainer: Trainer, loss: Any) -> None:
+        """Recorded in every step after the optimiser; ``loss`` is the loss of the batch."""
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> bool:
         """After each epoch."""
@@ -29,6 +39,20 @@ class Callback:
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """After the last epoch, also after an interrupt or an error."""
+
+
+def records_in_step(callback: Callback) -> bool:
+    """Whether a callback adds something to the native step."""
+    names = ("before_update", "after_update")
+    return any(getattr(type(callback), name) is not getattr(Callback, name) for name in names)
+
+
+def monitored(callback: Callback, name: str | None, row: dict[str, float]) -> str:
+    """Return the column that a callback watches: ``name``, or the validation loss, or the training loss."""
+    name = name or ("val_loss" if "val_loss" in row else "loss")
+    if name not in row:
+        raise ArgumentError(f"{type(callback).__name__}: no {name!r} in the history{did_you_mean(name, row)}")
+    return name
 
 
 class EarlyStopping(Callback):
@@ -66,9 +90,7 @@ class EarlyStopping(Callback):
         self.best, self.best_epoch, self._weights = math.nan, None, None
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> bool:
-        monitor = self.monitor or ("val_loss" if "val_loss" in row else "loss")
-        if monitor not in row:
-            raise ArgumentError(f"EarlyStopping: no {monitor!r} in the history{did_you_mean(monitor, row)}")
+        monitor = monitored(self, self.monitor, row)
         value, epoch = row[monitor], int(row["epoch"])
         if self._is_better(value, monitor):
             self.best, self.best_epoch = value, epoch

@@ -38,6 +38,16 @@ OPTIMIZERS: dict[str, Callable[[Iterable[Any]], Any]] = {
     "sgd": lambda parameters: optim.SGD(parameters, lr=0.01),
     "adam": optim.Adam,
     "adamw": optim.AdamW,
+    "adagrad": optim.Adagrad,
+    "adadelta": optim.Adadelta,
+    "adamax": optim.Adamax,
+    "asgd": optim.ASGD,
+    "lamb": optim.LAMB,
+    "lion": optim.Lion,
+    "nadam": optim.NAdam,
+    "radam": optim.RAdam,
+    "rmsprop": optim.RMSprop,
+    "rprop": optim.Rprop,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -116,7 +116,7 @@ class Pass:
         """Run ``step(size)``, captured, over all rows; ``advance(rows)`` is called after every native call."""
         for counter in (self.position, self.loss, self.correct):
             counter.reset()
-        full, tail = divmod(self.rows, self.batch_size)
+        full, tail = self._batches()
         done = 0
         while done < full:
             calls = min(self._calls, full - done)
@@ -130,6 +130,24 @@ class Pass:
         if tail:
             self._loop(step, tail).run(1)
             advance(tail)
+
+    @property
+    def steps(self) -> int:
+        """How many steps go over all rows."""
+        full, tail = self._batches()
+        return full + (tail > 0)
+
+    def _batches(self) -> tuple[int, int]:
+        """The number of full batches, and the size of the last one (0 if there is none)."""
+        return divmod(self.rows, self.batch_size)
+
+    def run_one(self, step: Callable[[int], Any]) -> float:
+        """Run ``step`` on the next full batch, from the first row again where the rows are used up; return its loss."""
+        if self.position.value + self.batch_size > self.rows:
+            self.position.reset()
+        self.loss.reset()
+        self._loop(step, self.batch_size).run(1)
+        return self.loss.value / self.batch_size
 
     def _loop(self, step: Callable[[int], Any], size: int) -> Loop:
         """The captured step. Where it is known what it follows from, a change of that captures it again."""
@@ -188,8 +206,18 @@ def _take_rows(data: Any, rows: Any) -> Any:
     return pending(indexing.take(values, index, 0), segment)
 
 
-def training_step(model: Any, objective: Objective, optimizer: Any, data: Pass) -> Callable[[int], None]:
-    """Return the step: forward, loss and penalties, backward, update, statistics."""
+def training_step(
+    model: Any,
+    objective: Objective,
+    optimizer: Any,
+    data: Pass,
+    before_update: Sequence[Callable[[], Any]] = (),
+    after_update: Sequence[Callable[[Any], Any]] = (),
+) -> Callable[[int], None]:
+    """Return the step: forward, loss and penalties, backward, update, statistics.
+
+    ``before_update`` and ``after_update``, which gets the loss, record more around the update.
+    """
 
     def step(size: int) -> None:
         inputs, target, weights = data.batch(size)
@@ -202,9 +230,15 @@ def training_step(model: Any, objective: Objective, optimizer: Any, data: Pass) 
         (loss if penalty is None else loss + penalty).backward()
         for regularizer in objective.regularizers:
             regularizer.change_gradients(model)
+        with no_grad():
+            for record in before_update:
+                record()
         optimizer.step()
         for regularizer in objective.regularizers:
             regularizer.constrain(model)
+        with no_grad():
+            for record_after in after_update:
+                record_after(loss)
         _count(objective, data, output, target, weights, loss)
 
     return step

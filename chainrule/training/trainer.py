@@ -6,7 +6,8 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ from ..tensor.operands import from_array
 from ..tensor.segment import state
 from ..types import DType, float32
 from .arrays import as_features, as_targets, check_features
-from .callbacks import Callback
+from .callbacks import Callback, records_in_step
 from .history import History
 from .metrics import find_metric
 from .model_file import load_model, save_model
@@ -46,13 +47,16 @@ class Trainer:
 
     - ``loss``: a name (``"mse"``, ``"mae"``, ``"huber"``, ``"bce"``, ``"bce_with_logits"``, ``"cross_entropy"``,
       ``"hinge"`` ...: `chainrule.training.names.LOSSES`), a loss module or a function of (output, target).
-    - ``optimizer``: a name (``"sgd"``, ``"adam"``, ``"adamw"``), a function of the parameters, or an optimiser.
+    - ``optimizer``: a name (``"sgd"``, ``"adam"``, ``"adamw"``, ``"rmsprop"``, ``"lion"`` ...), a function of the
+      parameters, or an optimiser.
     - ``metrics``: names (``"accuracy"``, ``"auc"``, ``"f1"``, ``"mse"``, ``"mae"``, ``"r2"`` ...), measured on
       validation data.
-    - ``callbacks``: see `chainrule.training.callbacks`. ``regularizers``: see `chainrule.nn.regularizers`; the history
-      shows the loss without their penalties, so that it compares with the validation loss.
-    - ``seed``: everything random follows from it; None: from the
-      global state.
+    - ``clip_norm``: limits the norm of all gradients together, ``clip_value`` each element, in this order if both are
+      given (`nn.utils.clip_grad_norm_`, `clip_grad_value_`).
+    - ``callbacks``: early stopping, schedules, averages of weights ... (`chainrule.training`). ``regularizers``: see
+      `chainrule.nn.regularizers`; the history shows the loss without their penalties, so that it compares with the
+      validation loss.
+    - ``seed``: everything random follows from it; None: from the global state.
 
     >>> import numpy as np, chainrule as cr
     >>> X = np.linspace(-1, 1, 200).reshape(-1, 1)
@@ -72,12 +76,17 @@ class Trainer:
         callbacks: Sequence[Callback] = (),
         regularizers: Sequence[Regularizer] = (),
         seed: int | None = None,
+        *,
+        clip_norm: float | None = None,
+        clip_value: float | None = None,
     ) -> None:
         self.model = model
         self.objective = Objective(find_loss(loss), regularizers)
         self.optimizer = find_optimizer(optimizer, [p for p in model.parameters() if p.requires_grad])
         self.metrics = {name: find_metric(name) for name in metrics}
         self.callbacks = list(callbacks)
+        self.clip_norm, self.clip_value = clip_norm, clip_value
+        self.epochs = self.steps_per_epoch = 0
         self.seed = seed
         self.history = History()
         self._forward = compile(self._compute)
@@ -118,8 +127,6 @@ class Trainer:
             manual_seed(seed)
         training, validation = self._prepare(X, y, validation_data, validation_split, sample_weight, class_weight)
         self.history = History()
-        for callback in self.callbacks:
-            callback.on_fit_begin(self)
         with self._training.over(*training, batch_size) as rows, contextlib.ExitStack() as stack:
             held_out = None
             if validation is not None:
@@ -131,12 +138,17 @@ class Trainer:
         self, epochs: int, training: Pass, validation: Pass | None, seed: int | None, progress: Any
     ) -> None:
         """All epochs, shuffled as ``seed`` says unless it is None, and what must be done however they end."""
+        step = self._training_step(training)
+        self.epochs, self.steps_per_epoch = epochs, training.steps
+        for callback in self.callbacks:
+            callback.on_fit_begin(self)
         progress.start(epochs, training.rows)
-        step = training_step(self.model, self.objective, self.optimizer, training)
         try:
             for epoch in range(1, epochs + 1):
                 if seed is not None:
                     training.shuffle(seed, epoch)
+                for callback in self.callbacks:
+                    callback.on_epoch_begin(self)
                 if self._run_epoch(epoch, training, step, validation, progress):
                     break
         except KeyboardInterrupt:
@@ -146,6 +158,20 @@ class Trainer:
             self.model.eval()
             for callback in self.callbacks:
                 callback.on_fit_end(self)
+
+    def _training_step(self, training: Pass) -> Callable[[int], None]:
+        before: list[Callable[[], Any]] = [*self.clips()]
+        before += [partial(callback.before_update, self) for callback in self.callbacks]
+        after = [partial(callback.after_update, self) for callback in self.callbacks]
+        return training_step(self.model, self.objective, self.optimizer, training, before, after)
+
+    def clips(self) -> Iterator[Callable[[], Any]]:
+        """What limits the gradients in every step."""
+        parameters = list(self.model.parameters())
+        if self.clip_norm is not None:
+            yield partial(nn.utils.clip_grad_norm_, parameters, self.clip_norm)
+        if self.clip_value is not None:
+            yield partial(nn.utils.clip_grad_value_, parameters, self.clip_value)
 
     def _run_epoch(self, epoch: int, training: Pass, step: Any, validation: Pass | None, progress: Any) -> bool:
         """One epoch and its row of the history; True to stop."""
@@ -230,8 +256,12 @@ class Trainer:
         options = [value for regularizer in regularizers for value in vars(regularizer).values()]
         if any(map(callable, options)) or any(type(r) not in vars(nn.regularizers).values() for r in regularizers):
             return None
+        recorders = [callback for callback in self.callbacks if records_in_step(callback)]
+        if any(not type(callback).__module__.startswith(__package__) for callback in recorders):
+            return None
         states = [value for entries in optimizer.state.values() for value in entries.values()]
-        return [model, loss, optimizer, *vars(loss).values(), *options, *states, state.is_grad_enabled]
+        parts = [*options, *states, *recorders, self.clip_norm, self.clip_value]
+        return [model, loss, optimizer, *vars(loss).values(), *parts, state.is_grad_enabled]
 
     # Using the model -----------------------------------------------------------------------------------------------
 

@@ -88,6 +88,24 @@ def test_schedules_equal_pytorch(name: str, optimizer: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
+def test_many_steps_at_once_are_the_same_steps(name: str) -> None:
+    one, other = (SCHEDULES[name](lr_scheduler, make_optimizer(cr)) for _ in range(2))
+    for steps in (0, 1, 3, 60, 100):
+        expected = []
+        for _ in range(steps):
+            groups = one.optimizer.param_groups
+            expected.append([[group["lr"] for group in groups], momenta(one.optimizer)])
+            one.step()
+        rates, cycled = other.ahead(steps)
+        assert rates.shape == (steps, 2)
+        if steps:
+            np.testing.assert_allclose(rates, [row[0] for row in expected], rtol=1e-13, atol=1e-18)
+            if getattr(other, "cycle_momentum", False):
+                np.testing.assert_allclose(cycled, [row[1] for row in expected], rtol=1e-13)
+    assert_same_path([one, other], [one.optimizer, other.optimizer], 20)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
 def test_a_state_goes_on_where_it_was_taken(name: str) -> None:
     optimizer, other = make_optimizer(cr), make_optimizer(cr)
     scheduler = SCHEDULES[name](lr_scheduler, optimizer)

@@ -237,7 +237,7 @@ def test_a_loss_that_explodes_stops_training() -> None:
         trainer.fit(X * 1e6, y * 1e6, epochs=20, verbose=0)
 
 
-@pytest.mark.parametrize(("name", "hint"), [("loss", "mse"), ("optimizer", "adam"), ("metrics", "accuracy")])
+@pytest.mark.parametrize(("name", "hint"), [("loss", "mse"), ("optimizer", "adagrad"), ("metrics", "accuracy")])
 def test_unknown_names_get_a_suggestion(name: str, hint: str) -> None:
     wrong: Any = hint[:-1] + "x"
     with pytest.raises(ArgumentError, match=f"did you mean '{hint}'"):

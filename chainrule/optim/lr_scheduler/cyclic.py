@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from ...errors import ArgumentError, did_you_mean
 from ..optimizer import Optimizer
-from .scheduler import LRScheduler, check_momentum, check_optimizer, per_group, set_momentum
+from .scheduler import Array, LRScheduler, check_momentum, check_optimizer, per_group, set_momentum
 
 
 def _cos(start: float, end: float, share: float) -> float:
@@ -101,6 +103,33 @@ class OneCycleLR(LRScheduler):
             for group in self.optimizer.param_groups:
                 set_momentum(group, anneal(group[start_momentum], group[end_momentum], share))
         return [anneal(group[start_lr], group[end_lr], share) for group in self.optimizer.param_groups]
+
+    def ahead(self, steps: int) -> tuple[Array, Array]:
+        first = self.last_epoch
+        if steps == 0 or first + steps > self.total_steps:
+            return super().ahead(steps)  # which ends where it is too many
+        position = np.arange(first, first + steps)
+        ends = np.array([end for end, _, _ in self.phases])
+        number = np.searchsorted(ends[:-1], position)
+        begins = np.append(0.0, ends[:-1])
+        share = (position - begins[number]) / (ends - begins)[number]
+        left = 1 - share if self.anneal_strategy == "linear" else (np.cos(np.pi * share) + 1) / 2.0
+        groups = self.optimizer.param_groups
+        _, of_rates, of_momenta = zip(*self.phases, strict=True)
+        rates = np.stack([_between(group, of_rates, number, left) for group in groups], 1)
+        momenta = np.zeros_like(rates)
+        if self.cycle_momentum:
+            momenta = np.stack([_between(group, of_momenta, number, left) for group in groups], 1)
+        self.last_epoch, self._step_count = first + steps - 1, self._step_count + steps - 1
+        self.step()
+        return rates, momenta
+
+
+def _between(group: Any, names: Sequence[tuple[str, str]], number: Array, left: Array) -> Array:
+    """From the first to the second option of the phase at each step; ``left`` is the share of the way left."""
+    starts, ends = np.array([[group[name] for name in pair] for pair in names]).T
+    between: Array = ends[number] + (starts - ends)[number] * left
+    return between
 
 
 def _cycle_length(total_steps: int | None, epochs: int | None, steps_per_epoch: int | None) -> int:

@@ -7,9 +7,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import numpy as np
+
 from ...errors import ArgumentError
 from ..optimizer import Optimizer
-from .scheduler import LRScheduler, check_optimizer, per_group
+from .scheduler import Array, LRScheduler, check_optimizer, momentum_of, per_group
 
 Factor = Callable[[int], float]
 
@@ -70,6 +72,18 @@ class FactorLR(LRScheduler):
     def get_lr(self) -> list[float]:
         factor = self.next_factor()
         return [group["lr"] * factor for group in self.optimizer.param_groups]
+
+    def ahead(self, steps: int) -> tuple[Array, Array]:
+        groups = self.optimizer.param_groups
+        numbers = np.empty((steps + 1, len(groups)))
+        numbers[0] = [group["lr"] for group in groups]
+        for step in range(1, steps + 1):
+            self.last_epoch += 1
+            numbers[step] = self.next_factor()
+        rates = np.multiply.accumulate(numbers)
+        self._step_count += steps
+        self._set_rates(rates[-1].tolist())
+        return rates[:-1], np.tile([momentum_of(group) for group in groups], (steps, 1))
 
     def rates_at_epoch(self) -> list[float]:
         factor = self.total_factor()

@@ -6,8 +6,12 @@ import warnings
 from types import FunctionType
 from typing import Any
 
+import numpy as np
+
 from ...errors import ArgumentError
 from ..optimizer import Optimizer
+
+Array = np.ndarray[Any, Any]
 
 NOT_SAVED = ("optimizer", "_schedulers")
 
@@ -74,6 +78,26 @@ class LRScheduler:
             group["lr"] = rate
         self._last_lr = rates
 
+    def ahead(self, steps: int) -> tuple[Array, Array]:
+        """Go some steps further at once; return the rates and the momenta before each, one column per group.
+
+        The native training loop reads them as it goes. Only the groups as they are in the end are written to.
+        """
+        groups = self.optimizer.param_groups
+        copies: list[Any] = [dict(group) for group in groups]
+        rates, momenta = np.empty((steps, len(groups))), np.zeros((steps, len(groups)))
+        self.optimizer.param_groups = copies
+        try:
+            for step in range(steps):
+                rates[step] = [group["lr"] for group in copies]
+                momenta[step] = [momentum_of(group) for group in copies]
+                self.step()
+        finally:
+            self.optimizer.param_groups = groups
+            for group, copy in zip(groups, copies, strict=True):
+                group.update(copy)
+        return rates, momenta
+
     def get_last_lr(self) -> list[float]:
         """Return the rates that were set last."""
         return self._last_lr
@@ -119,6 +143,12 @@ def set_momentum(group: Any, momentum: float) -> None:
         group["betas"] = (momentum, *group["betas"][1:])
     else:
         group["momentum"] = momentum
+
+
+def momentum_of(group: Any) -> float:
+    """The momentum of a group, or its first beta; 0 if it has neither."""
+    momentum: float = group["betas"][0] if "betas" in group else group.get("momentum", 0.0)
+    return momentum
 
 
 def check_momentum(optimizer: Optimizer) -> None:
