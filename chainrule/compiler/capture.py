@@ -56,10 +56,9 @@ class Compiled:
         if state.segment.has_work:
             flush()
         for tensor in tensors:
-            vertex = tensor._vertex
-            if vertex is not None and vertex.requires_grad and state.is_grad_enabled:
+            if tensor.requires_grad and state.is_grad_enabled:
                 return self._function(*arguments, **options)  # programs end here, gradients flow on: record it
-            if tensor._storage is None:
+            if tensor._storage is None or tensor._base is not None:
                 resolve(tensor)
         captured = self._captures.get(key)
         if captured is None or (captured.launch.assumed and captured.launch.is_outdated()):

@@ -89,7 +89,7 @@ def steps_to(shape: Shape, strides: Shape | None, view: Layout) -> tuple[Step, .
     order = tuple(sorted(range(len(shape)), key=lambda axis: (-strides[axis], -shape[axis])))
     extents = tuple(shape[axis] for axis in order)
     if not is_row_major(extents, tuple(strides[axis] for axis in order)):
-        order, extents, view = tuple(range(len(shape))), shape, _among_elements(shape, strides, view)
+        order, extents, view = tuple(range(len(shape))), shape, among_elements(shape, strides, view)
     first: tuple[Step, ...] = () if order == tuple(range(len(shape))) else (("transpose", order),)
     size = math.prod(shape)
     if len(extents) != 1:
@@ -146,7 +146,7 @@ def _as_slice(shape: Shape, strides: Shape, view: Layout) -> tuple[Step, ...] | 
     return found + _finish(view, order, sizes)
 
 
-def _among_elements(shape: Shape, strides: Shape, view: Layout) -> Layout:
+def among_elements(shape: Shape, strides: Shape, view: Layout) -> Layout:
     """The view as positions among the elements in row-major order, for a base with gaps between its elements."""
     weights = contiguous_strides(shape)
     axes = sorted((axis for axis, size in enumerate(shape) if size > 1), key=lambda axis: -strides[axis])
