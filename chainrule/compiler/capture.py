@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, CaptureError
-from ..graph.vertex import Vertex
+from ..graph.vertex import Vertex, make_vertex
 from ..ops.elementwise import stop_gradient
+from ..ops.movement import RESHAPE
 from ..tensor.operands import as_tensor
 from ..tensor.recording import Handle, enter, pending, resolve, stored, vertex_of
 from ..tensor.segment import Segment, flush, forget_users, state
@@ -80,7 +81,7 @@ class Compiled:
         with recording_into(segment):
             stand_ins = iter([_stand_in(tensor, segment) for tensor in tensors])
             arguments, options = _map((arguments, options), lambda tensor: next(stand_ins))
-            result = _map(self._function(*arguments, **options), _result_vertex)
+            result = _map(self._function(*arguments, **options), _distinct_vertices())
         if segment.updates or segment.expansion.held:  # running it again would not give the same: it has no history
             result = _map(result, stop_gradient, is_leaf=_is_vertex)
         live: list[Any] = []
@@ -252,6 +253,19 @@ def _result_vertex(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         raise CaptureError("a compiled function cannot return a NumPy array. fix: return the tensor")
     return vertex_of(value)
+
+
+def _distinct_vertices() -> Callable[[Any], Any]:
+    """As `_result_vertex`, with a vertex of its own for each tensor: what is written into one is not the other's."""
+    owners: dict[Vertex, Any] = {}
+
+    def vertex_for(value: Any) -> Any:
+        vertex = _result_vertex(value)
+        if owners.setdefault(vertex, value) is value:
+            return vertex
+        return make_vertex(RESHAPE, (vertex,), {"shape": vertex.shape})
+
+    return vertex_for
 
 
 def _describe(part: Any) -> str:

@@ -336,6 +336,9 @@ def _at(tensor: Any, dim: int, index: Any, source: Any, accumulate: bool) -> Any
         raise ShapeError(f"index is supposed to be a vector, got shape {tuple(positions.shape)}")
     if not tensor.dim():
         return assign(tensor, operations.add(tensor, source) if accumulate else source)
+    wanted = (*tensor.shape[:axis], positions.numel(), *tensor.shape[axis + 1 :])
+    if source.dim() and tuple(source.shape) != wanted:
+        raise ShapeError(f"the source of {positions.numel()} indices must have shape {wanted}, got {tuple(source.shape)}")
     indices = [None] * axis + [shaping.reshape(positions, -1)] + [None] * (tensor.dim() - axis - 1)
     return assign(tensor, put(tensor, indices, source, accumulate))
 

@@ -140,7 +140,7 @@ def _as_slice(shape: Shape, strides: Shape, view: Layout) -> tuple[Step, ...] | 
         return None
     order = [runs_along[axis] for axis in range(len(shape)) if axis in runs_along]
     found: tuple[Step, ...] = ()
-    if tuple(stops) != shape or any(starts):
+    if tuple(stops) != shape or any(starts) or any(step != 1 for step in steps):
         found = (("slice", tuple(starts), tuple(stops), tuple(steps)),)
     sizes = tuple(-((a - b) // c) for a, b, c in zip(starts, stops, steps, strict=True))
     return found + _finish(view, order, sizes)

@@ -440,7 +440,7 @@ class Tensor(InPlaceMethods, Handle):
     @property
     def mT(self) -> Tensor:  # noqa: N802 - PyTorch's name
         """The transpose of every matrix in a batch."""
-        return _as_tensor_class(shaping.transpose(self, -1, -2))
+        return _as_tensor_class(shaping.transpose(self, -1, -2 if self.dim() else -1))
 
     def __getitem__(self, index: Any) -> Tensor:
         tensor: Tensor = indexing.getitem(self, index)

@@ -18,8 +18,8 @@ from ..graph.vertex import Vertex
 from ..ops.arithmetic import add, subtract
 from ..ops.comparison import equal, where
 from ..ops.elementwise import cast, stop_gradient
-from ..types import Shape, contiguous_strides, tensor_type
-from .operands import enter_all
+from ..ops.source import constant
+from ..types import Shape, bool_, contiguous_strides, tensor_type
 from .recording import (
     catch_up,
     is_detached,
@@ -27,6 +27,7 @@ from .recording import (
     make_slot,
     overwrite,
     pending,
+    resolve,
     seen_by,
     set_stored,
     slot_owner,
@@ -74,11 +75,10 @@ def view(x: Any, shape: Shape, strides: Shape, distance: int, key: Any, build: C
     ``build`` makes the same from the vertex of x, remembered there under ``key``.
     """
     base = base_of(x)
-    if x._storage is None:
-        segment, (vertex,) = enter_all(x)
-        if x._storage is None:
-            return _pending_view(x, base_of(x), shape, strides, distance, key, build)
-        base = base_of(x)
+    if x._storage is None and x._segment is state.segment:
+        return _pending_view(x, base, shape, strides, distance, key, build)
+    resolve(x)
+    base = base_of(x)
     dtype = x._type.dtype
     layout = None if is_row_major(shape, strides) else strides
     seen = stored(x._storage, x._address + distance * dtype.size, tensor_type(dtype, shape), layout)
@@ -164,13 +164,19 @@ def write(tensor: Any, value: Vertex, segment: Segment) -> None:
     Errors: `CaptureError` where a captured program could not write into the memory.
     """
     base = base_of(tensor)
+    if base._storage is None and base._segment is not segment:
+        resolve(base)
+        base = base_of(tensor)
     old = vertex_of(base)
     if tensor is base:
         new = value
     else:
         new = written(old, steps_of(tensor, base), value)
-    if old.requires_grad and base._slot is None and (not state.is_grad_enabled or is_detached(tensor)):
-        new = _with_gradient_of(old, new)
+    if old.requires_grad and base._slot is None:
+        if not state.is_grad_enabled or is_detached(tensor):
+            new = _with_gradient_of(old, new)
+        elif not new.requires_grad:  # the base requires a gradient still; it is zero
+            new = where(constant(False, bool_, old.shape), old, new)
     _replace(base, new, segment)
     for other in (*segment.handles, *segment.leaves):
         if other._base is base and other._segment is segment:
