@@ -112,6 +112,7 @@ def setitem(tensor: Any, index: Any, value: Any) -> None:
     source = as_tensor(value)
     if all(is_basic(item) for item in items):
         part = basic_view(tensor, items)
+        _check_writable(part, base_of(part))
         if source is value and is_same_view(part, value):
             return  # tensor[index] += ... has written already
         source = _leading_ones_dropped(source, part.dim())

@@ -128,15 +128,16 @@ def vertex_of(handle: Any) -> Vertex:
 def enter(handle: Any, segment: Segment) -> Vertex:
     """Give a handle that is not of this segment a vertex in it."""
     base = handle._base
-    if base is not None and (
-        base._storage is not handle._storage
-        or base._storage is None
-        or base._slot is not None
-        or segment.expansion is not None
-        or base._vertex is not None
-        and base._vertex.requires_grad
-    ):
-        return _enter_view(handle)
+    if base is not None:
+        if base._storage is not handle._storage or base._storage is None:
+            catch_up(handle)
+            return vertex_of(handle)
+        if (
+            base._slot is not None
+            or segment.expansion is not None
+            or (base._vertex is not None and base._vertex.requires_grad)
+        ):
+            return _enter_view(handle, base)
     slot = handle._slot
     if slot is not None:
         vertex = segment.updates.get(slot, slot)
@@ -153,12 +154,8 @@ def enter(handle: Any, segment: Segment) -> Vertex:
     return vertex
 
 
-def _enter_view(handle: Any) -> Vertex:
-    """A view of a tensor that is pending, may be overwritten or carries gradients: what it sees of the base's vertex."""
-    catch_up(handle)
-    base = handle._base
-    if base is None or handle._segment is state.segment:
-        return vertex_of(handle)
+def _enter_view(handle: Any, base: Any) -> Vertex:
+    """A view of a tensor that may be overwritten or carries gradients: what it sees of the base's vertex."""
     vertex = vertex_of(base)
     segment = state.segment
     vertex = seen_by(handle, base, vertex)

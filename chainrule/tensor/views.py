@@ -182,7 +182,8 @@ def write(tensor: Any, value: Vertex, segment: Segment) -> None:
         if other._base is base and other._segment is segment:
             _derive_again(other, base, segment)
     if tensor is not base:
-        tensor._vertex = value if not value.requires_grad or not is_detached(tensor) else stop_gradient(value)
+        is_plain = value.requires_grad == base._vertex.requires_grad and not is_detached(tensor)
+        tensor._vertex = value if is_plain else seen_by(tensor, base, base._vertex)
         tensor._segment = segment
 
 

@@ -127,6 +127,9 @@ def is_left_out(run: Run, operation: Operation) -> bool:
     if line in WRITES:
         if first % len(run.live) in run.detached and y.requires_grad:
             return True
+        shares = x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr() and "{y}" in line
+        if shares and (x.data_ptr(), x.shape, x.stride()) != (y.data_ptr(), y.shape, y.stride()):
+            return True  # PyTorch reads what it has just written
         if not x.numel():
             return False
         places = torch.arange(1 + sum((n - 1) * s for n, s in zip(x.shape, x.stride(), strict=True)))
