@@ -16,14 +16,14 @@ from ..errors import ArgumentError, CaptureError, DTypeError, GradientError, Sha
 from ..graph.vertex import Vertex
 from ..ops.elementwise import cast, stop_gradient
 from ..ops.movement import broadcast
-from . import operations, shaping
+from . import shaping
 from .generator import Generator, default_generator
 from .indexing import basic_view, is_basic, is_same_view, positions_of, put, split_index, take_basic
 from .operands import as_tensor, enter_all, from_array
 from .recording import is_detached, note_write, resolve, type_of, vertex_of
 from .segment import flush, state
 from .strided import overlaps
-from .views import base_of, is_functional, write
+from .views import base_of, is_functional, write_through
 
 _KINDS = {"bool": 0, "int": 1, "float": 2}
 
@@ -40,7 +40,7 @@ def assign(tensor: Any, value: Any) -> Any:
     if is_functional(base, source):
         segment, (old, new) = enter_all(tensor, source)
         new = _fitted(new, old)
-        write(tensor, new if state.is_grad_enabled else _without_gradient(new), segment)
+        write_through(tensor, new if state.is_grad_enabled else _without_gradient(new), segment)
     elif base._slot is None or tensor._type.size != base._type.size or not _write_later(tensor, base, source):
         _write_now(tensor, base, source)
     return tensor
@@ -84,7 +84,7 @@ def _write_later(tensor: Any, base: Any, source: Any) -> bool:
     storage = base._storage
     if state.segment is not segment or storage.read_by != id(base) or storage.is_read_by_many or storage.is_exported:
         return False
-    write(tensor, _without_gradient(_fitted(new, old)), segment)
+    write_through(tensor, _without_gradient(_fitted(new, old)), segment)
     return True
 
 
@@ -157,22 +157,36 @@ def _put_now(part: Any, base: Any, indices: list[Any], source: Any) -> None:
     note_write(part)
 
 
-def _in_place(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+IN_PLACE = (
+    "abs", "absolute", "acos", "acosh", "add", "addbmm", "addcdiv", "addcmul", "addmm", "addmv", "addr", "arccos",
+    "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "asin", "asinh", "atan", "atan2", "atanh",
+    "baddbmm", "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor",
+    "ceil", "clamp", "clamp_max", "clamp_min", "clip", "copysign", "cos", "cosh", "cumprod", "cumsum", "deg2rad", "div",
+    "divide", "eq", "erf", "exp", "exp2", "expm1", "fix", "float_power", "floor", "floor_divide", "fmod", "frac", "ge",
+    "greater", "greater_equal", "gt", "heaviside", "hypot", "index_add", "index_copy", "index_fill", "index_put", "le",
+    "lerp", "less", "less_equal", "log", "log10", "log1p", "log2", "logical_and", "logical_not", "logical_or",
+    "logical_xor", "logit", "lt", "masked_fill", "masked_scatter", "mul", "multiply", "nan_to_num", "ne", "neg",
+    "negative", "not_equal", "pow", "rad2deg", "reciprocal", "relu", "remainder", "round", "rsqrt", "scatter",
+    "scatter_add", "scatter_reduce", "sgn", "sigmoid", "sign", "sin", "sinc", "sinh", "sqrt", "square", "sub",
+    "subtract", "tan", "tanh", "tril", "triu", "true_divide", "trunc", "xlogy",
+)  # fmt: skip
+"""Methods that there are with an underscore behind the name, too."""
+OPERATORS = {
+    "__iadd__": "add", "__isub__": "sub", "__imul__": "mul", "__itruediv__": "div", "__ifloordiv__": "floor_divide",
+    "__imod__": "remainder", "__ipow__": "pow", "__iand__": "bitwise_and", "__ior__": "bitwise_or",
+    "__ixor__": "bitwise_xor", "__ilshift__": "bitwise_left_shift", "__irshift__": "bitwise_right_shift",
+}  # fmt: skip
+
+
+def in_place(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The method ``name_`` for a function whose first argument is the tensor."""
+
     def method(self: Any, *arguments: Any, **options: Any) -> Any:
         return computed(self, function(self, *arguments, **options))
 
     method.__name__ = method.__qualname__ = f"{name}_"
-    method.__doc__ = f"`{name}` in place: the tensor takes on the result, of its own type, and is returned."
+    method.__doc__ = f"`{name}` in place: the tensor takes on the result, as its own type, and is returned."
     return method
-
-
-ELEMENTWISE = (
-    "abs", "absolute", "add", "ceil", "clamp", "cos", "div", "divide", "eq", "erf", "exp", "expm1", "floor",
-    "floor_divide", "ge", "gt", "le", "log", "log1p", "logical_and", "logical_not", "logical_or", "logical_xor", "lt",
-    "mul", "multiply", "ne", "neg", "negative", "pow", "relu", "remainder", "round", "rsqrt", "sigmoid", "sign", "sin",
-    "sqrt", "square", "sub", "tanh", "true_divide",
-)  # fmt: skip
-"""Functions of `chainrule.tensor.operations` that have a method with an underscore behind the name."""
 
 
 def write(tensor: Any, value: Any) -> None:
@@ -200,73 +214,6 @@ class InPlaceMethods:
     def zero_(self: Any) -> Any:
         """Set every element to 0."""
         return assign(self, as_tensor(0))
-
-    def lerp_(self: Any, end: Any, weight: Any) -> Any:
-        """self += weight · (end - self)"""
-        return computed(self, operations.add(self, operations.mul(operations.sub(end, self), weight)))
-
-    def addcmul_(self: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
-        """self += value · tensor1 · tensor2"""
-        return computed(self, operations.add(self, operations.mul(operations.mul(tensor1, tensor2), value)))
-
-    def addcdiv_(self: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
-        """self += value · tensor1 / tensor2"""
-        return computed(self, operations.add(self, operations.mul(operations.div(tensor1, tensor2), value)))
-
-    def clamp_min_(self: Any, min: Any) -> Any:
-        """self = max(self, min)"""
-        return computed(self, operations.clamp(self, min=min))
-
-    def clamp_max_(self: Any, max: Any) -> Any:
-        """self = min(self, max)"""
-        return computed(self, operations.clamp(self, max=max))
-
-    def masked_fill_(self: Any, mask: Any, value: Any) -> Any:
-        """Set the elements where the mask, which broadcasts, holds to ``value``."""
-        chosen, filling = as_tensor(mask), as_tensor(value)
-        if chosen.dtype.kind != "bool":
-            raise DTypeError(f"masked_fill_ only supports boolean masks, but got mask with dtype {chosen.dtype}")
-        if filling.dim():
-            raise ShapeError(f"masked_fill_ only supports a 0-dimensional value tensor, got {filling.dim()} dimensions")
-        return assign(self, operations.where(chosen, operations.convert(filling, self.dtype), self))
-
-    def index_put_(self: Any, indices: Any, values: Any, accumulate: bool = False) -> Any:
-        """self[indices] = values; with ``accumulate`` added to what is there, as often as a position occurs."""
-        source = as_tensor(values)
-        if source.dtype is not self.dtype:
-            raise DTypeError(
-                f"Index put requires the source and destination dtypes match, got {self.dtype} and {source.dtype}"
-            )
-        part, tensors = take_basic(self, split_index(self, tuple(slice(None) if i is None else i for i in indices)))
-        assign(part, put(part, tensors, source, accumulate))
-        return self
-
-    def index_fill_(self: Any, dim: int, index: Any, value: Any) -> Any:
-        """Set the slices of dimension ``dim`` at the positions ``index`` to ``value``."""
-        return _at(self, dim, index, as_tensor(value), False)
-
-    def index_copy_(self: Any, dim: int, index: Any, source: Any) -> Any:
-        """Set the slices of dimension ``dim`` at the positions ``index`` to those of ``source``."""
-        return _at(self, dim, index, _of_same_type("index_copy_", self, source), False)
-
-    def index_add_(self: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) -> Any:
-        """Add alpha times the slices of ``source`` to those of dimension ``dim`` at the positions ``index``."""
-        scaled = _of_same_type("index_add_", self, source)
-        return _at(self, dim, index, scaled if alpha == 1 else operations.mul(scaled, alpha), True)
-
-    def scatter_(self: Any, dim: int, index: Any, src: Any = None, *, value: Any = None, reduce: Any = None) -> Any:
-        """self[index[i, j]][j] = src[i, j] for dim 0, and so on; ``src`` may be a number.
-
-        Where positions are equal the last value stays; ``reduce`` may be "add".
-        """
-        source = as_tensor(src if value is None else value)
-        if reduce not in (None, "add"):
-            raise ArgumentError(f"scatter_: reduce must be None or 'add', got {reduce!r}")
-        return _scatter(self, dim, index, source, reduce == "add")
-
-    def scatter_add_(self: Any, dim: int, index: Any, src: Any) -> Any:
-        """self[index[i, j]][j] += src[i, j] for dim 0, and so on."""
-        return _scatter(self, dim, index, _of_same_type("scatter_add_", self, src), True)
 
     def uniform_(self: Any, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None) -> Any:
         """Fill with numbers uniform in [from_, to)."""
@@ -311,57 +258,6 @@ class InPlaceMethods:
         setitem(self, index, value)
 
 
-for _name in ELEMENTWISE:
-    setattr(InPlaceMethods, f"{_name}_", _in_place(_name, getattr(operations, _name)))
-for _operator, _name in {
-    "iadd": "add", "isub": "sub", "imul": "mul", "itruediv": "div", "ifloordiv": "floor_divide", "imod": "remainder",
-    "ipow": "pow",
-}.items():  # fmt: skip
-    setattr(InPlaceMethods, f"__{_operator}__", getattr(InPlaceMethods, f"{_name}_"))
-for _operator in ("and", "or", "xor"):
-    setattr(InPlaceMethods, f"__i{_operator}__", _in_place(f"i{_operator}", operations.logical_operators[_operator]))
-
-
-def _of_same_type(name: str, tensor: Any, source: Any) -> Any:
-    given = as_tensor(source)
-    if given.dtype is not tensor.dtype:
-        raise DTypeError(f"{name}: self and source expected to have the same dtype, got {tensor.dtype}, {given.dtype}")
-    return given
-
-
-def _at(tensor: Any, dim: int, index: Any, source: Any, accumulate: bool) -> Any:
-    """Write to slices of one dimension."""
-    axis = shaping.normalize_axis(dim, tensor.dim())
-    positions = as_tensor(index)
-    if positions.dim() > 1:
-        raise ShapeError(f"index is supposed to be a vector, got shape {tuple(positions.shape)}")
-    if not tensor.dim():
-        return assign(tensor, operations.add(tensor, source) if accumulate else source)
-    wanted = (*tensor.shape[:axis], positions.numel(), *tensor.shape[axis + 1 :])
-    if source.dim() and tuple(source.shape) != wanted:
-        raise ShapeError(f"the source of {positions.numel()} indices must have shape {wanted}, got {tuple(source.shape)}")
-    indices = [None] * axis + [shaping.reshape(positions, -1)] + [None] * (tensor.dim() - axis - 1)
-    return assign(tensor, put(tensor, indices, source, accumulate))
-
-
-def _scatter(tensor: Any, dim: int, index: Any, source: Any, accumulate: bool) -> Any:
-    axis, positions = shaping.normalize_axis(dim, tensor.dim()), as_tensor(index)
-    if not tensor.dim():
-        return assign(tensor, operations.add(tensor, source) if accumulate else shaping.reshape(source, ()))
-    shape = tuple(positions.shape)
-    if len(shape) != tensor.dim():
-        raise ShapeError(f"Index tensor must have the same number of dimensions as self tensor, got {shape}")
-    if source.dim():
-        if any(a > b for a, b in zip(shape, source.shape, strict=True)):
-            raise ShapeError(f"Expected index {list(shape)} to be no larger than src {list(source.shape)}")
-        source = basic_view(source, tuple(slice(0, size) for size in shape))
-    indices = [
-        positions if d == axis else from_array(np.arange(size).reshape([-1 if i == d else 1 for i in range(len(shape))]))
-        for d, size in enumerate(shape)
-    ]
-    return assign(tensor, put(tensor, indices, source, accumulate))
-
-
 def _fill_random(tensor: Any, generator: Generator | None, draw: Callable[[Any, tuple[int, ...]], Any]) -> Any:
     drawn = draw((generator or default_generator).numpy(), tuple(tensor.shape))
     return assign(tensor, from_array(np.asarray(drawn), tensor.dtype))
@@ -370,7 +266,9 @@ def _fill_random(tensor: Any, generator: Generator | None, draw: Callable[[Any, 
 def _turn_into(tensor: Any, seen: Any) -> Any:
     """Let a tensor look at its elements as a view of it does."""
     if tensor._slot is not None:
-        raise GradientError("the shape of a tensor that programs overwrite cannot be changed in place. fix: p.data = p.data.t()")
+        raise GradientError(
+            "the shape of a tensor that programs overwrite cannot be changed in place. fix: p.data = p.data.t()"
+        )
     segment = state.segment
     has_views = any(other._base is tensor and other is not seen for other in segment.handles)
     if tensor._storage is None and tensor._base is None and has_views:

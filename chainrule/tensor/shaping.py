@@ -217,6 +217,7 @@ def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
     >>> cr.diagonal(cr.tensor([[1, 2], [3, 4]]))
     tensor([1, 4])
     """
+    input = as_tensor(input)
     shape = type_of(input).shape
     first, second = normalize_axis(dim1, len(shape)), normalize_axis(dim2, len(shape))
     if first == second:
@@ -240,11 +241,14 @@ def unfold(input: Any, dimension: int, size: int, step: int) -> Any:
     tensor([[0, 1, 2],
             [2, 3, 4]])
     """
+    input = as_tensor(input)
     shape = type_of(input).shape
     axis = normalize_axis(dimension, len(shape))
     extent = shape[axis] if shape else 1
-    if not 0 <= size <= extent or step <= 0:
-        raise ArgumentError(f"unfold: windows of {size} elements, {step} apart, do not fit into a size of {extent}")
+    if not 0 <= size <= extent:
+        raise ArgumentError(f"maximum size for tensor at dimension {dimension} is {extent} but size is {size}")
+    if step < 1:
+        raise ArgumentError(f"step is {step} but must be > 0")
     count = (extent - size) // step + 1
 
     def layout(strides: Shape) -> Layout:

@@ -32,7 +32,7 @@ from . import (
 )
 from .display import format_tensor
 from .events import CONSUMED, record_backward
-from .inplace import InPlaceMethods, assign
+from .inplace import IN_PLACE, OPERATORS, InPlaceMethods, assign, in_place
 from .operands import as_tensor, enter_all
 from .properties import named_dtype
 from .recording import Handle, catch_up, pending, resolve, set_stored, set_tensor_class, snapshot, stored, type_of
@@ -40,7 +40,7 @@ from .segment import addresses, flush, state
 from .storage import view_array
 from .strided import is_row_major
 from .structure import note_change
-from .views import detached, offset_of, strides_of, write
+from .views import detached, offset_of, strides_of, write_through
 
 
 class Size(tuple[int, ...]):
@@ -340,7 +340,7 @@ class Tensor(InPlaceMethods, Handle):
             return self.requires_grad_(False)
         if self.requires_grad:
             segment, (vertex,) = enter_all(self)
-            write(self, stop_gradient(vertex), segment)
+            write_through(self, stop_gradient(vertex), segment)
         return self
 
     @property
@@ -510,4 +510,8 @@ _METHODS = {
 }  # fmt: skip
 for _name, _function in _METHODS.items():
     setattr(Tensor, _name, _function)
+for _name in IN_PLACE:
+    setattr(Tensor, f"{_name}_", in_place(_name, _METHODS[_name]))
+for _name, _operation in OPERATORS.items():
+    setattr(Tensor, _name, getattr(Tensor, f"{_operation}_"))
 set_tensor_class(Tensor)

@@ -158,7 +158,7 @@ def is_functional(base: Any, value: Any) -> bool:
     return base._slot is None and vertex is not None and vertex.requires_grad
 
 
-def write(tensor: Any, value: Vertex, segment: Segment) -> None:
+def write_through(tensor: Any, value: Vertex, segment: Segment) -> None:
     """Record that ``tensor`` holds ``value``, of its own shape and type, from here on; all that share elements see it.
 
     Errors: `CaptureError` where a captured program could not write into the memory.
