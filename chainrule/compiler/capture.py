@@ -66,6 +66,8 @@ class Compiled:
             captured = self._capture(key, arguments, options, tensors)
         segment = Segment()
         segment.leaves = tensors + captured.constants
+        if captured.launch.written:
+            _check_apart(segment.leaves, captured.launch.written)
         captured.launch.run(segment)
         if captured.result.__class__ is Vertex:
             result = pending(captured.result, segment)
@@ -266,6 +268,17 @@ def _distinct_vertices() -> Callable[[Any], Any]:
         return make_vertex(RESHAPE, (vertex,), {"shape": vertex.shape})
 
     return vertex_for
+
+
+def _check_apart(leaves: list[Any], written: list[int]) -> None:
+    """Refuse arguments that share memory with one that the program writes to."""
+    for number in written:
+        storage = leaves[number]._storage
+        if sum(leaf._storage is storage for leaf in leaves) > 1:
+            raise CaptureError(
+                "arguments of a compiled function share memory, and it writes to one of them in place. "
+                "fix: pass clones, or take the parts inside the function"
+            )
 
 
 def _describe(part: Any) -> str:

@@ -244,7 +244,7 @@ def _live_with_views(handles: list[Any]) -> list[Vertex]:
         if base is None:
             live.append(handle._vertex)
             kept.append(handle)
-        elif handle._storage is None and base._storage is None and getrefcount(base) == 4:  # in the list, and of the view
+        elif handle._storage is None and base._storage is None and getrefcount(base) == 4:  # list, view, here, argument
             handle._base = None
             live.append(handle._vertex)
             kept.append(handle)

@@ -33,7 +33,11 @@ def getitem(x: Any, index: Any) -> Any:
     storage = x._storage
     if index.__class__ is slice and storage is not None and index.step is None and x._slot is None:
         base = x._base
-        if (base is None or (base._storage is storage and base._slot is None)) and not x._requires_grad and x._type.shape:
+        if (
+            (base is None or (base._storage is storage and base._slot is None))
+            and not x._requires_grad
+            and x._type.shape
+        ):
             return _row_view(x, base, index)
     items = split_index(x, index)
     if all(is_basic(item) for item in items):
@@ -59,23 +63,23 @@ def _row_view(x: Any, base: Any, rows: slice) -> Any:
 def split_index(x: Any, index: Any) -> tuple[Any, ...]:
     """The index with one item per dimension and Ellipsis written out; lists, ranges and arrays as tensors."""
     given = index if isinstance(index, tuple) else (index,)
-    items = tuple(
-        as_tensor(np.asarray(item, np.int64) if isinstance(item, list | range | tuple) and not len(item) else list(item))
-        if isinstance(item, list | range | tuple) else as_tensor(item) if isinstance(item, np.ndarray) else item
-        for item in given
-    )  # fmt: skip
-    items = tuple(_integer_of(item, x) for item in items)
+    items = tuple(_item_of(item, x) for item in given)
     used = sum(_consumes(item) for item in items)
     rank = x.dim()
     if used > rank:
-        raise IndexOutOfRangeError(f"too many indices for tensor of dimension {rank}: {used} given, shape {tuple(x.shape)}")
+        raise IndexOutOfRangeError(
+            f"too many indices for tensor of dimension {rank}: {used} given, shape {tuple(x.shape)}"
+        )
     at = next((i for i, item in enumerate(items) if item is Ellipsis), len(items))
-    items = (*items[:at], *(slice(None),) * (rank - used), *(item for item in items[at:] if item is not Ellipsis))
-    return items
+    return (*items[:at], *(slice(None),) * (rank - used), *(item for item in items[at:] if item is not Ellipsis))
 
 
-def _integer_of(item: Any, x: Any) -> Any:
-    """A tensor of one integer counts as that integer where its value is at hand and x lies in memory."""
+def _item_of(item: Any, x: Any) -> Any:
+    """One item of an index: sequences as tensors, and a tensor of one integer as that where x lies in memory."""
+    if isinstance(item, list | range | tuple):
+        item = as_tensor(list(item) if len(item) else np.zeros(0, np.int64))
+    elif isinstance(item, np.ndarray):
+        item = as_tensor(item)
     if isinstance(item, Handle):
         type = type_of(item)
         if type.dtype.kind == "float":
@@ -84,7 +88,7 @@ def _integer_of(item: Any, x: Any) -> Any:
             )
         is_plain = x._storage is not None and x._slot is None and not x.requires_grad
         if not type.shape and type.dtype.kind == "int" and is_plain and not state.segment.is_capturing:
-            return int(item)
+            return item._array().item()  # type: ignore[attr-defined]
     elif not is_basic(item) and not isinstance(item, bool | np.bool_):
         raise IndexOutOfRangeError(
             "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices "
@@ -225,7 +229,8 @@ def positions_of(x: Any, indices: Indices) -> Indices:
         broadcast_shapes(*shapes)
     except ShapeError:
         raise IndexOutOfRangeError(
-            f"shape mismatch: indexing tensors could not be broadcast together with shapes {', '.join(map(str, shapes))}"
+            "shape mismatch: indexing tensors could not be broadcast together with shapes "
+            f"{', '.join(map(str, shapes))}"
         ) from None
     return result
 
@@ -315,12 +320,14 @@ def index_put(input: Any, indices: Any, values: Any, accumulate: bool = False) -
     Errors: `IndexOutOfRangeError`, `ShapeError`, `DTypeError`.
 
     >>> import chainrule as cr
-    >>> cr.index_put(cr.zeros(3), (cr.tensor([0, 0]),), cr.tensor([1.0, 2.0]), accumulate=True)
+    >>> cr.zeros(3).index_put((cr.tensor([0, 0]),), cr.tensor([1.0, 2.0]), accumulate=True)
     tensor([3., 0., 0.])
     """
     x, source = as_tensor(input), as_tensor(values)
     if source.dtype is not x.dtype:
-        raise DTypeError(f"Index put requires the source and destination dtypes match, got {x.dtype} and {source.dtype}")
+        raise DTypeError(
+            f"Index put requires the source and destination dtypes match, got {x.dtype} and {source.dtype}"
+        )
     items = split_index(x, tuple(slice(None) if item is None else item for item in indices))
     part, tensors = take_basic(x, items)
     return put(part, tensors, source, accumulate)

@@ -20,7 +20,7 @@ from . import shaping
 from .generator import Generator, default_generator
 from .indexing import basic_view, is_basic, is_same_view, positions_of, put, split_index, take_basic
 from .operands import as_tensor, enter_all, from_array
-from .recording import is_detached, note_write, resolve, type_of, vertex_of
+from .recording import is_detached, note_write, overwrite, resolve, type_of, vertex_of
 from .segment import flush, state
 from .strided import overlaps
 from .views import base_of, is_functional, write_through
@@ -99,7 +99,10 @@ def _write_now(tensor: Any, base: Any, source: Any) -> None:
 
 
 def computed(tensor: Any, result: Any) -> Any:
-    """Assign the result of an operation. Errors: `DTypeError` where floats would become integers, or numbers booleans."""
+    """Assign the result of an operation.
+
+    Errors: `DTypeError` where floats would become integers, or numbers booleans.
+    """
     found, own = type_of(result).dtype, type_of(tensor).dtype
     if _KINDS[found.kind] > _KINDS[own.kind]:
         raise DTypeError(f"result type {found} can't be cast to the desired output type {own}. fix: x = x.to({found})")
@@ -208,7 +211,9 @@ class InPlaceMethods:
         """Set every element to ``value``."""
         filling = as_tensor(value)
         if filling.dim():
-            raise ShapeError(f"fill_ only supports 0-dimension value tensor but got tensor with {filling.dim()} dimensions")
+            raise ShapeError(
+                f"fill_ only supports 0-dimension value tensor but got tensor with {filling.dim()} dimensions"
+            )
         return assign(self, filling)
 
     def zero_(self: Any) -> Any:

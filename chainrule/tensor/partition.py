@@ -12,7 +12,8 @@ from ..types import Shape, broadcast_shapes, normalize_axis
 from . import gathering, shaping
 from .keywords import pytorch_keywords
 from .operands import as_tensor, from_array
-from .shaping import diagonal, unfold
+from .shaping import diagonal as diagonal
+from .shaping import unfold as unfold
 
 METHODS = (
     "broadcast_to", "chunk", "diagonal", "fliplr", "flipud", "hsplit", "moveaxis", "movedim", "narrow", "ravel",

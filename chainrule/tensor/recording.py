@@ -38,8 +38,8 @@ class Handle:
     """
 
     __slots__ = (
-        "__weakref__", "_address", "_base", "_grad", "_requires_grad", "_segment", "_slot", "_storage", "_strides", "_type",
-        "_vertex",
+        "__weakref__", "_address", "_base", "_grad", "_requires_grad", "_segment", "_slot", "_storage", "_strides",
+        "_type", "_vertex",
     )  # fmt: skip
 
     _address: int
@@ -409,7 +409,8 @@ def resolve(handle: Any) -> None:
             if handle._base._storage is None:
                 resolve(handle._base)
             catch_up(handle)
-        return resolve(handle)
+        resolve(handle)
+        return
     if handle._storage is not None:
         if handle._storage.written_in is state.segment:
             flush()

@@ -50,8 +50,8 @@ class Segment:
     """
 
     __slots__ = (
-        "draws", "ended_at", "events", "expansion", "generator", "handles", "has_views", "is_done", "is_symbolic", "keepalive",
-        "leaves", "places", "ran_at", "slots", "snapshots", "updates",
+        "draws", "ended_at", "events", "expansion", "generator", "handles", "has_views", "is_done", "is_symbolic",
+        "keepalive", "leaves", "places", "ran_at", "slots", "snapshots", "updates",
     )  # fmt: skip
 
     def __init__(self) -> None:

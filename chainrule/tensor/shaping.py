@@ -200,10 +200,11 @@ def expand(input: Any, *sizes: Any) -> Any:
 def as_strided(input: Any, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Any:
     """A view with any strides into the memory of ``input``, from its first element on or from ``storage_offset``."""
     base = base_of(input)
-    shape, strides = tuple(size), tuple(stride)
+    shape: Shape = tuple(int(extent) for extent in size)
+    strides: Shape = tuple(int(step) for step in stride)
     start = offset_of(input) if storage_offset is None else storage_offset
     reach = start + sum((extent - 1) * step for extent, step in zip(shape, strides, strict=True))
-    if start < 0 or min((*strides, 0)) < 0 or (math.prod(shape) and reach >= base.numel()):
+    if start < 0 or min((*strides, 0)) < 0 or (0 not in shape and reach >= base.numel()):
         raise ShapeError(f"as_strided: {shape} with strides {strides} from {start} on exceed {base.numel()} elements")
     if not is_row_major(type_of(base).shape, physical_strides(base)):
         raise ShapeError("as_strided needs a base that is row-major in memory. fix: .contiguous()")

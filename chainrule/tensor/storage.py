@@ -38,7 +38,8 @@ class Storage:
     """
 
     __slots__ = (
-        "address", "array", "clocks", "is_exported", "is_read_by_many", "made_in", "nbytes", "read_by", "read_in", "written_in",
+        "address", "array", "clocks", "is_exported", "is_read_by_many", "made_in", "nbytes", "read_by",
+        "read_in", "written_in",
     )  # fmt: skip
 
     def __init__(self, array: np.ndarray[Any, Any], address: int, nbytes: int, is_exported: bool = False) -> None:

@@ -131,9 +131,10 @@ def _as_slice(shape: Shape, strides: Shape, view: Layout) -> tuple[Step, ...] | 
     runs_along: dict[int, int] = {}
     for dimension in _sorted_dimensions(view):
         stride, size = view.strides[dimension], view.shape[dimension]
-        axis = next((axis for axis in axes if 0 < strides[axis] <= stride and stride % strides[axis] == 0), None)
-        if axis is None or axis in runs_along:
+        fitting = [axis for axis in axes if 0 < strides[axis] <= stride and stride % strides[axis] == 0]
+        if not fitting or fitting[0] in runs_along:
             return None
+        axis = fitting[0]
         runs_along[axis], steps[axis] = dimension, stride // strides[axis]
         stops[axis] = starts[axis] + (size - 1) * steps[axis] + 1
     if rest or any(stop > size for stop, size in zip(stops, shape, strict=True)):
@@ -260,9 +261,7 @@ def _positions(view: Layout) -> Vertex:
 
 def write_slice(x: Vertex, value: Vertex, starts: Shape, stops: Shape, steps: Shape) -> Vertex:
     """x with ``value`` at x[start:stop:step] along every axis."""
-    partial = [
-        axis for axis, size in enumerate(x.shape) if (starts[axis], stops[axis], steps[axis]) != (0, size, 1)
-    ]
+    partial = [axis for axis, size in enumerate(x.shape) if (starts[axis], stops[axis], steps[axis]) != (0, size, 1)]
     if not partial or not value.type.size:
         return x if not value.type.size else value
     if any(steps[axis] != 1 for axis in partial):

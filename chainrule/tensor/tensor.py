@@ -35,7 +35,7 @@ from .events import CONSUMED, record_backward
 from .inplace import IN_PLACE, OPERATORS, InPlaceMethods, assign, in_place
 from .operands import as_tensor, enter_all
 from .properties import named_dtype
-from .recording import Handle, catch_up, pending, resolve, set_stored, set_tensor_class, snapshot, stored, type_of
+from .recording import Handle, catch_up, pending, resolve, set_stored, set_tensor_class, snapshot, type_of
 from .segment import addresses, flush, state
 from .storage import view_array
 from .strided import is_row_major
@@ -485,8 +485,8 @@ _METHODS = {
         "sum", "var",
     )},
     **{name: getattr(shaping, name) for name in (
-        "as_strided", "diagonal", "expand", "flatten", "flip", "matmul", "permute", "reshape", "squeeze", "t", "transpose", "unflatten",
-        "unfold", "unsqueeze", "view_as",
+        "as_strided", "expand", "flatten", "flip", "matmul", "permute", "reshape", "squeeze", "t", "transpose",
+        "unflatten", "unsqueeze", "view_as",
     )},
     "where": lambda self, condition, other: operations.where(condition, self, other),
     "view": shaping.view_as_shape, "index_put": indexing.index_put,

@@ -17,7 +17,7 @@ from ..errors import CaptureError
 from ..graph.vertex import Vertex
 from ..ops.arithmetic import add, subtract
 from ..ops.comparison import equal, where
-from ..ops.elementwise import cast, stop_gradient
+from ..ops.elementwise import stop_gradient
 from ..ops.source import constant
 from ..types import Shape, bool_, contiguous_strides, tensor_type
 from .recording import (
@@ -30,7 +30,6 @@ from .recording import (
     resolve,
     seen_by,
     set_stored,
-    slot_owner,
     steps_of,
     stored,
     type_of,
@@ -247,8 +246,8 @@ def _overwrite_leaf(base: Any, new: Vertex, segment: Segment) -> None:
     number = next((i for i, leaf in enumerate(segment.leaves) if leaf is base), None)
     if number is None:
         raise CaptureError(
-            "compile() cannot capture an in-place write to a tensor whose gradient is recorded outside of the function. "
-            "fix: return the new value, or write to tensor.detach().clone()"
+            "compile() cannot capture an in-place write to a tensor whose gradient is recorded outside of the function."
+            " fix: return the new value, or write to tensor.detach().clone()"
         )
     if overlaps(base._type.shape, base._strides) or not _is_dense(base):
         raise CaptureError(

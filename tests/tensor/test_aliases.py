@@ -24,11 +24,11 @@ VIEWS = (
     "{x}.view_as({y})", "{x}[:, 1]",
 )  # fmt: skip
 FRESH = ("({x} * 2).contiguous()", "({x} + {y}).contiguous()", "{x}.clone().contiguous()", "{x}.sum()")
-COPIES = (
-    "{x}[[1, 0]].contiguous()", "{x}[m.tensor([0, 1, 1])].contiguous()", "{x}[m.tensor([0, -1]), m.tensor([1, 0])].contiguous()", "{x}[:, [1, 0]].contiguous()",
-    "{x}[{x} > 0].contiguous()", "{x}[m.tensor([True, False])].contiguous()", "{x}[[0, 1], :, [1, 0]].contiguous()", "{x}[m.tensor([[0], [1]]), [0, 1]].contiguous()",
-    "{x}[1, [0, 1]].contiguous()", "{x}[..., m.tensor([[0, 1]])].contiguous()", "{x}[None, [0]].contiguous()",
-)  # fmt: skip
+COPIES = tuple(f"{copy}.contiguous()" for copy in (
+    "{x}[[1, 0]]", "{x}[m.tensor([0, 1, 1])]", "{x}[m.tensor([0, -1]), m.tensor([1, 0])]", "{x}[:, [1, 0]]",
+    "{x}[{x} > 0]", "{x}[m.tensor([True, False])]", "{x}[[0, 1], :, [1, 0]]", "{x}[m.tensor([[0], [1]]), [0, 1]]",
+    "{x}[1, [0, 1]]", "{x}[..., m.tensor([[0, 1]])]", "{x}[None, [0]]",
+))  # fmt: skip
 WRITES = (
     "{x}.add_(1)", "{x}.mul_(2)", "{x}.sub_({y})", "{x}.copy_({y})", "{x}.zero_()", "{x}.fill_(3)", "{x}.neg_()",
     "{x}.clamp_(-1.3, 1.3)", "{x}.tanh_()", "{x}.relu_()", "{x}.mul_({y})", "{x}.addcmul_({y}, {y}, value=0.5)",
@@ -75,7 +75,9 @@ class Run:
                 exec(text, names)
             else:
                 self.live.append(eval(text, names))
-                if line in VIEWS and ("detach" in line or "data" in line or first % (len(self.live) - 1) in self.detached):
+                if line in VIEWS and (
+                    "detach" in line or "data" in line or first % (len(self.live) - 1) in self.detached
+                ):
                     self.detached.add(len(self.live) - 1)
         except Exception as error:
             return f"{type(error).__name__}: {error}"
