@@ -146,10 +146,6 @@ class Tensor(InPlaceMethods, Handle):
         resolve(self)
         return self._address
 
-    @property
-    def _is_view(self) -> bool:
-        return self._base is not None
-
     def __len__(self) -> int:
         shape = type_of(self).shape
         if not shape:
@@ -357,15 +353,10 @@ class Tensor(InPlaceMethods, Handle):
         copy = snapshot(source._resolved())
         flush()
         gradient = self._grad
-        self._move(copy)
+        set_stored(self, copy._storage, copy._address, copy._type, copy._strides, self.requires_grad)
         self._grad = gradient
         note_change()
         addresses.changed()
-
-    def _move(self, source: Any) -> None:
-        """Look into the memory of another tensor from now on."""
-        requires_grad = self.requires_grad
-        set_stored(self, source._storage, source._address, source._type, source._strides, requires_grad)
 
     # Conversions ---------------------------------------------------------------------------------------------------
 
