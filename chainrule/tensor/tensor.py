@@ -137,10 +137,6 @@ class Tensor(InPlaceMethods, Handle):
         strides = strides_of(self)
         return strides if dim is None else strides[normalize_axis(dim, len(strides))]
 
-    def storage_offset(self) -> int:
-        """The position of the first element among those of the base of a view; 0 for other tensors."""
-        return offset_of(self)
-
     def data_ptr(self) -> int:
         """The address of the first element; equal for tensors that share it. Asks for the value."""
         resolve(self)
@@ -325,7 +321,7 @@ class Tensor(InPlaceMethods, Handle):
         record_backward(self, gradient, retain_graph)
 
     def detach(self) -> Tensor:
-        """The same elements, through which no gradient flows: what is written into one tensor is seen in the other."""
+        """The same elements, through which no gradient flows; shares their memory."""
         return _as_tensor_class(detached(self))
 
     def detach_(self) -> Tensor:
@@ -342,13 +338,13 @@ class Tensor(InPlaceMethods, Handle):
     @property
     def data(self) -> Tensor:
         """The same elements without gradient history; see `detach`."""
-        return self.detach()
+        return _as_tensor_class(detached(self))
 
     @data.setter
     def data(self, value: Any) -> None:
         source = as_tensor(value)
         if type_of(source) is type_of(self):
-            assign(self.detach(), source.detach())  # in place, so that programs keep their addresses
+            assign(detached(self), detached(source))  # in place, so that programs keep their addresses
             return
         copy = snapshot(source._resolved())
         flush()
@@ -401,10 +397,6 @@ class Tensor(InPlaceMethods, Handle):
     def bool(self) -> Tensor:
         """Compared with zero."""
         return self.to(bool_)
-
-    def cpu(self) -> Tensor:
-        """The tensor itself."""
-        return self
 
     def clone(self) -> Tensor:
         """A copy; gradients flow through it."""
@@ -480,7 +472,7 @@ _METHODS = {
         "unflatten", "unsqueeze", "view_as",
     )},
     "where": lambda self, condition, other: operations.where(condition, self, other),
-    "view": shaping.view_as_shape, "index_put": indexing.index_put,
+    "cpu": lambda self: self, "storage_offset": offset_of, "view": shaping.view_as_shape, "index_put": indexing.index_put,
     "mm": shaping.matmul, "bmm": shaping.matmul, "reshape_as": shaping.view_as,
     "expand_as": lambda self, other: shaping.expand(self, *other.shape),
     "softmax": lambda self, dim: reductions.softmax(self, dim=dim),

@@ -130,7 +130,7 @@ def _pending_view(
 
 
 def detached(x: Any) -> Any:
-    """All of x as a view through which no gradient flows."""
+    """The same elements as a view through which no gradient flows, not even after one with a gradient was written."""
     seen = view(x, type_of(x).shape, physical_strides(x), 0, "detached", stop_gradient)
     seen.__dict__["is_detached"] = True
     seen._requires_grad = False
