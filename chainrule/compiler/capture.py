@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, CaptureError
-from ..graph.vertex import Vertex
+from ..graph.vertex import Vertex, make_vertex
 from ..ops.elementwise import stop_gradient
+from ..ops.movement import RESHAPE
 from ..tensor.operands import as_tensor
 from ..tensor.recording import Handle, enter, pending, resolve, stored, vertex_of
 from ..tensor.segment import Segment, flush, forget_users, state
@@ -56,16 +57,17 @@ class Compiled:
         if state.segment.has_work:
             flush()
         for tensor in tensors:
-            vertex = tensor._vertex
-            if vertex is not None and vertex.requires_grad and state.is_grad_enabled:
+            if tensor.requires_grad and state.is_grad_enabled:
                 return self._function(*arguments, **options)  # programs end here, gradients flow on: record it
-            if tensor._storage is None:
+            if tensor._storage is None or tensor._base is not None:
                 resolve(tensor)
         captured = self._captures.get(key)
         if captured is None or (captured.launch.assumed and captured.launch.is_outdated()):
             captured = self._capture(key, arguments, options, tensors)
         segment = Segment()
         segment.leaves = tensors + captured.constants
+        if captured.launch.written:
+            _check_apart(segment.leaves, captured.launch.written)
         captured.launch.run(segment)
         if captured.result.__class__ is Vertex:
             result = pending(captured.result, segment)
@@ -81,7 +83,7 @@ class Compiled:
         with recording_into(segment):
             stand_ins = iter([_stand_in(tensor, segment) for tensor in tensors])
             arguments, options = _map((arguments, options), lambda tensor: next(stand_ins))
-            result = _map(self._function(*arguments, **options), _result_vertex)
+            result = _map(self._function(*arguments, **options), _distinct_vertices())
         if segment.updates or segment.expansion.held:  # running it again would not give the same: it has no history
             result = _map(result, stop_gradient, is_leaf=_is_vertex)
         live: list[Any] = []
@@ -253,6 +255,30 @@ def _result_vertex(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         raise CaptureError("a compiled function cannot return a NumPy array. fix: return the tensor")
     return vertex_of(value)
+
+
+def _distinct_vertices() -> Callable[[Any], Any]:
+    """As `_result_vertex`, with a vertex of its own for each tensor: what is written into one is not the other's."""
+    owners: dict[Vertex, Any] = {}
+
+    def vertex_for(value: Any) -> Any:
+        vertex = _result_vertex(value)
+        if owners.setdefault(vertex, value) is value:
+            return vertex
+        return make_vertex(RESHAPE, (vertex,), {"shape": vertex.shape})
+
+    return vertex_for
+
+
+def _check_apart(leaves: list[Any], written: list[int]) -> None:
+    """Refuse arguments that share memory with one that the program writes to."""
+    for number in written:
+        storage = leaves[number]._storage
+        if sum(leaf._storage is storage for leaf in leaves) > 1:
+            raise CaptureError(
+                "arguments of a compiled function share memory, and it writes to one of them in place. "
+                "fix: pass clones, or take the parts inside the function"
+            )
 
 
 def _describe(part: Any) -> str:

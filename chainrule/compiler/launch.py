@@ -10,8 +10,8 @@ from weakref import ref
 
 from ..graph.vertex import Growth, Vertex
 from ..memory import ALIGNMENT
-from ..tensor.recording import make_slot, slot_owner, stored
-from ..tensor.segment import ALIVE, Segment, addresses, forget_recorded, install_runner
+from ..tensor.recording import make_slot, slot_owner, snapshot, stored
+from ..tensor.segment import ALIVE, Segment, addresses, forget_recorded, install_runner, leaf_number
 from ..tensor.storage import Clock, Storage, allocate
 from ..types import Shape
 from .build import Recorded, build
@@ -64,7 +64,10 @@ class Launch:
         self.gradient_owners: list[Any] = [ref(owner) for owner in recorded.gradients]
         self.cleared = [ref(owner) for owner in recorded.cleared]
         self.keeps_history = recorded.keeps_history
-        self.clock = _clock_of([slot for slot, _ in recorded.graph.updates])
+        self.shares_results = False
+        updated = [vertex for vertex, _ in recorded.graph.updates]
+        self.clock = _clock_of([vertex for vertex in updated if leaf_number(vertex) is None])
+        self.written = [number for vertex in updated if (number := leaf_number(vertex)) is not None]
         self.first_gradient = self.first_output + len(recorded.live)
         self.places, self.output_bytes = _layout(recorded)
         self.outputs = [offset for offset, _ in self.places.values()]
@@ -97,6 +100,8 @@ class Launch:
         segment.is_done = True
         if self.clock is not None:
             self.clock.tick()
+        for number in self.written:
+            leaves[number]._storage.note_write()
         segment.ended_at = Clock.now
         if self.keeps_history:
             for leaf in leaves:
@@ -205,25 +210,71 @@ def run_segment(segment: Segment) -> None:
     """Run everything that is pending in ``segment``."""
     handles = segment.handles
     live = []
-    for handle in handles:
-        if getrefcount(handle) > ALIVE:
-            live.append(handle._vertex)
+    if segment.has_views:
+        live = _live_with_views(handles)
+    else:
+        for handle in handles:
+            if getrefcount(handle) > ALIVE:
+                live.append(handle._vertex)
     key = (*segment.events, None, *live, None, *segment.updates.items())
     launch = _LAUNCHES.get(key)
     if launch is None or (launch.assumed and launch.is_outdated()):
-        launch = _bind_new(segment, key, tuple(dict.fromkeys(live)))
+        launch = _bind_new(segment, key, live)
     launch.run(segment)
+    if launch.shares_results:
+        _separate(handles, segment)
     handles.clear()
     segment.snapshots.clear()
     segment.events = []
 
 
-def _bind_new(segment: Segment, key: Any, live: tuple[Vertex, ...]) -> Launch:
+def _live_with_views(handles: list[Any]) -> list[Vertex]:
+    """The vertices whose values are wanted. Views come behind their bases, so a dead one lets go of its base in time.
+
+    A view whose base nobody else holds becomes a tensor of its own. Only the tensors with these vertices stay in the
+    list.
+    """
+    live, kept = [], []
+    while handles:
+        base = None
+        handle = handles.pop()
+        if getrefcount(handle) == 2:  # the variable and getrefcount's argument
+            continue
+        base = handle._base
+        if base is None:
+            live.append(handle._vertex)
+            kept.append(handle)
+        elif handle._storage is None and base._storage is None and getrefcount(base) == 4:  # list, view, here, argument
+            handle._base = None
+            live.append(handle._vertex)
+            kept.append(handle)
+    handles.extend(kept)
+    return live
+
+
+def _separate(handles: list[Any], segment: Segment) -> None:
+    """Equal expressions have one vertex and one result: give each tensor behind the first a copy to write to."""
+    seen = set()
+    for handle in handles:
+        if getrefcount(handle) > ALIVE:
+            vertex = handle._vertex
+            if vertex in seen:
+                storage, address, strides = segment.places[vertex]
+                copy = snapshot(stored(storage, address, vertex.type, strides))
+                handle._storage, handle._address, handle._type = copy._storage, copy._address, copy._type
+                handle._strides, handle._requires_grad = None, vertex.requires_grad
+                if not vertex.requires_grad:
+                    handle._vertex = handle._segment = None
+            seen.add(vertex)
+
+
+def _bind_new(segment: Segment, key: Any, live: list[Vertex]) -> Launch:
     """Bind a program to what has not been met before; sometimes forget everything that was."""
     if len(_LAUNCHES) >= MAX_LAUNCHES or Growth.total > MAX_VERTICES:
         _LAUNCHES.clear()
         forget_recorded()
-    launch = _LAUNCHES[key] = Launch(segment, build(segment, live))
+    launch = _LAUNCHES[key] = Launch(segment, build(segment, tuple(dict.fromkeys(live))))
+    launch.shares_results = len(set(live)) < len(live)
     Growth.new = 0
     return launch
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from ..graph.vertex import Vertex
 from ..tensor.generator import default_generator
 from ..tensor.operands import enter_all
-from ..tensor.recording import Handle, enter, overwrite, pending
+from ..tensor.recording import Handle, enter, overwrite, pending, value_of
 from ..tensor.segment import Segment, state
 from ..tensor.structure import structure
 
@@ -62,13 +62,22 @@ class Memo:
         _, (seed, counter) = enter_all(*segment.generator[1:])
         return seed, counter, segment.draws
 
+    @staticmethod
+    def _value(input: Any, segment: Segment) -> Any:
+        """A stored input as a value, so that its views are not entered as tensors of their own."""
+        return value_of(input._vertex if input._segment is segment else enter(input, segment), segment)
+
     def record(self, module: Any, input: Any, key: Any, segment: Segment) -> Any:
         """Run ``forward``, and remember the result if it follows from ``key`` alone."""
         leaves, draws, vertex = len(segment.leaves), segment.draws, input._vertex
         before = set(segment.updates)
-        output = module.forward(input)
-        is_pure = state.segment is segment and len(segment.leaves) == leaves and input._vertex is vertex
-        if output._segment is segment and is_pure:
+        given = input if input._storage is None else self._value(input, segment)
+        start = given._vertex
+        output = module.forward(given)
+        if given is not input and given._vertex is not start:  # written to in place
+            input.copy_(given)
+        is_pure = state.segment is segment and len(segment.leaves) == leaves and given._vertex is start
+        if output._segment is segment and is_pure and input._vertex is vertex:
             if len(self.found) >= MAX_ENTRIES:
                 self.found.clear()
             written = [(slot, value) for slot, value in segment.updates.items() if slot not in before]

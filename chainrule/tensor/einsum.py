@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..errors import ArgumentError, ShapeError
-from . import partition, reductions, shaping
+from . import reductions, shaping
 from .operands import as_tensor
 
 
@@ -80,7 +80,7 @@ def _diagonals(names: list[str], x: Any) -> tuple[list[str], Any]:
         while names.count(name) > 1:
             first = names.index(name)
             second = names.index(name, first + 1)
-            x = partition.diagonal(x, 0, first, second)
+            x = shaping.diagonal(x, 0, first, second)
             names = [n for axis, n in enumerate(names) if axis not in (first, second)] + [name]
     return names, x
 

@@ -1,74 +1,195 @@
-"""Operations that change a tensor instead of making a new one."""
+"""Operations that change a tensor instead of making a new one. What shares its elements sees the change.
+
+A tensor in memory is written at once, which compiles nothing however its place varies; one that is pending, carries
+gradients or is used in a captured function gets a new vertex (see `chainrule.tensor.views`); a tensor that programs
+overwrite gets its new value when the segment runs.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ..errors import GradientError, IndexOutOfRangeError, ShapeError
+from ..errors import ArgumentError, CaptureError, DTypeError, GradientError, ShapeError
 from ..graph.vertex import Vertex
 from ..ops.elementwise import cast, stop_gradient
 from ..ops.movement import broadcast
-from . import operations
-from .generator import default_generator
-from .operands import as_tensor, enter_all
-from .recording import note_write, overwrite, resolve
-from .segment import Segment, flush, state
-from .shaping import take_integers
+from . import shaping
+from .generator import Generator, default_generator
+from .indexing import basic_view, is_basic, is_same_view, positions_of, put, split_index, take_basic
+from .operands import as_tensor, enter_all, from_array
+from .recording import is_detached, note_write, overwrite, resolve, type_of, vertex_of
+from .segment import flush, state
+from .strided import overlaps
+from .views import base_of, is_functional, write_through
+
+_KINDS = {"bool": 0, "int": 1, "float": 2}
 
 
 def assign(tensor: Any, value: Any) -> Any:
     """Make ``tensor`` hold ``value`` (a tensor that broadcasts to it) and return it.
 
-    A value that is not stored yet is replaced in the record. A slot (parameter, state) gets its new value when the
-    segment runs. Any other stored tensor may share its memory with views, so it is written at once.
+    Errors: `GradientError` for a leaf that requires a gradient, or a view of one; `ShapeError`; `ArgumentError` for a
+    tensor that shows one element several times.
     """
-    if tensor.is_leaf and tensor.requires_grad and state.is_grad_enabled:
+    base = base_of(tensor)
+    _check_writable(tensor, base)
+    source = as_tensor(value)
+    if is_functional(base, source):
+        segment, (old, new) = enter_all(tensor, source)
+        new = _fitted(new, old)
+        write_through(tensor, new if state.is_grad_enabled else _without_gradient(new), segment)
+    elif base._slot is None or tensor._type.size != base._type.size or not _write_later(tensor, base, source):
+        _write_now(tensor, base, source)
+    return tensor
+
+
+def _check_writable(tensor: Any, base: Any) -> None:
+    if state.is_grad_enabled and base._slot is not None and base.requires_grad and not is_detached(tensor):
+        kind = "a leaf Variable" if tensor is base else "a view of a leaf Variable"
         raise GradientError(
-            "a leaf Variable that requires grad is being used in an in-place operation. fix: with torch.no_grad(): ..."
+            f"{kind} that requires grad is being used in an in-place operation. fix: with cr.no_grad(): ..."
         )
-    segment, (old, new) = enter_all(tensor, as_tensor(value))
-    new = _fitted(new, old)
-    if new.requires_grad and not state.is_grad_enabled:
-        new = stop_gradient(new)
-    if tensor._storage is None or (new.requires_grad and tensor._slot is None):
-        return _replace(tensor, new, segment)
-    storage = tensor._storage
-    if tensor._slot is None or storage.read_by != id(tensor) or storage.is_read_by_many or storage.is_exported:
-        return _write_now(tensor, value)
-    overwrite(tensor, new, segment)
-    return tensor
+    if overlaps(type_of(tensor).shape, tensor._strides if base is not tensor or tensor._storage is not None else None):
+        raise ArgumentError(
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+            "fix: clone() the tensor before performing the operation"
+        )
 
 
-def _replace(tensor: Any, new: Vertex, segment: Segment) -> Any:
-    """Make a tensor that is not a slot the pending value ``new``."""
-    if tensor._storage is not None or tensor._segment is not segment:
-        segment.handles.append(tensor)
-    tensor._storage = None
-    tensor._segment = segment
-    tensor._vertex = new
-    return tensor
+def _without_gradient(vertex: Vertex) -> Vertex:
+    return stop_gradient(vertex) if vertex.requires_grad else vertex
 
 
 def _fitted(new: Vertex, old: Vertex) -> Vertex:
-    if len(new.shape) > len(old.shape):
-        raise ShapeError(f"output with shape {old.shape} doesn't match the broadcast shape {new.shape}")
+    _check_shape(new.shape, old.shape)
     return broadcast(cast(new, old.dtype), old.shape)
 
 
-def _write_now(tensor: Any, value: Any) -> Any:
-    if state.segment.is_capturing:
-        raise GradientError(
-            "compile() cannot capture an in-place write to a tensor that shares its memory with views. "
-            "fix: write to the original tensor, or return the new value"
-        )
-    result = np.array(as_tensor(value)._array())
-    flush()
-    resolve(tensor)
-    tensor._array()[...] = result
+def _fits(new: tuple[int, ...], old: tuple[int, ...]) -> bool:
+    return len(new) <= len(old) and all(a in (1, b) for a, b in zip(new[::-1], old[::-1], strict=False))
+
+
+def _check_shape(new: tuple[int, ...], old: tuple[int, ...]) -> None:
+    if not _fits(new, old):
+        raise ShapeError(f"output with shape {list(old)} doesn't match the broadcast shape {list(new)}")
+
+
+def _write_later(tensor: Any, base: Any, source: Any) -> bool:
+    """Record a new value for all of a tensor that programs overwrite, unless other readers need its order kept."""
+    segment, (old, new) = enter_all(tensor, source)
+    vertex_of(base)
+    storage = base._storage
+    if state.segment is not segment or storage.read_by != id(base) or storage.is_read_by_many or storage.is_exported:
+        return False
+    write_through(tensor, _without_gradient(_fitted(new, old)), segment)
+    return True
+
+
+def _write_now(tensor: Any, base: Any, source: Any) -> None:
+    values = source._array()
+    storage = tensor._storage
+    if base._slot is not None or storage.read_in is state.segment or storage.written_in is state.segment:
+        flush()
+    _check_shape(values.shape, type_of(tensor).shape)
+    tensor._array()[...] = values
     note_write(tensor)
-    return tensor
+
+
+def computed(tensor: Any, result: Any) -> Any:
+    """Assign the result of an operation.
+
+    Errors: `DTypeError` where floats would become integers, or numbers booleans.
+    """
+    found, own = type_of(result).dtype, type_of(tensor).dtype
+    if _KINDS[found.kind] > _KINDS[own.kind]:
+        raise DTypeError(f"result type {found} can't be cast to the desired output type {own}. fix: x = x.to({found})")
+    return assign(tensor, result)
+
+
+def setitem(tensor: Any, index: Any, value: Any) -> None:
+    """``tensor[index] = value``."""
+    items = split_index(tensor, index)
+    source = as_tensor(value)
+    if all(is_basic(item) for item in items):
+        part = basic_view(tensor, items)
+        _check_writable(part, base_of(part))
+        if source is value and is_same_view(part, value):
+            return  # tensor[index] += ... has written already
+        source = _leading_ones_dropped(source, part.dim())
+        if not _fits(type_of(source).shape, type_of(part).shape):
+            raise ShapeError(
+                f"a value of shape {tuple(source.shape)} does not fit into this part, of shape {tuple(part.shape)}, of "
+                f"a tensor of shape {tuple(tensor.shape)}"
+            )
+        assign(part, source)
+        return
+    part, indices = take_basic(tensor, items)
+    base = base_of(part)
+    _check_writable(part, base)
+    if is_functional(base, source):
+        assign(part, put(part, indices, source))
+    else:
+        _put_now(part, base, indices, source)
+
+
+def _leading_ones_dropped(value: Any, rank: int) -> Any:
+    extra = value.dim() - rank
+    if extra > 0 and all(size == 1 for size in value.shape[:extra]):
+        return shaping.reshape(value, value.shape[extra:])
+    return value
+
+
+def _put_now(part: Any, base: Any, indices: list[Any], source: Any) -> None:
+    """Write to single elements of memory."""
+    arrays = tuple(slice(None) if item is None else item._array() for item in positions_of(part, indices))
+    values = source._array()
+    storage = part._storage
+    if base._slot is not None or storage.read_in is state.segment or storage.written_in is state.segment:
+        flush()
+    array = part._array()
+    try:
+        array[arrays] = values
+    except ValueError:
+        raise ShapeError(
+            f"shape mismatch: value tensor of shape {list(values.shape)} cannot be broadcast to indexing result of "
+            f"shape {list(array[arrays].shape)}"
+        ) from None
+    note_write(part)
+
+
+IN_PLACE = (
+    "abs", "absolute", "acos", "acosh", "add", "addbmm", "addcdiv", "addcmul", "addmm", "addmv", "addr", "arccos",
+    "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "asin", "asinh", "atan", "atan2", "atanh",
+    "baddbmm", "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor",
+    "ceil", "clamp", "clamp_max", "clamp_min", "clip", "copysign", "cos", "cosh", "cumprod", "cumsum", "deg2rad", "div",
+    "divide", "eq", "erf", "exp", "exp2", "expm1", "fix", "float_power", "floor", "floor_divide", "fmod", "frac", "ge",
+    "greater", "greater_equal", "gt", "heaviside", "hypot", "index_add", "index_copy", "index_fill", "index_put", "le",
+    "lerp", "less", "less_equal", "log", "log10", "log1p", "log2", "logical_and", "logical_not", "logical_or",
+    "logical_xor", "logit", "lt", "masked_fill", "masked_scatter", "mul", "multiply", "nan_to_num", "ne", "neg",
+    "negative", "not_equal", "pow", "rad2deg", "reciprocal", "relu", "remainder", "round", "rsqrt", "scatter",
+    "scatter_add", "scatter_reduce", "sgn", "sigmoid", "sign", "sin", "sinc", "sinh", "sqrt", "square", "sub",
+    "subtract", "tan", "tanh", "tril", "triu", "true_divide", "trunc", "xlogy",
+)  # fmt: skip
+"""Methods that there are with an underscore behind the name, too."""
+OPERATORS = {
+    "__iadd__": "add", "__isub__": "sub", "__imul__": "mul", "__itruediv__": "div", "__ifloordiv__": "floor_divide",
+    "__imod__": "remainder", "__ipow__": "pow", "__iand__": "bitwise_and", "__ior__": "bitwise_or",
+    "__ixor__": "bitwise_xor", "__ilshift__": "bitwise_left_shift", "__irshift__": "bitwise_right_shift",
+}  # fmt: skip
+
+
+def in_place(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The method ``name_`` for a function whose first argument is the tensor."""
+
+    def method(self: Any, *arguments: Any, **options: Any) -> Any:
+        return computed(self, function(self, *arguments, **options))
+
+    method.__name__ = method.__qualname__ = f"{name}_"
+    method.__doc__ = f"`{name}` in place: the tensor takes on the result, as its own type, and is returned."
+    return method
 
 
 def write(tensor: Any, value: Any) -> None:
@@ -82,89 +203,93 @@ class InPlaceMethods:
 
     __slots__ = ()
 
-    def add_(self: Any, other: Any, *, alpha: float = 1) -> Any:
-        """self += alpha · other"""
-        return assign(self, operations.add(self, other, alpha=alpha))
-
-    def sub_(self: Any, other: Any, *, alpha: float = 1) -> Any:
-        """self -= alpha · other"""
-        return assign(self, operations.sub(self, other, alpha=alpha))
-
-    def mul_(self: Any, other: Any) -> Any:
-        """self *= other"""
-        return assign(self, operations.mul(self, other))
-
-    def div_(self: Any, other: Any) -> Any:
-        """self /= other"""
-        return assign(self, operations.div(self, other))
-
-    def pow_(self: Any, exponent: Any) -> Any:
-        """self **= exponent"""
-        return assign(self, operations.pow(self, exponent))
-
-    def clamp_(self: Any, min: Any = None, max: Any = None) -> Any:
-        """Limit the elements to [min, max]."""
-        return assign(self, operations.clamp(self, min, max))
-
-    def copy_(self: Any, source: Any) -> Any:
-        """Take over the elements of ``source``, which broadcasts."""
+    def copy_(self: Any, source: Any, non_blocking: bool = False) -> Any:
+        """Take over the elements of ``source``, which broadcasts, as this tensor's type."""
         return assign(self, source)
 
-    def fill_(self: Any, value: float) -> Any:
+    def fill_(self: Any, value: Any) -> Any:
         """Set every element to ``value``."""
-        return assign(self, as_tensor(value))
+        filling = as_tensor(value)
+        if filling.dim():
+            raise ShapeError(
+                f"fill_ only supports 0-dimension value tensor but got tensor with {filling.dim()} dimensions"
+            )
+        return assign(self, filling)
 
     def zero_(self: Any) -> Any:
         """Set every element to 0."""
         return assign(self, as_tensor(0))
 
-    def lerp_(self: Any, end: Any, weight: Any) -> Any:
-        """self += weight · (end - self)"""
-        return assign(self, operations.add(self, operations.mul(operations.sub(end, self), weight)))
-
-    def addcmul_(self: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
-        """self += value · tensor1 · tensor2"""
-        return assign(self, operations.add(self, operations.mul(operations.mul(tensor1, tensor2), value)))
-
-    def addcdiv_(self: Any, tensor1: Any, tensor2: Any, *, value: float = 1) -> Any:
-        """self += value · tensor1 / tensor2"""
-        return assign(self, operations.add(self, operations.mul(operations.div(tensor1, tensor2), value)))
-
-    def uniform_(self: Any, from_: float = 0.0, to: float = 1.0) -> Any:
+    def uniform_(self: Any, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None) -> Any:
         """Fill with numbers uniform in [from_, to)."""
-        drawn = default_generator.numpy().uniform(from_, to, tuple(self.shape))
-        return assign(self, as_tensor(drawn, self.dtype))
+        return _fill_random(self, generator, lambda source, shape: source.uniform(from_, to, shape))
 
-    def normal_(self: Any, mean: float = 0.0, std: float = 1.0) -> Any:
+    def normal_(self: Any, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Any:
         """Fill with normal numbers."""
-        drawn = default_generator.numpy().normal(mean, std, tuple(self.shape))
-        return assign(self, as_tensor(drawn, self.dtype))
+        return _fill_random(self, generator, lambda source, shape: source.normal(mean, std, shape))
 
-    __iadd__ = add_
-    __isub__ = sub_
-    __imul__ = mul_
-    __itruediv__ = div_
+    def bernoulli_(self: Any, p: Any = 0.5, *, generator: Generator | None = None) -> Any:
+        """Fill with 1 where a random number is below p (a number, or a tensor that broadcasts), else 0."""
+        bound = p._array() if hasattr(p, "_array") else p
+        return _fill_random(self, generator, lambda source, shape: source.random(shape) < bound)
+
+    def random_(self: Any, from_: int = 0, to: int | None = None, *, generator: Generator | None = None) -> Any:
+        """Fill with whole numbers from ``from_`` up to ``to`` - 1; with one argument, from 0 up to that."""
+        dtype = self.dtype
+        if to is None:
+            limit = 2 if dtype.kind == "bool" else 2 ** {"float32": 24, "float64": 53, "int32": 31}.get(dtype.name, 62)
+            from_, to = (0, from_) if from_ else (0, limit)
+        return _fill_random(self, generator, lambda source, shape: source.integers(from_, to, shape))
+
+    def t_(self: Any) -> Any:
+        """The transpose of a matrix, in place."""
+        return _turn_into(self, shaping.t(self))
+
+    def transpose_(self: Any, dim0: int, dim1: int) -> Any:
+        """Two dimensions exchanged, in place."""
+        return _turn_into(self, shaping.transpose(self, dim0, dim1))
+
+    swapaxes_ = swapdims_ = transpose_
+
+    def squeeze_(self: Any, dim: Any = None) -> Any:
+        """Dimensions of size 1 removed, in place."""
+        return _turn_into(self, shaping.squeeze(self, dim))
+
+    def unsqueeze_(self: Any, dim: int) -> Any:
+        """A dimension of size 1 put in, in place."""
+        return _turn_into(self, shaping.unsqueeze(self, dim))
 
     def __setitem__(self: Any, index: Any, value: Any) -> None:
-        """Write into a part of the tensor; views of the same memory see it."""
-        if self.requires_grad and state.is_grad_enabled:
-            raise GradientError("indexed assignment to a tensor that requires grad. fix: with torch.no_grad(): ...")
-        source = as_tensor(value)
-        if source.requires_grad and state.is_grad_enabled:
-            raise GradientError(
-                "indexed assignment of a value that requires grad: its gradient would be lost. fix: put the parts "
-                "together with cat, stack or where, or assign value.detach()"
-            )
-        items = index if isinstance(index, tuple) else (index,)
-        new = np.array(source._array())
-        flush()
-        try:
-            array, rest = take_integers(self._array(), items)
-            array[rest] = new
-        except IndexError as error:
-            raise IndexOutOfRangeError(f"{error} (tensor of shape {tuple(self.shape)})") from None
-        except ValueError:
-            raise ShapeError(
-                f"a value of shape {new.shape} does not fit into this part of a tensor of shape {tuple(self.shape)}"
-            ) from None
-        note_write(self)
+        setitem(self, index, value)
+
+
+def _fill_random(tensor: Any, generator: Generator | None, draw: Callable[[Any, tuple[int, ...]], Any]) -> Any:
+    drawn = draw((generator or default_generator).numpy(), tuple(tensor.shape))
+    return assign(tensor, from_array(np.asarray(drawn), tensor.dtype))
+
+
+def _turn_into(tensor: Any, seen: Any) -> Any:
+    """Let a tensor look at its elements as a view of it does."""
+    if tensor._slot is not None:
+        raise GradientError(
+            "the shape of a tensor that programs overwrite cannot be changed in place. fix: p.data = p.data.t()"
+        )
+    segment = state.segment
+    has_views = any(other._base is tensor and other is not seen for other in segment.handles)
+    if tensor._storage is None and tensor._base is None and has_views:
+        if segment.is_capturing:
+            raise CaptureError("compile() cannot capture a change of shape in place of a tensor that has views")
+        resolve(tensor)
+        resolve(seen)
+    if tensor._storage is not None and tensor.requires_grad:
+        tensor._vertex, tensor._segment, tensor._storage = vertex_of(seen), state.segment, None
+        state.segment.handles.append(tensor)
+    elif tensor._storage is not None:
+        tensor._type, tensor._strides = seen._type, seen._strides
+        tensor._vertex = tensor._segment = None
+    else:
+        tensor._vertex = seen._vertex
+        if tensor._base is not None:
+            tensor._type, tensor._strides = seen._type, seen._strides
+        seen._base = None
+    return tensor

@@ -31,6 +31,8 @@ def from_array(array: np.ndarray[Any, Any], dtype: DType | None = None, shares_m
         return stored(storage, storage.address, tensor_type(wanted, array.shape), layout)
     type = tensor_type(wanted, array.shape)
     storage = allocate(type.nbytes)
+    if state.segment.expansion is not None:
+        storage.made_in = state.segment
     view_array(storage, storage.address, type, None)[...] = array
     return stored(storage, storage.address, type)
 

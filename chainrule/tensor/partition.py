@@ -12,6 +12,8 @@ from ..types import Shape, broadcast_shapes, normalize_axis
 from . import gathering, shaping
 from .keywords import pytorch_keywords
 from .operands import as_tensor, from_array
+from .shaping import diagonal as diagonal
+from .shaping import unfold as unfold
 
 METHODS = (
     "broadcast_to", "chunk", "diagonal", "fliplr", "flipud", "hsplit", "moveaxis", "movedim", "narrow", "ravel",
@@ -371,51 +373,6 @@ def swapaxes(input: Any, axis0: int, axis1: int) -> Any:
 
 
 moveaxis, swapdims = movedim, swapaxes
-
-
-def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
-    """The diagonal of two dimensions, as the last one; ``offset`` diagonals above (or below) the main one.
-
-    >>> import chainrule as cr
-    >>> cr.diagonal(cr.tensor([[1, 2], [3, 4]]))
-    tensor([1, 4])
-    """
-    x = as_tensor(input)
-    first, second = normalize_axis(dim1, x.dim()), normalize_axis(dim2, x.dim())
-    if first == second or x.dim() < 2:
-        raise ArgumentError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
-    x = movedim(x, (first, second), (-2, -1))
-    rows, columns = x.shape[-2:]
-    start = offset if offset >= 0 else -offset * columns
-    length = max(0, min(rows + min(offset, 0), columns - max(offset, 0)))
-    flat = x.reshape(*x.shape[:-2], rows * columns)
-    return flat[..., start : start + length * (columns + 1) : columns + 1] if length else flat[..., :0]
-
-
-def unfold(input: Any, dimension: int, size: int, step: int) -> Any:
-    """All windows of ``size`` slices along ``dimension``, ``step`` apart; what is in a window is the last dimension.
-
-    Shapes: (..., n, ...) to (..., (n - size) // step + 1, ..., size).
-
-    >>> import chainrule as cr
-    >>> cr.arange(5).unfold(0, 3, 1)
-    tensor([[0, 1, 2],
-            [1, 2, 3],
-            [2, 3, 4]])
-    """
-    x = as_tensor(input)
-    axis = normalize_axis(dimension, x.dim())
-    extent = x.shape[axis] if x.dim() else 1
-    if size > extent or size < 0:
-        raise ArgumentError(f"maximum size for tensor at dimension {dimension} is {extent} but size is {size}")
-    if step < 1:
-        raise ArgumentError(f"step is {step} but must be > 0")
-    if not x.dim():
-        return x.reshape(1)[:size]
-    count = (extent - size) // step + 1
-    positions = (np.arange(count)[:, None] * step + np.arange(size)).reshape(-1)
-    windows = gathering.index_select(x, axis, from_array(positions))
-    return movedim(windows.reshape(*x.shape[:axis], count, size, *x.shape[axis + 1 :]), axis + 1, -1)
 
 
 def cartesian_prod(*tensors: Any) -> Any:

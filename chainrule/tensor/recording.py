@@ -15,9 +15,10 @@ from ..errors import GradientError
 from ..graph.graph import topological_order
 from ..graph.vertex import Vertex, apply, make_vertex
 from ..ops.elementwise import STOP_GRADIENT, stop_gradient
-from ..types import DType, Shape, TensorType
+from ..types import DType, Shape, TensorType, contiguous_strides
 from .segment import Segment, flush, leaf_number, leaf_vertex, slot_vertex, state
 from .storage import Storage, allocate, spare_memory, view_array
+from .strided import Layout, Step, among_elements, is_row_major, read, steps_to
 
 NO_VALUE = (
     "this tensor has no value: it is being recorded on another thread or inside a function that is being compiled, or "
@@ -31,15 +32,18 @@ class Handle:
 
     A pending handle has ``_vertex`` and ``_segment``; its value lies in ``_segment.places`` once the segment has run.
     A stored handle has ``_storage``, ``_address``, ``_type`` and ``_strides`` (elements; None for row-major).
-    ``_slot`` is the vertex of a tensor that programs may overwrite.
+    ``_slot`` is the vertex of a tensor that programs may overwrite. ``_base`` is the tensor of which this one is a view
+    (see `chainrule.tensor.views`); a pending view also has ``_type``, ``_strides`` and, as ``_address``, the distance
+    to the base's first element in bytes.
     """
 
     __slots__ = (
-        "__weakref__", "_address", "_grad", "_requires_grad", "_segment", "_slot", "_storage", "_strides", "_type",
-        "_vertex",
+        "__weakref__", "_address", "_base", "_grad", "_requires_grad", "_segment", "_slot", "_storage", "_strides",
+        "_type", "_vertex",
     )  # fmt: skip
 
     _address: int
+    _base: Any
     _grad: Any
     _requires_grad: bool
     _segment: Segment | None
@@ -68,9 +72,17 @@ def pending(vertex: Vertex, segment: Segment) -> Any:
     handle._vertex = vertex
     handle._segment = segment
     handle._storage = None
+    handle._base = None
     handle._slot = None
     handle._grad = None
     segment.handles.append(handle)
+    return handle
+
+
+def value_of(vertex: Vertex, segment: Segment) -> Any:
+    """Return a new handle for ``vertex`` as it is, which shares its memory with no other tensor."""
+    handle = pending(vertex, segment)
+    handle._vertex = vertex
     return handle
 
 
@@ -94,6 +106,7 @@ def set_stored(
     handle._type = type
     handle._strides = strides
     handle._requires_grad = requires_grad
+    handle._base = None
     handle._slot = None
     handle._grad = None
     if requires_grad:
@@ -114,6 +127,17 @@ def vertex_of(handle: Any) -> Vertex:
 
 def enter(handle: Any, segment: Segment) -> Vertex:
     """Give a handle that is not of this segment a vertex in it."""
+    base = handle._base
+    if base is not None:
+        if base._storage is not handle._storage or base._storage is None:
+            catch_up(handle)
+            return vertex_of(handle)
+        if (
+            base._slot is not None
+            or segment.expansion is not None
+            or (base._vertex is not None and base._vertex.requires_grad)
+        ):
+            return _enter_view(handle, base)
     slot = handle._slot
     if slot is not None:
         vertex = segment.updates.get(slot, slot)
@@ -128,6 +152,86 @@ def enter(handle: Any, segment: Segment) -> Vertex:
     handle._vertex = vertex
     handle._segment = segment
     return vertex
+
+
+def _enter_view(handle: Any, base: Any) -> Vertex:
+    """A view of a tensor that may be overwritten or carries gradients: what it sees of the base's vertex."""
+    vertex = vertex_of(base)
+    segment = state.segment
+    vertex = seen_by(handle, base, vertex)
+    handle._vertex = vertex
+    handle._segment = segment
+    segment.add_view(handle)
+    return vertex
+
+
+def seen_by(handle: Any, base: Any, vertex: Vertex) -> Vertex:
+    """What a view sees of the vertex of its base."""
+    vertex = read(vertex, steps_of(handle, base))
+    return stop_gradient(vertex) if vertex.requires_grad and is_detached(handle) else vertex
+
+
+def steps_of(handle: Any, base: Any) -> tuple[Step, ...]:
+    """How a view is read from its base, as both are stored or both pending."""
+    type, address, strides = handle._type, handle._address, None
+    if handle._storage is not None:
+        address, strides = address - base._address, base._strides
+    shape = type.shape
+    layout = Layout(address // type.dtype.size, shape, handle._strides or contiguous_strides(shape))
+    return steps_to(type_of(base).shape, strides, layout)
+
+
+def is_detached(handle: Any) -> bool:
+    """Whether a view passes on no gradient to its base."""
+    return bool(handle.__dict__.get("is_detached"))
+
+
+def catch_up(view: Any) -> None:
+    """Let a view look where the elements of its base are now: they move when a base in memory becomes pending.
+
+    The view of a base that was given other memory by other means keeps the old memory, alone.
+    """
+    base = view._base
+    if view._storage is None:
+        if view._segment is state.segment:
+            return
+        distance = view._address
+    elif view._storage is base._storage:
+        return
+    else:
+        former = base.__dict__.get("former_layouts", {}).get(id(view._storage))
+        if former is None:
+            view._base = None
+            return
+        distance = _move_along(view, base, *former)
+    if base._storage is None and base._segment is not state.segment:
+        resolve(base)
+    view._storage = base._storage
+    view._address = distance + (0 if base._storage is None else base._address)
+    view._segment = None
+    if base._storage is not None:
+        view._vertex = None
+        view._requires_grad = base.requires_grad and not is_detached(view)
+    else:
+        view._segment = state.segment
+        view._vertex = seen_by(view, base, base._vertex)
+        state.segment.add_view(view)
+
+
+def leave_memory(base: Any) -> None:
+    """Remember where a base has been, for its views."""
+    base.__dict__.setdefault("former_layouts", {})[id(base._storage)] = base._address, base._strides
+
+
+def _move_along(view: Any, base: Any, address: int, strides: Shape | None) -> int:
+    """The distance of a view from its base, which has left ``address`` and is row-major now."""
+    distance: int = view._address - address
+    if strides is not None:
+        size, shape = view._type.dtype.size, view._type.shape
+        old = Layout(distance // size, shape, view._strides or contiguous_strides(shape))
+        new = among_elements(type_of(base).shape, strides, old)
+        distance, view._strides = new.offset * size, None if is_row_major(shape, new.strides) else new.strides
+    return distance
 
 
 def _note_read(handle: Any, segment: Segment) -> None:
@@ -298,6 +402,15 @@ def _continue_history(
 
 def resolve(handle: Any) -> None:
     """Give a computed handle its memory; run the pending segment first if the handle belongs to it."""
+    if handle._base is not None and (handle._storage is None or handle._storage is not handle._base._storage):
+        if handle._storage is None and handle._segment is state.segment:
+            flush()  # an only view of its base is no view any more from here on
+        if handle._base is not None:
+            if handle._base._storage is None:
+                resolve(handle._base)
+            catch_up(handle)
+        resolve(handle)
+        return
     if handle._storage is not None:
         if handle._storage.written_in is state.segment:
             flush()

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .operands import as_tensor
-from .recording import Handle, enter, pending
+from .recording import Handle, enter, pending, value_of
 from .segment import state
 
 
@@ -37,6 +37,9 @@ def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
         found = users.get(key)
         if found is None:
             leaves = len(segment.leaves)
+            inputs = tuple(
+                None if vertex is None else value_of(vertex, segment) for vertex in parts[1 : len(inputs) + 1]
+            )
             result = function(*inputs, **attributes)
             if state.segment is segment and result._segment is segment and len(segment.leaves) == leaves:
                 users[key] = _with_gradient(result, function, inputs, attributes)

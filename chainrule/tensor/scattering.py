@@ -13,7 +13,7 @@ from ..ops import indexing, movement
 from ..ops.arithmetic import add
 from ..ops.elementwise import cast
 from ..types import float32, float64, int64, normalize_axis
-from . import operations, partition, reductions, shaping
+from . import operations, reductions, shaping
 from .gathering import check_index_shape, check_positions, flat_positions, gather_known
 from .keywords import pytorch_keywords
 from .operands import as_tensor, enter_all, from_array
@@ -239,7 +239,7 @@ def diagonal_scatter(input: Any, src: Any, offset: int = 0, dim1: int = 0, dim2:
     """``input`` with ``src`` in place of a diagonal."""
     x = as_tensor(input)
     places = from_array(np.arange(x.numel()).reshape(tuple(x.shape)))
-    at = partition.diagonal(places, offset, dim1, dim2)
+    at = shaping.diagonal(places, offset, dim1, dim2)
     if tuple(at.shape) != tuple(as_tensor(src).shape):
         raise ShapeError(f"diagonal_scatter: expected src to have the diagonal's shape {tuple(at.shape)}")
     written = index_copy(x.reshape(-1), 0, at.reshape(-1), as_tensor(src).reshape(-1))

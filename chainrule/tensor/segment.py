@@ -38,6 +38,7 @@ _NO_SLOTS: dict[Any, Any] = {}
 class Segment:
     """Handles, leaves, events and in-place updates that wait to be run.
 
+    - ``handles``: pending tensors, and views that have been read (``has_views``), which are no results themselves.
     - ``leaves``: stored tensors by number; ``slots``: overwritable tensors by their vertex.
     - ``events``: hashable records of zero_grad, backward and step, in order (see `chainrule.tensor.events`).
     - ``snapshots``: for tensors over foreign memory the copy that was read, and its vertex.
@@ -49,12 +50,13 @@ class Segment:
     """
 
     __slots__ = (
-        "draws", "ended_at", "events", "expansion", "generator", "handles", "is_done", "is_symbolic", "keepalive",
-        "leaves", "places", "ran_at", "slots", "snapshots", "updates",
+        "draws", "ended_at", "events", "expansion", "generator", "handles", "has_views", "is_done", "is_symbolic",
+        "keepalive", "leaves", "places", "ran_at", "slots", "snapshots", "updates",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self.handles: list[Any] = []
+        self.has_views = False
         self.leaves: list[Any] = []
         self.slots: dict[Vertex, Any] = {}
         self.snapshots: dict[int, Any] = {}
@@ -69,6 +71,11 @@ class Segment:
         self.places: Any = None
         self.ran_at = 0
         self.ended_at = 0
+
+    def add_view(self, view: Any) -> None:
+        """Keep a view of another tensor, so that what is written into that finds it."""
+        self.handles.append(view)
+        self.has_views = True
 
     @property
     def has_history(self) -> bool:

@@ -1,28 +1,26 @@
-"""Rearranging tensors: shapes, axes, joining, indexing. Each function is also a method of `Tensor` where it can be."""
+"""Rearranging tensors: shapes, axes, joining. Each function is also a method of `Tensor` where it can be."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
-from ..errors import ArgumentError, IndexOutOfRangeError, ShapeError
+from ..errors import ArgumentError, ShapeError
 from ..graph.vertex import Vertex
-from ..memory import address_of
-from ..ops import indexing, movement
-from ..ops.arithmetic import add, multiply
-from ..ops.comparison import less, where
+from ..ops import movement
+from ..ops.arithmetic import multiply
 from ..ops.elementwise import cast
 from ..ops.matmul import matmul as matmul_vertex
 from ..ops.reduction import sum_
-from ..types import Shape, contiguous_strides, int64, normalize_axis, promote, tensor_type
+from ..types import DType, Shape, broadcast_shapes, contiguous_strides, normalize_axis, promote
 from .keywords import pytorch_keywords
-from .operands import as_tensor, enter_all, from_array, meet
-from .recording import Handle, pending, resolve, stored
+from .operands import as_tensor, enter_all, meet
+from .recording import pending, type_of
 from .remembered import remembered
 from .segment import state
+from .strided import Layout, is_row_major, read, reshaped_strides, steps_to
+from .views import base_of, lay_out_row_major, offset_of, physical_strides, strides_of, view
 
 
 def _sizes(sizes: tuple[Any, ...]) -> Shape:
@@ -54,15 +52,62 @@ def infer_shape(shape: Shape, size: int) -> Shape:
 
 
 def reshape(input: Any, *shape: Any) -> Any:
-    """The same elements in row-major order under another shape; one size may be -1."""
+    """The same elements in row-major order under another shape; one size may be -1. A view where strides allow that."""
     x = as_tensor(input)
-    wanted = infer_shape(_sizes(shape), x.numel())
-    return _move(x, ("reshape", wanted), lambda vertex: movement.reshape(vertex, wanted))
+    type = type_of(x)
+    wanted = infer_shape(_sizes(shape), type.size)
+    found = _reshaped_view(x, wanted)
+    if found is None:
+        return _move(x, ("reshape", wanted), lambda vertex: movement.reshape(vertex, wanted))
+    return found
+
+
+def view_as_shape(input: Any, *shape: Any) -> Any:
+    """The same memory under another shape; one size may be -1. With an element type: `view` as that type is refused.
+
+    Errors: `ShapeError` where the elements would have to be copied.
+    """
+    if len(shape) == 1 and isinstance(shape[0], DType):
+        if shape[0] is input.dtype:
+            return reshape(input, input.shape)
+        raise ArgumentError(f"view as another type ({shape[0]}) is not supported. fix: .to({shape[0].name})")
+    wanted = infer_shape(_sizes(shape), input.numel())
+    found = _reshaped_view(input, wanted)
+    if found is not None:
+        return found
+    if input._slot is not None:
+        return reshape(input, wanted)  # to users a parameter is row-major
+    raise ShapeError(
+        f"view size is not compatible with input tensor's size and stride (at least one dimension spans across two "
+        f"contiguous subspaces): shape {tuple(input.shape)} with strides {strides_of(input)} as {wanted}. "
+        "fix: use .reshape(...) instead"
+    )
+
+
+def _reshaped_view(x: Any, wanted: Shape) -> Any:
+    """A view of x under another shape; None where the elements must be copied."""
+    shape = type_of(x).shape
+    if math.prod(wanted) != type_of(x).size:
+        raise ShapeError(f"shape {list(wanted)} is invalid for input of size {type_of(x).size} (shape {tuple(shape)})")
+    strides = reshaped_strides(shape, physical_strides(x), wanted)
+    if strides is None and not (x.requires_grad or state.segment.is_capturing):
+        base = base_of(x)
+        if base._slot is not None and x.numel() == base.numel() and tuple(shape) == base._type.shape:
+            lay_out_row_major(base)
+            strides = reshaped_strides(shape, physical_strides(_caught_up(x)), wanted)
+    if strides is None:
+        return None
+    return view(x, wanted, strides, 0, ("reshape", wanted), lambda vertex: movement.reshape(vertex, wanted))
+
+
+def _caught_up(x: Any) -> Any:
+    base_of(x)
+    return x
 
 
 def view_as(input: Any, other: Any) -> Any:
     """``input`` under the shape of ``other``."""
-    return reshape(input, other.shape)
+    return view_as_shape(input, other.shape)
 
 
 def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
@@ -71,25 +116,33 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     first, last = normalize_axis(start_dim, len(shape)), normalize_axis(end_dim, len(shape))
     if first > last:
         raise ArgumentError(f"flatten: start_dim {start_dim} comes after end_dim {end_dim}")
+    if first == last and shape:
+        return input
     return reshape(input, *shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :])
 
 
 def unflatten(input: Any, dim: int, sizes: Sequence[int]) -> Any:
     """Dimension ``dim`` split into ``sizes``."""
     axis = normalize_axis(dim, input.dim())
-    return reshape(input, *input.shape[:axis], *infer_shape(tuple(sizes), input.shape[axis]), *input.shape[axis + 1 :])
+    wanted = infer_shape(tuple(sizes), input.shape[axis])
+    return reshape(input, *input.shape[:axis], *wanted, *input.shape[axis + 1 :])
 
 
 def permute(input: Any, *dims: Any) -> Any:
-    """Dimension i of the result is dimension dims[i] of the input."""
-    permutation = tuple(normalize_axis(axis, input.dim()) for axis in _sizes(dims))
-    if len(permutation) != input.dim():
-        raise ShapeError(f"permute needs each of the {input.dim()} dimensions once, got {permutation}")
-    return _move(input, ("permute", permutation), lambda vertex: movement.transpose(vertex, permutation))
+    """Dimension i of the result is dimension dims[i] of the input; a view."""
+    shape = type_of(input).shape
+    permutation = tuple(normalize_axis(axis, len(shape)) for axis in _sizes(dims))
+    if sorted(permutation) != list(range(len(shape))):
+        raise ShapeError(f"permute needs each of the {len(shape)} dimensions of {tuple(shape)} once, got {permutation}")
+    strides = physical_strides(input)
+    return view(
+        input, tuple(shape[axis] for axis in permutation), tuple(strides[axis] for axis in permutation), 0,
+        ("permute", permutation), lambda vertex: movement.transpose(vertex, permutation),
+    )  # fmt: skip
 
 
 def transpose(input: Any, dim0: int, dim1: int) -> Any:
-    """Two dimensions exchanged."""
+    """Two dimensions exchanged; a view."""
     order = list(range(input.dim()))
     first, second = normalize_axis(dim0, len(order)), normalize_axis(dim1, len(order))
     if order:
@@ -98,7 +151,7 @@ def transpose(input: Any, dim0: int, dim1: int) -> Any:
 
 
 def t(input: Any) -> Any:
-    """The transpose of a matrix; a vector stays as it is."""
+    """The transpose of a matrix; a vector stays as it is. A view."""
     if input.dim() > 2:
         raise ShapeError(f"t() expects a tensor with at most 2 dimensions, got shape {tuple(input.shape)}")
     return permute(input, *reversed(range(input.dim())))
@@ -106,32 +159,120 @@ def t(input: Any) -> Any:
 
 @pytorch_keywords
 def squeeze(input: Any, dim: int | tuple[int, ...] | None = None) -> Any:
-    """Dimensions of size 1 removed: all of them, or those in ``dim``."""
-    shape = input.shape
+    """Dimensions of size 1 removed: all of them, or those in ``dim``. A view."""
+    shape = type_of(input).shape
     chosen = range(len(shape)) if dim is None else [dim] if isinstance(dim, int) else dim
     removed = {normalize_axis(axis, len(shape)) for axis in chosen}
-    return reshape(input, *(size for axis, size in enumerate(shape) if not (axis in removed and size == 1)))
+    kept = [axis for axis, size in enumerate(shape) if not (axis in removed and size == 1)]
+    strides = physical_strides(input)
+    return _reshape_by(input, tuple(shape[axis] for axis in kept), tuple(strides[axis] for axis in kept))
 
 
 @pytorch_keywords
 def unsqueeze(input: Any, dim: int) -> Any:
-    """A dimension of size 1 put in at ``dim``."""
-    axis = normalize_axis(dim, input.dim() + 1)
-    return reshape(input, *input.shape[:axis], 1, *input.shape[axis:])
+    """A dimension of size 1 put in at ``dim``; a view."""
+    shape, strides = type_of(input).shape, physical_strides(input)
+    axis = normalize_axis(dim, len(shape) + 1)
+    step = shape[axis] * strides[axis] if axis < len(shape) else 1
+    return _reshape_by(input, (*shape[:axis], 1, *shape[axis:]), (*strides[:axis], step, *strides[axis:]))
+
+
+def _reshape_by(input: Any, shape: Shape, strides: Shape) -> Any:
+    """Dimensions of size 1 come or go."""
+    return view(input, shape, strides, 0, ("reshape", shape), lambda vertex: movement.reshape(vertex, shape))
 
 
 def expand(input: Any, *sizes: Any) -> Any:
-    """Dimensions of size 1 repeated to ``sizes``; -1 keeps a size."""
-    wanted = _sizes(sizes)
-    extra = len(wanted) - input.dim()
+    """Dimensions of size 1 repeated to ``sizes``; -1 keeps a size. A view, to which nothing can be written."""
+    wanted, old = _sizes(sizes), type_of(input).shape
+    extra = len(wanted) - len(old)
     if -1 in wanted[: max(extra, 0)]:
-        raise ShapeError(f"expand to {wanted}: -1 stands for a dimension that shape {tuple(input.shape)} does not have")
-    shape = tuple(input.shape[axis - extra] if size == -1 else size for axis, size in enumerate(wanted))
-    return _move(input, ("expand", shape), lambda vertex: movement.broadcast(vertex, shape))
+        raise ShapeError(f"expand to {wanted}: -1 stands for a dimension that shape {tuple(old)} does not have")
+    shape = tuple(old[axis - extra] if size == -1 else size for axis, size in enumerate(wanted))
+    if extra < 0 or broadcast_shapes(old, shape) != shape:
+        raise ShapeError(f"shape {tuple(old)} cannot be expanded to {shape}")
+    steps = (*(0 for _ in range(extra)), *physical_strides(input))
+    kept = (*(0 for _ in range(extra)), *old)
+    strides = tuple(step if size == new else 0 for step, size, new in zip(steps, kept, shape, strict=True))
+    return view(input, shape, strides, 0, ("expand", shape), lambda vertex: movement.broadcast(vertex, shape))
+
+
+def as_strided(input: Any, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Any:
+    """A view with any strides into the memory of ``input``, from its first element on or from ``storage_offset``."""
+    base = base_of(input)
+    shape: Shape = tuple(int(extent) for extent in size)
+    strides: Shape = tuple(int(step) for step in stride)
+    start = offset_of(input) if storage_offset is None else storage_offset
+    reach = start + sum((extent - 1) * step for extent, step in zip(shape, strides, strict=True))
+    if start < 0 or min((*strides, 0)) < 0 or (0 not in shape and reach >= base.numel()):
+        raise ShapeError(f"as_strided: {shape} with strides {strides} from {start} on exceed {base.numel()} elements")
+    if not is_row_major(type_of(base).shape, physical_strides(base)):
+        raise ShapeError("as_strided needs a base that is row-major in memory. fix: .contiguous()")
+    return _by_strides(base, lambda _: Layout(start, shape, strides))
+
+
+def diagonal(input: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
+    """The elements [..., i, i + offset] of two dimensions as a new last one; a view.
+
+    >>> import chainrule as cr
+    >>> cr.diagonal(cr.tensor([[1, 2], [3, 4]]))
+    tensor([1, 4])
+    """
+    input = as_tensor(input)
+    shape = type_of(input).shape
+    first, second = normalize_axis(dim1, len(shape)), normalize_axis(dim2, len(shape))
+    if first == second:
+        raise ArgumentError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    count = max(min(shape[first] + min(offset, 0), shape[second] - max(offset, 0)), 0)
+    rest = [axis for axis in range(len(shape)) if axis not in (first, second)]
+
+    def layout(strides: Shape) -> Layout:
+        distance = max(-offset, 0) * strides[first] + max(offset, 0) * strides[second] if count else 0
+        steps = (*(strides[axis] for axis in rest), strides[first] + strides[second])
+        return Layout(distance, (*(shape[axis] for axis in rest), count), steps)
+
+    return _by_strides(input, layout)
+
+
+def unfold(input: Any, dimension: int, size: int, step: int) -> Any:
+    """All windows of ``size`` elements along ``dimension``, ``step`` apart, as a new last dimension; a view.
+
+    >>> import chainrule as cr
+    >>> cr.arange(5).unfold(0, 3, 2)
+    tensor([[0, 1, 2],
+            [2, 3, 4]])
+    """
+    input = as_tensor(input)
+    shape = type_of(input).shape
+    axis = normalize_axis(dimension, len(shape))
+    extent = shape[axis] if shape else 1
+    if not 0 <= size <= extent:
+        raise ArgumentError(f"maximum size for tensor at dimension {dimension} is {extent} but size is {size}")
+    if step < 1:
+        raise ArgumentError(f"step is {step} but must be > 0")
+    count = (extent - size) // step + 1
+
+    def layout(strides: Shape) -> Layout:
+        if not shape:
+            return Layout(0, (size,), (1,))
+        steps = (*strides[:axis], strides[axis] * step, *strides[axis + 1 :], strides[axis])
+        return Layout(0, (*shape[:axis], count, *shape[axis + 1 :], size), steps)
+
+    return _by_strides(input, layout)
+
+
+def _by_strides(input: Any, layout: Callable[[Shape], Layout]) -> Any:
+    """A view for which there is no movement of its own; ``layout`` makes its layout from the strides of the input."""
+    own = type_of(input).shape
+    found, among_own = layout(physical_strides(input)), layout(contiguous_strides(own))
+    return view(
+        input, found.shape, found.strides, found.offset, ("strided", among_own),
+        lambda vertex: read(vertex, steps_to(own, None, among_own)),
+    )  # fmt: skip
 
 
 def flip(input: Any, *dims: Any) -> Any:
-    """The order of elements reversed along ``dims``."""
+    """A copy with the order of elements reversed along ``dims``."""
     axes = tuple(normalize_axis(axis, input.dim()) for axis in _sizes(dims))
     return _move(input, ("flip", axes), lambda vertex: movement.apply(movement.FLIP, vertex, axes=axes))
 
@@ -181,150 +322,3 @@ def _integer_product(left: Vertex, right: Vertex) -> Vertex:
 
 def _with_axis(x: Vertex, place: int) -> Vertex:
     return movement.reshape(x, (*x.shape[:place], 1, *x.shape[place:]))
-
-
-def getitem(x: Any, index: Any) -> Any:
-    """``x[index]``: slices of stored tensors are views of their memory; other indices are recorded or computed."""
-    storage = x._storage
-    if storage is not None and not x._requires_grad and x._slot is None and state.segment.expansion is None:
-        if index.__class__ is slice and index.step is None and storage.written_in is None and x._type.shape:
-            return _row_view(x, index)
-        if _is_basic(index):
-            return _view(x, index)
-    items = index if isinstance(index, tuple) else (index,)
-    if len(items) == 1 and isinstance(items[0], Handle | np.ndarray | list):
-        return _take(x, as_tensor(items[0]))
-    if not _is_basic(index):
-        return _advanced(x, items)
-    return _move(x, ("getitem", _hashable(items)), lambda vertex: _slice_vertex(vertex, items))
-
-
-def _is_basic(index: Any) -> bool:
-    if isinstance(index, tuple):
-        return all(_is_basic(item) for item in index)
-    if index is None or index is Ellipsis:
-        return True
-    return isinstance(index, int | slice | np.integer) and not isinstance(index, bool)
-
-
-def _hashable(items: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple((item.start, item.stop, item.step, "slice") if isinstance(item, slice) else item for item in items)
-
-
-def _view(x: Any, index: Any) -> Any:
-    """A stored tensor over a part of another's memory. Writes to it that are still pending are run first."""
-    resolve(x)
-    try:
-        items = index if isinstance(index, tuple) else (index,)
-        # With an ellipsis NumPy gives a view even of a single element.
-        array = x._array()[items if any(item is Ellipsis for item in items) else (*items, ...)]
-    except IndexError as error:
-        raise IndexOutOfRangeError(f"{error} (tensor of shape {tuple(x.shape)})") from None
-    return stored_view(x, array)
-
-
-def _row_view(x: Any, rows: slice) -> Any:
-    """``x[a:b]`` without NumPy: the usual way to cut a batch, so it is worth a path of its own."""
-    type, strides = x._type, x._strides
-    count = type.shape[0]
-    start, stop, _ = rows.indices(count)
-    step = strides[0] if strides else type.size // (count or 1)
-    part = tensor_type(type.dtype, (stop - start if stop > start else 0, *type.shape[1:]))
-    return stored(x._storage, x._address + start * step * type.dtype.size, part, strides)
-
-
-def stored_view(x: Any, array: np.ndarray[Any, Any]) -> Any:
-    """Return the tensor that looks where ``array``, a NumPy view of x's memory, looks."""
-    array = np.asarray(array)
-    strides = tuple(step // x.dtype.size for step in array.strides)
-    layout = None if strides == contiguous_strides(array.shape) or array.size < 2 else strides
-    return stored(x._storage, address_of(array), tensor_type(x.dtype, array.shape), layout)
-
-
-def _slice_vertex(x: Vertex, items: tuple[Any, ...]) -> Vertex:
-    """Slices, integers, None and Ellipsis as slice, flip and reshape."""
-    given = sum(item is not None and item is not Ellipsis for item in items)
-    if given > len(x.shape):
-        raise IndexOutOfRangeError(f"too many indices for tensor of dimension {len(x.shape)}")
-    missing = (slice(None),) * (len(x.shape) - given)
-    position = next((i for i, item in enumerate(items) if item is Ellipsis), len(items))
-    items = (*items[:position], *missing, *items[position + 1 :])
-    starts, stops, steps, flipped, shape = [], [], [], [], []
-    axis = 0
-    for item in items:
-        if item is None:
-            shape.append(1)
-            continue
-        size = x.shape[axis]
-        start, stop, step = _range_of(item, size, axis)
-        if step < 0:
-            flipped.append(axis)
-            start, stop, step = size - 1 - start, size - 1 - stop, -step
-        stop = max(start, stop)
-        starts.append(start)
-        stops.append(stop)
-        steps.append(step)
-        if isinstance(item, slice):
-            shape.append(-((start - stop) // step))
-        axis += 1
-    if flipped:
-        x = movement.apply(movement.FLIP, x, axes=tuple(flipped))
-    return movement.reshape(movement.slice_(x, tuple(starts), tuple(stops), tuple(steps)), tuple(shape))
-
-
-def _range_of(item: Any, size: int, axis: int) -> tuple[int, int, int]:
-    if isinstance(item, slice):
-        return item.indices(size)
-    if not -size <= item < size:
-        raise IndexOutOfRangeError(f"index {item} is out of bounds for dimension {axis} with size {size}")
-    return int(item) % size, int(item) % size + 1, 1
-
-
-def _take(x: Any, index: Any) -> Any:
-    """Rows of x by a tensor of positions or by a boolean mask."""
-    if index.dtype.kind == "bool":
-        return _advanced(x, (index,))
-    size = x.shape[0]
-    if index._storage is not None and not state.segment.is_capturing:
-        positions = index._array()
-        if positions.size and (positions.min() < -size or positions.max() >= size):
-            raise IndexOutOfRangeError(f"index out of range: positions must lie in [{-size}, {size - 1}]")
-        if not positions.size or positions.min() >= 0:
-            segment, (rows, at) = enter_all(x, index)
-            return pending(indexing.take(rows, cast(at, int64), 0), segment)
-    segment, (rows, at) = enter_all(x, index)
-    at = cast(at, int64)
-    from_front = where(less(at, 0), add(at, size), at)
-    return pending(indexing.take(rows, from_front, 0), segment)
-
-
-def _advanced(x: Any, items: tuple[Any, ...]) -> Any:
-    """Any other index: computed at once, by NumPy. No gradient flows through it."""
-    if x.requires_grad:
-        raise ArgumentError(
-            "this kind of index has no gradient. fix: index a detached tensor, or use slices, integers, "
-            "one tensor of positions, or where()"
-        )
-    try:
-        array, rest = take_integers(x._array(), items)
-        return from_array(np.asarray(array[rest]))
-    except IndexError as error:
-        raise IndexOutOfRangeError(f"{error} (tensor of shape {tuple(x.shape)})") from None
-
-
-def take_integers(array: np.ndarray[Any, Any], items: tuple[Any, ...]) -> tuple[np.ndarray[Any, Any], tuple[Any, ...]]:
-    """Apply the integers of an index to ``array``; return the part and the rest of the index, without tensors.
-
-    PyTorch takes integers first; NumPy would broadcast them with tensors of positions and order the axes otherwise.
-    """
-    rest = tuple(np.asarray(item) if isinstance(item, Handle | list) else item for item in items)
-    integers = [item for item in rest if isinstance(item, int | np.integer) and not isinstance(item, bool)]
-    if not integers or not any(isinstance(item, np.ndarray) for item in rest):
-        return array, rest
-    first: list[Any] = []
-    for item in rest:
-        if isinstance(item, np.ndarray):
-            first += [slice(None)] * (item.ndim if item.dtype == bool else 1)
-        elif item is not None:
-            first.append(item if any(item is integer for integer in integers) or item is Ellipsis else slice(None))
-    return array[tuple(first)], tuple(item for item in rest if not any(item is integer for integer in integers))

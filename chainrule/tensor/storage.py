@@ -34,11 +34,12 @@ class Storage:
     as the block `is_shared` it can change without chainrule seeing it. ``clocks`` belong to whatever writes into the
     block. The other fields say how the pending segment uses the block, so that reads and writes through different
     tensors keep their order; ``read_by`` is the id of a tensor (the tensor itself would be a cycle: memory would wait
-    for the collector).
+    for the collector); ``made_in`` is the segment of the captured function in which the block was made.
     """
 
     __slots__ = (
-        "address", "array", "clocks", "is_exported", "is_read_by_many", "nbytes", "read_by", "read_in", "written_in",
+        "address", "array", "clocks", "is_exported", "is_read_by_many", "made_in", "nbytes", "read_by",
+        "read_in", "written_in",
     )  # fmt: skip
 
     def __init__(self, array: np.ndarray[Any, Any], address: int, nbytes: int, is_exported: bool = False) -> None:
@@ -51,6 +52,7 @@ class Storage:
         self.read_by: Any = None
         self.is_read_by_many = False
         self.written_in: Any = None
+        self.made_in: Any = None
 
     @property
     def is_shared(self) -> bool:

@@ -89,7 +89,7 @@ def steps_to(shape: Shape, strides: Shape | None, view: Layout) -> tuple[Step, .
     order = tuple(sorted(range(len(shape)), key=lambda axis: (-strides[axis], -shape[axis])))
     extents = tuple(shape[axis] for axis in order)
     if not is_row_major(extents, tuple(strides[axis] for axis in order)):
-        order, extents, view = tuple(range(len(shape))), shape, _among_elements(shape, strides, view)
+        order, extents, view = tuple(range(len(shape))), shape, among_elements(shape, strides, view)
     first: tuple[Step, ...] = () if order == tuple(range(len(shape))) else (("transpose", order),)
     size = math.prod(shape)
     if len(extents) != 1:
@@ -131,22 +131,23 @@ def _as_slice(shape: Shape, strides: Shape, view: Layout) -> tuple[Step, ...] | 
     runs_along: dict[int, int] = {}
     for dimension in _sorted_dimensions(view):
         stride, size = view.strides[dimension], view.shape[dimension]
-        axis = next((axis for axis in axes if 0 < strides[axis] <= stride and stride % strides[axis] == 0), None)
-        if axis is None or axis in runs_along:
+        fitting = [axis for axis in axes if 0 < strides[axis] <= stride and stride % strides[axis] == 0]
+        if not fitting or fitting[0] in runs_along:
             return None
+        axis = fitting[0]
         runs_along[axis], steps[axis] = dimension, stride // strides[axis]
         stops[axis] = starts[axis] + (size - 1) * steps[axis] + 1
     if rest or any(stop > size for stop, size in zip(stops, shape, strict=True)):
         return None
     order = [runs_along[axis] for axis in range(len(shape)) if axis in runs_along]
     found: tuple[Step, ...] = ()
-    if tuple(stops) != shape or any(starts):
+    if tuple(stops) != shape or any(starts) or any(step != 1 for step in steps):
         found = (("slice", tuple(starts), tuple(stops), tuple(steps)),)
     sizes = tuple(-((a - b) // c) for a, b, c in zip(starts, stops, steps, strict=True))
     return found + _finish(view, order, sizes)
 
 
-def _among_elements(shape: Shape, strides: Shape, view: Layout) -> Layout:
+def among_elements(shape: Shape, strides: Shape, view: Layout) -> Layout:
     """The view as positions among the elements in row-major order, for a base with gaps between its elements."""
     weights = contiguous_strides(shape)
     axes = sorted((axis for axis, size in enumerate(shape) if size > 1), key=lambda axis: -strides[axis])
@@ -260,9 +261,7 @@ def _positions(view: Layout) -> Vertex:
 
 def write_slice(x: Vertex, value: Vertex, starts: Shape, stops: Shape, steps: Shape) -> Vertex:
     """x with ``value`` at x[start:stop:step] along every axis."""
-    partial = [
-        axis for axis, size in enumerate(x.shape) if (starts[axis], stops[axis], steps[axis]) != (0, size, 1)
-    ]
+    partial = [axis for axis, size in enumerate(x.shape) if (starts[axis], stops[axis], steps[axis]) != (0, size, 1)]
     if not partial or not value.type.size:
         return x if not value.type.size else value
     if any(steps[axis] != 1 for axis in partial):

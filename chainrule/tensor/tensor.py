@@ -10,7 +10,7 @@ import numpy as np
 from ..devices import Device as Device
 from ..errors import ArgumentError, ChainruleError, DTypeError, GradientError
 from ..ops.elementwise import stop_gradient
-from ..types import DType, as_dtype, bool_, float32, float64, int32, int64
+from ..types import DType, as_dtype, bool_, float32, float64, int32, int64, normalize_axis
 from . import (
     bitwise,
     creation,
@@ -18,6 +18,7 @@ from . import (
     elementwise,
     error_function,
     gathering,
+    indexing,
     linear_algebra,
     operations,
     partition,
@@ -31,12 +32,15 @@ from . import (
 )
 from .display import format_tensor
 from .events import CONSUMED, record_backward
-from .inplace import InPlaceMethods
+from .inplace import IN_PLACE, OPERATORS, InPlaceMethods, assign, in_place
 from .operands import as_tensor, enter_all
 from .properties import named_dtype
-from .recording import Handle, note_write, pending, resolve, set_stored, set_tensor_class, snapshot, stored, type_of
+from .recording import Handle, catch_up, pending, resolve, set_stored, set_tensor_class, snapshot, type_of
 from .segment import addresses, flush, state
 from .storage import view_array
+from .strided import is_row_major
+from .structure import note_change
+from .views import detached, offset_of, strides_of, write_through
 
 
 class Size(tuple[int, ...]):
@@ -116,11 +120,27 @@ class Tensor(InPlaceMethods, Handle):
 
     def is_contiguous(self) -> bool:
         """Whether the elements lie in row-major order."""
-        return self._storage is None or self._strides is None
+        return is_row_major(type_of(self).shape, strides_of(self))
 
     def contiguous(self) -> Tensor:
-        """The tensor itself: programs read any layout."""
-        return self
+        """The tensor itself if it is contiguous, else a copy in row-major order."""
+        if self.is_contiguous():
+            return self
+        segment, (vertex,) = enter_all(self)
+        return _as_tensor_class(pending(vertex, segment))
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Elements from one element to the next along each dimension, or along one.
+
+        Results of operations are row-major; a parameter says so too, however its memory is laid out.
+        """
+        strides = strides_of(self)
+        return strides if dim is None else strides[normalize_axis(dim, len(strides))]
+
+    def data_ptr(self) -> int:
+        """The address of the first element; equal for tensors that share it. Asks for the value."""
+        resolve(self)
+        return self._address
 
     def __len__(self) -> int:
         shape = type_of(self).shape
@@ -224,6 +244,8 @@ class Tensor(InPlaceMethods, Handle):
     @property
     def requires_grad(self) -> bool:
         """Whether gradients with respect to this tensor, or through it, are recorded."""
+        if self._base is not None:
+            catch_up(self)
         if self._storage is not None:
             return self._requires_grad
         vertex_requires: bool = self._vertex.requires_grad
@@ -299,26 +321,38 @@ class Tensor(InPlaceMethods, Handle):
         record_backward(self, gradient, retain_graph)
 
     def detach(self) -> Tensor:
-        """The same values, through which no gradient flows; shares memory with a stored tensor."""
-        if self._storage is None and self._segment is not None and self._segment.is_done:
-            resolve(self)
-        if self._storage is not None and not state.segment.is_capturing:
-            if self._slot is not None and self._slot in state.segment.updates:
-                flush()
-            return _as_tensor_class(stored(self._storage, self._address, self._type, self._strides))
-        segment, (vertex,) = enter_all(self)
-        return _as_tensor_class(pending(stop_gradient(vertex), segment))
+        """The same elements, through which no gradient flows; shares their memory."""
+        return _as_tensor_class(detached(self))
+
+    def detach_(self) -> Tensor:
+        """Cut the tensor off from what it was computed from, in place."""
+        if self._base is not None:
+            raise GradientError("Can't detach views in-place. fix: use detach() instead of detach_()")
+        if self._slot is not None:
+            return self.requires_grad_(False)
+        if self.requires_grad:
+            segment, (vertex,) = enter_all(self)
+            write_through(self, stop_gradient(vertex), segment)
+        return self
 
     @property
     def data(self) -> Tensor:
-        """The same memory without gradient history."""
-        return self.detach()
+        """The same elements without gradient history; see `detach`."""
+        return _as_tensor_class(detached(self))
 
     @data.setter
     def data(self, value: Any) -> None:
+        source = as_tensor(value)
+        if type_of(source) is type_of(self):
+            assign(detached(self), detached(source))  # in place, so that programs keep their addresses
+            return
+        copy = snapshot(source._resolved())
         flush()
-        self._array()[...] = np.asarray(value)
-        note_write(self)
+        gradient = self._grad
+        set_stored(self, copy._storage, copy._address, copy._type, copy._strides, self.requires_grad)
+        self._grad = gradient
+        note_change()
+        addresses.changed()
 
     # Conversions ---------------------------------------------------------------------------------------------------
 
@@ -364,10 +398,6 @@ class Tensor(InPlaceMethods, Handle):
         """Compared with zero."""
         return self.to(bool_)
 
-    def cpu(self) -> Tensor:
-        """The tensor itself."""
-        return self
-
     def clone(self) -> Tensor:
         """A copy; gradients flow through it."""
         segment, (vertex,) = enter_all(self)
@@ -393,10 +423,10 @@ class Tensor(InPlaceMethods, Handle):
     @property
     def mT(self) -> Tensor:  # noqa: N802 - PyTorch's name
         """The transpose of every matrix in a batch."""
-        return _as_tensor_class(shaping.transpose(self, -1, -2))
+        return _as_tensor_class(shaping.transpose(self, -1, -2 if self.dim() else -1))
 
     def __getitem__(self, index: Any) -> Tensor:
-        tensor: Tensor = shaping.getitem(self, index)
+        tensor: Tensor = indexing.getitem(self, index)
         return tensor
 
 
@@ -438,11 +468,12 @@ _METHODS = {
         "sum", "var",
     )},
     **{name: getattr(shaping, name) for name in (
-        "expand", "flatten", "flip", "matmul", "permute", "reshape", "squeeze", "t", "transpose", "unflatten",
-        "unsqueeze", "view_as",
+        "as_strided", "expand", "flatten", "flip", "matmul", "permute", "reshape", "squeeze", "t", "transpose",
+        "unflatten", "unsqueeze", "view_as",
     )},
     "where": lambda self, condition, other: operations.where(condition, self, other),
-    "view": shaping.reshape, "mm": shaping.matmul, "bmm": shaping.matmul, "reshape_as": shaping.view_as,
+    "cpu": lambda self: self, "storage_offset": offset_of, "view": shaping.view_as_shape,
+    "index_put": indexing.index_put, "mm": shaping.matmul, "bmm": shaping.matmul, "reshape_as": shaping.view_as,
     "expand_as": lambda self, other: shaping.expand(self, *other.shape),
     "softmax": lambda self, dim: reductions.softmax(self, dim=dim),
     "log_softmax": lambda self, dim: reductions.log_softmax(self, dim=dim),
@@ -462,4 +493,8 @@ _METHODS = {
 }  # fmt: skip
 for _name, _function in _METHODS.items():
     setattr(Tensor, _name, _function)
+for _name in IN_PLACE:
+    setattr(Tensor, f"{_name}_", in_place(_name, _METHODS[_name]))
+for _name, _operation in OPERATORS.items():
+    setattr(Tensor, _name, getattr(Tensor, f"{_operation}_"))
 set_tensor_class(Tensor)

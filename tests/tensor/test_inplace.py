@@ -76,7 +76,7 @@ def test_assignments_that_do_not_fit_are_refused() -> None:
     x = cr.zeros(2, 3)
     with pytest.raises(ChainruleError, match=r"value of shape \(7,\) does not fit"):
         x[0] = cr.ones(7)
-    with pytest.raises(IndexError, match=r"tensor of shape \(2, 3\)"):
+    with pytest.raises(IndexError, match="index 5 is out of bounds for dimension 0 with size 2"):
         x[5] = 1
     with pytest.raises(ChainruleError, match="doesn't match the broadcast shape"):
         x.add_(cr.ones(5, 2, 3))
@@ -149,10 +149,8 @@ def test_parameters_change_only_without_gradients() -> None:
     w = cr.ones(2, requires_grad=True)
     with pytest.raises(GradientError, match="leaf Variable that requires grad"):
         w.add_(1)
-    with pytest.raises(GradientError, match="indexed assignment"):
+    with pytest.raises(GradientError, match="a view of a leaf Variable that requires grad"):
         w[0] = 1
-    with pytest.raises(GradientError, match="its gradient would be lost"):
-        cr.zeros(2)[0] = w.sum()
     with cr.no_grad():
         w.add_(1)
         w[0] = 7
@@ -173,3 +171,37 @@ def test_a_parameter_changed_in_place_is_a_leaf_still() -> None:
         return [first, w.grad, w.detach(), m.tensor([w.is_leaf, w.requires_grad])]
 
     agree([("leaf", run)])
+
+
+def test_views_of_parameters_follow_pytorch() -> None:
+    def run(m: Any) -> Any:
+        layer = m.nn.Linear(3, 2)
+        with m.no_grad():
+            layer.weight.copy_(tensor(m, values((2, 3), "float32")))
+        layer.weight.data.view(-1)[::2].mul_(2)
+        flat = layer.weight.data.flatten()
+        flat[0] = 9
+        layer.weight.T[1].sum().backward()
+        layer.weight.data.add_(layer.weight.grad, alpha=-0.5)
+        return [layer.weight.detach(), flat, layer.weight.grad, m.tensor(layer.weight.is_contiguous())]
+
+    agree([("weight", run)])
+
+
+def test_types_that_do_not_fit_are_refused() -> None:
+    for method in ("add_(1.5)", "div_(2)", "mul_(m.tensor(2.0))", "exp_()"):
+        with pytest.raises(TypeError, match="result type float32 can't be cast to the desired output type int64"):
+            eval(f"cr.arange(3).{method}", {"cr": cr, "m": cr})
+
+
+def test_an_index_out_of_range_names_itself() -> None:
+    x = cr.zeros(2, 3)
+    for index in ((0, 3), (slice(None), [0, 3]), (cr.tensor([0]), cr.tensor([3]))):
+        with pytest.raises(IndexError, match="index 3 is out of bounds for dimension 1 with size 3"):
+            x[index]
+        with pytest.raises(IndexError, match="index 3 is out of bounds for dimension 1 with size 3"):
+            x[index] = 1
+    with pytest.raises(IndexError, match="shape of the mask"):
+        x[cr.tensor([True, False, True])] = 1
+    with pytest.raises(ChainruleError, match="more than one element of the written-to tensor"):
+        cr.ones(1).expand(3).add_(1)
