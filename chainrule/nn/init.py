@@ -239,7 +239,7 @@ def lsuv_(
     True
     """
     outputs: dict[Any, float] = {}
-    layers = [part for part in module.modules() if hasattr(part, "start")]
+    layers = [part for part in module.modules() if getattr(getattr(part, "weight", None), "start", None) is not None]
     modes = [(part, part.training) for part in module.modules()]
     for layer in layers:
         orthogonal_(layer.weight, generator=generator)

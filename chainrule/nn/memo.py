@@ -16,6 +16,7 @@ from ..tensor.operands import enter_all
 from ..tensor.recording import Handle, enter, overwrite, pending
 from ..tensor.segment import Segment, state
 from ..tensor.structure import structure
+from .following import note_transparent
 
 MAX_ENTRIES = 256
 """Inputs remembered per module; then it starts afresh, so that a chain of ever new inputs does not grow it."""
@@ -67,6 +68,8 @@ class Memo:
         leaves, draws, vertex = len(segment.leaves), segment.draws, input._vertex
         before = set(segment.updates)
         output = module.forward(input)
+        if module.is_transparent:
+            note_transparent(input, output)
         is_pure = state.segment is segment and len(segment.leaves) == leaves and input._vertex is vertex
         if output._segment is segment and is_pure:
             if len(self.found) >= MAX_ENTRIES:
@@ -86,7 +89,10 @@ class BuiltinCall:
             memo = self.__dict__["_memo"] = Memo(self)
         is_usable = memo.is_usable and isinstance(input, Handle)
         if not is_usable or (segment.updates and memo.is_overwritten(segment.updates)):
-            return self._call_hooked((input,), {}) if self._has_hooks else self.forward(input)
+            output = self._call_hooked((input,), {}) if self._has_hooks else self.forward(input)
+            if self.is_transparent and isinstance(input, Handle):
+                note_transparent(input, output)
+            return output
         vertex = input._vertex if input._segment is segment else enter(input, segment)
         key = vertex if state.is_grad_enabled else (vertex, "no_grad")
         if memo.draws:
