@@ -49,7 +49,7 @@ def make_network(activation: type[nn.Module], depth: int, width: int, inputs: in
     return network
 
 
-def train(network: Any, training: Any, validation: Any, epochs: int, learning_rate: float = 0.02) -> Figures:
+def train(network: Any, training: Any, validation: Any, epochs: int, learning_rate: float = 0.005) -> Figures:
     """Plain stochastic gradient descent with momentum, batches of 64."""
     with cr.no_grad():
         signal = float(network[:-1](training[0][:500]).std())
@@ -100,7 +100,7 @@ def report(found: dict[tuple[str, str], Figures]) -> None:
         print(f"{claim}: {'yes' if is_true else 'no'}")
 
 
-def main(rows: int = 10_000) -> None:
+def main(rows: int = 20_000) -> None:
     """Train on the first ``rows`` images, validate on the next 2000; pixels standardised by the training part."""
     images, labels, _, _ = load_mnist()
     mean, deviation = images[:rows].mean(), images[:rows].std()
