@@ -59,6 +59,7 @@ def start_of(network: Any) -> str:
 
 
 DROPOUT, CENTRED = nn.Dropout(0.3), Centred()
+BATCH_NORM, LAYER_NORM = nn.BatchNorm1d(WIDE), nn.LayerNorm(WIDE)
 
 BEHIND: list[tuple[str, Callable[[Any], Any], str]] = [
     ("F.relu", F.relu, "he (relu)"),
@@ -87,6 +88,10 @@ BEHIND: list[tuple[str, Callable[[Any], Any], str]] = [
     ("through functional dropout", lambda x: F.relu(F.dropout(x, 0.5)), "he (relu)"),
     ("through shapes", lambda x: x.reshape(-1, 2, WIDE // 2).flatten(1).relu(), "he (relu)"),
     ("through a normalisation", lambda x: F.relu(CENTRED(x)), "he (relu)"),
+    ("through batch normalisation", lambda x: F.relu(BATCH_NORM(x)), "he (relu)"),
+    ("through batch normalisation in evaluation", lambda x: F.relu(BATCH_NORM.eval()(x)), "he (relu)"),
+    ("through layer normalisation", lambda x: F.gelu(LAYER_NORM(x)), "he (gelu)"),
+    ("through alpha dropout", lambda x: F.selu(nn.AlphaDropout(0.2)(x)), "lecun (selu)"),
     ("through a shortcut", lambda x: F.relu(x + 1.0), "he (relu)"),
     ("not through a product", lambda x: F.relu(x @ cr.ones(WIDE, WIDE)), "glorot"),
     ("not through a square", lambda x: F.relu(x * x), "glorot"),
