@@ -61,6 +61,8 @@ class Compiled:
                 return self._function(*arguments, **options)  # programs end here, gradients flow on: record it
             if tensor._storage is None or tensor._base is not None:
                 resolve(tensor)
+            elif tensor._storage.undrawn is not None:
+                tensor._storage.draw()
         captured = self._captures.get(key)
         if captured is None or (captured.launch.assumed and captured.launch.is_outdated()):
             captured = self._capture(key, arguments, options, tensors)

@@ -45,6 +45,7 @@ class Launch:
     """
 
     def __init__(self, segment: Segment, recorded: Recorded) -> None:
+        _draw_initial_values(recorded)
         self.program = find_program(recorded.graph, recorded.output_strides)
         count = self.program.pointer_count
         self.pointers = array("Q", bytes(8 * count))
@@ -164,6 +165,16 @@ class ProgramClock(Clock):
     def __init__(self, members: frozenset[Vertex]) -> None:
         super().__init__()
         self.members = members
+
+
+def _draw_initial_values(recorded: Recorded) -> None:
+    """Draw values of parameters that nobody has needed before: only now is it known what they are used for."""
+    tensors = [source for source in recorded.inputs if not isinstance(source, int) and source is not None]
+    undrawn = [tensor for tensor in tensors if tensor._storage.undrawn is not None]
+    if undrawn:
+        undrawn[0]._storage.undrawn.follow(recorded.graph.roots, undrawn)
+    for tensor in undrawn:
+        tensor._storage.draw()
 
 
 _gradients_of: Launch | None = None

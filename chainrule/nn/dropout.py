@@ -17,7 +17,7 @@ from .functional.dropout import (
 from .module import Module
 
 
-class DroppingLayer(Module):
+class DroppingLayer(Module, is_builtin=True):
     """What the layers share: p, the probability of dropping, and that they draw a mask in training."""
 
     is_transparent = True

@@ -21,9 +21,9 @@ from ..tensor.generator import Generator, default_generator
 from ..tensor.gradmode import no_grad
 from ..tensor.recording import note_write
 from ..tensor.segment import flush
+from . import traits
 from .recommendation import Recommendation as Recommendation
 from .recommendation import recommend as recommend
-from .traits import traits
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -37,7 +37,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """
     if nonlinearity == "leaky_relu" and param is not None:
         return math.sqrt(2 / (1 + float(param) ** 2))
-    return traits(nonlinearity).gain
+    return traits.traits(nonlinearity).gain
 
 
 def fans(tensor: Any) -> tuple[int, int]:
@@ -239,7 +239,7 @@ def lsuv_(
     True
     """
     outputs: dict[Any, float] = {}
-    layers = [part for part in module.modules() if hasattr(part, "start")]
+    layers = [part for part in module.modules() if getattr(getattr(part, "weight", None), "start", None) is not None]
     modes = [(part, part.training) for part in module.modules()]
     for layer in layers:
         orthogonal_(layer.weight, generator=generator)

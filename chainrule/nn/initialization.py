@@ -1,12 +1,15 @@
 """How layers start by default: the distribution of a weight follows the activation that comes after the layer.
 
-| activation that follows                               | distribution of the weight                              |
-|-------------------------------------------------------|---------------------------------------------------------|
-| ReLU, LeakyReLU, ELU, GELU, SiLU, Softplus             | He, uniform: U(±√(6 / ((1 + slope²) · inputs)))         |
-| SELU                                                  | LeCun, normal: N(0, 1 / inputs)                         |
-| Tanh, Sigmoid, Softmax, none                          | Glorot, uniform: U(±√(6 / (inputs + outputs)))          |
+| activation that follows                                       | distribution of the weight                      |
+|---------------------------------------------------------------|-------------------------------------------------|
+| ReLU and its kin (LeakyReLU, ELU, GELU, SiLU, Softplus, ...)  | He, uniform: U(±√(6 / ((1 + slope²) · inputs))) |
+| SELU                                                          | LeCun, normal: N(0, 1 / inputs)                 |
+| Tanh, Sigmoid, Softmax and other symmetric ones, none         | Glorot, uniform: U(±√(6 / (inputs + outputs)))  |
 
-Biases start at 0. `Sequential` finds what follows; a layer used elsewhere takes the last row. An explicit choice
+Biases start at 0; the table of traits (`chainrule.nn.traits`) says which row an activation belongs to. The values are
+drawn when somebody first needs them. If that is a program, what follows is found in its graph, however the user's
+``forward`` is written; if Python looks at the weight before, `Sequential` knows what follows, and elsewhere it is the
+last row. Either way they then stay, and are a function of the seed and the activation alone. An explicit choice
 (`nn.init`, ``load_state_dict``, any write) always wins. ``settings.initialization = "pytorch"`` restores PyTorch's
 U(±1/√inputs) for weights and biases.
 """
@@ -14,81 +17,118 @@ U(±1/√inputs) for weights and biases.
 from __future__ import annotations
 
 import math
-import zlib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import ArgumentError
 from ..settings import settings
 from ..tensor.generator import default_generator
+from ..tensor.storage import Storage, view_array
+from ..types import Shape, TensorType
+from .following import Uses, activation_behind
 from .parameter import Parameter
 from .traits import TRAITS, activation_name
 
-Array = np.ndarray[Any, Any]
+RULES = ("activation", "pytorch")
 
 
 class DefaultStart:
-    """The default initial values of one layer: a key from which they can be drawn again, and what was written.
+    """The default initial values of one weight: a key from which they are drawn, and the activation that follows.
 
-    The key alone comes from the global generator, once, so the values are a function of the seed and of the activation
-    that follows, however often the latter is found out.
+    The key alone comes from the global generator, once. Copies of a weight share its start, so they have its values,
+    whichever of them is needed first.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rule: str) -> None:
         self.key = int(default_generator.numpy().integers(2**63))
-        self.activation: Any = None
-        self.fingerprint = 0
+        self.rule = rule
+        self.activation: str | None = None
+        self.slope = 0.0
+        self.is_drawn = False
 
-    def draw(self, weight: Parameter, bias: Parameter | None, activation: Any) -> None:
-        """Write the initial values for a layer that ``activation`` (a module or None) follows."""
-        if settings.initialization not in ("activation", "pytorch"):
-            raise ArgumentError(
-                f"settings.initialization must be 'activation' or 'pytorch', got {settings.initialization!r}"
-            )
+    def follow(self, activation: str | None, slope: float | None = None) -> None:
+        """Note which activation follows (None: none), as long as nobody has seen a value."""
+        if not self.is_drawn:
+            self.activation = activation
+            self.slope = TRAITS[activation or "linear"].slope if slope is None else slope
+
+    @property
+    def family(self) -> str:
+        """The name of the distribution: "he", "glorot", "lecun" or "pytorch"."""
+        return "pytorch" if self.rule == "pytorch" else TRAITS[self.activation or "linear"].initialization
+
+    def values(self, shape: Shape, rows: int | None = None) -> np.ndarray[Any, Any]:
+        """The initial values of a weight of this shape, or of its first rows."""
         source = np.random.Generator(np.random.Philox(key=self.key))
-        outputs, inputs = weight.shape[0], math.prod(weight.shape[1:])
-        if settings.initialization == "pytorch":
-            bound = 1 / math.sqrt(inputs) if inputs else 0.0
-            weight.write(source.uniform(-bound, bound, tuple(weight.shape)))
-            if bias is not None:
-                bias.write(source.uniform(-bound, bound, tuple(bias.shape)))
+        outputs, inputs = shape[0], math.prod(shape[1:])
+        size = (outputs if rows is None else rows, *shape[1:])
+        if self.family == "lecun":
+            return source.normal(0.0, 1 / math.sqrt(max(inputs, 1)), size)
+        if self.family == "pytorch":
+            bound = 1 / math.sqrt(max(inputs, 1))
         else:
-            weight.write(_variance_preserving(source, tuple(weight.shape), inputs, outputs, activation))
-            if bias is not None:
-                bias.write(0.0)
-        self.activation = activation
-        self.fingerprint = _fingerprint(weight)
+            bound = math.sqrt(6 / max((1 + self.slope**2) * inputs if self.family == "he" else inputs + outputs, 1))
+        return source.uniform(-bound, bound, size)
 
-    def follow(self, weight: Parameter, bias: Parameter | None, activation: Any) -> None:
-        """Draw again for another activation, unless somebody has written to the weight since."""
-        same = _rule(activation) == _rule(self.activation) or settings.initialization == "pytorch"
-        if not same and _fingerprint(weight) == self.fingerprint:
-            bias_is_default = bias is not None and not bias.detach()._array().any()
-            self.draw(weight, bias if bias_is_default else None, activation)
+    def bias_values(self, shape: Shape, inputs: int) -> np.ndarray[Any, Any]:
+        """The initial values of a bias."""
+        if self.rule == "activation":
+            return np.zeros(shape)
+        bound = 1 / math.sqrt(max(inputs, 1))
+        return np.random.Generator(np.random.Philox(key=self.key + 2**64)).uniform(-bound, bound, shape)
 
+    def describe(self, weight: Parameter) -> str:
+        """What a summary says: the distribution, the activation that it follows, and whether the weight has changed."""
+        text = self.family if self.activation is None else f"{self.family} ({self.activation})"
+        if not self.is_drawn:
+            return f"{text}, not drawn yet"
+        few = weight.detach()._array()[:1]
+        is_same = np.array_equal(few, self.values(tuple(weight.shape), len(few)).astype(few.dtype))
+        return text if is_same else f"{text}, changed"
 
-def _fingerprint(weight: Parameter) -> int:
-    return zlib.crc32(np.ascontiguousarray(weight._array().T).data)
-
-
-def _rule(activation: Any) -> tuple[str, float]:
-    """The name of the distribution for what follows, and the slope of a leaky rectifier."""
-    name = None if activation is None else activation_name(activation)
-    known = TRAITS[name or "linear"]
-    return known.initialization, getattr(activation, "negative_slope", known.slope)
+    def __deepcopy__(self, memo: Any) -> DefaultStart:
+        return self
 
 
-def _variance_preserving(
-    source: np.random.Generator, shape: tuple[int, ...], inputs: int, outputs: int, activation: Any
-) -> Array:
-    name, slope = _rule(activation)
-    if name == "lecun":
-        return source.normal(0.0, 1 / math.sqrt(max(inputs, 1)), shape)
-    terms = (1 + slope**2) * inputs if name == "he" else inputs + outputs
-    bound = math.sqrt(6 / max(terms, 1))
-    return source.uniform(-bound, bound, shape)
+class Undrawn(NamedTuple):
+    """Stands in a weight's storage for values that nobody has needed yet."""
+
+    start: DefaultStart
+    type: TensorType
+    strides: Shape | None
+
+    def draw(self, storage: Storage) -> None:
+        """Write the values. From here on the activation that they follow is fixed."""
+        self.start.is_drawn = True
+        view_array(storage, storage.address, self.type, self.strides)[...] = self.start.values(self.type.shape)
+
+    def follow(self, roots: Iterable[Any], weights: Iterable[Any]) -> None:
+        """Let ``weights``, which are as this one, follow the activations behind them in the graph of ``roots``."""
+        follow_graph(roots, weights)
+
+
+def start_by_default(weight: Parameter, bias: Parameter | None) -> None:
+    """Give a layer of shape (outputs, inputs, ...) its default initial values, or anew if it has had some.
+
+    Errors: `ArgumentError` for an unknown rule in the settings.
+    """
+    if settings.initialization not in RULES:
+        raise ArgumentError(
+            f"settings.initialization must be 'activation' or 'pytorch', got {settings.initialization!r}"
+        )
+    before: DefaultStart | None = weight.start
+    weight.start = start = DefaultStart(settings.initialization)
+    if bias is not None:
+        bias.write(start.bias_values(tuple(bias.shape), math.prod(weight.shape[1:])))
+    if before is not None:
+        start.follow(before.activation, before.slope)
+    if before is None or not before.is_drawn:
+        weight.postpone(Undrawn(start, weight._type, weight._strides))
+    else:  # there may be programs that read this memory
+        start.is_drawn = True
+        weight.write(start.values(tuple(weight.shape)))
 
 
 def follow_activations(layers: Iterable[Any]) -> None:
@@ -98,9 +138,18 @@ def follow_activations(layers: Iterable[Any]) -> None:
     """
     waiting = None
     for layer in layers:
-        start = getattr(layer, "start", None)
         if getattr(layer, "is_transparent", False):
             continue
         if waiting is not None:
-            waiting.start.follow(waiting.weight, waiting.bias, layer if start is None else None)
-        waiting = layer if isinstance(start, DefaultStart) else None
+            name = activation_name(layer)
+            waiting.follow(name, getattr(layer, "negative_slope", None))
+        waiting = getattr(getattr(layer, "weight", None), "start", None)
+
+
+def follow_graph(roots: Iterable[Any], weights: Iterable[Any]) -> None:
+    """Let weights follow the activations behind them in a recorded graph; where there is none, nothing changes."""
+    uses = Uses(roots)
+    for weight in weights:
+        found = activation_behind(weight._slot, uses)
+        if found is not None:
+            weight._storage.undrawn.start.follow(*found)

@@ -12,7 +12,7 @@ from ..tensor.operands import as_tensor
 from ..tensor.recording import Handle, type_of
 from ..types import as_dtype, float32
 from .functional.linear import remembered_linear
-from .initialization import DefaultStart
+from .initialization import start_by_default
 from .module import Module
 from .parameter import Parameter, empty_parameter
 
@@ -31,7 +31,6 @@ class Linear(Module, is_builtin=True):
 
     weight: Parameter
     bias: Parameter | None
-    start: DefaultStart
 
     def __init__(
         self, in_features: int, out_features: int, bias: bool = True, device: Any = None, dtype: Any = None
@@ -51,8 +50,7 @@ class Linear(Module, is_builtin=True):
 
     def reset_parameters(self) -> None:
         """Draw new initial values."""
-        self.start = DefaultStart()
-        self.start.draw(self.weight, self.bias, None)
+        start_by_default(self.weight, self.bias)
 
     def forward(self, input: Any) -> Any:
         return remembered_linear(input, self.weight, self.bias)

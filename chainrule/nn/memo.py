@@ -16,6 +16,7 @@ from ..tensor.operands import enter_all
 from ..tensor.recording import Handle, enter, overwrite, pending, value_of
 from ..tensor.segment import Segment, state
 from ..tensor.structure import structure
+from .following import note_transparent
 
 MAX_ENTRIES = 256
 """Inputs remembered per module; then it starts afresh, so that a chain of ever new inputs does not grow it."""
@@ -74,6 +75,8 @@ class Memo:
         given = input if input._storage is None else self._value(input, segment)
         start = given._vertex
         output = module.forward(given)
+        if module.is_transparent:
+            note_transparent(given, output)
         if given is not input and given._vertex is not start:  # written to in place
             input.copy_(given)
         is_pure = state.segment is segment and len(segment.leaves) == leaves and given._vertex is start
@@ -95,7 +98,10 @@ class BuiltinCall:
             memo = self.__dict__["_memo"] = Memo(self)
         is_usable = memo.is_usable and isinstance(input, Handle)
         if not is_usable or (segment.updates and memo.is_overwritten(segment.updates)):
-            return self._call_hooked((input,), {}) if self._has_hooks else self.forward(input)
+            output = self._call_hooked((input,), {}) if self._has_hooks else self.forward(input)
+            if self.is_transparent and isinstance(input, Handle):
+                note_transparent(input, output)
+            return output
         vertex = input._vertex if input._segment is segment else enter(input, segment)
         key = vertex if state.is_grad_enabled else (vertex, "no_grad")
         if memo.draws:

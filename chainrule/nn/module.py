@@ -34,6 +34,7 @@ class Module(StateDictMethods):
 
     Class flag ``is_builtin``: ``forward`` is a function of one input, the module's attributes and parameters alone,
     reads no values, and changes nothing but its buffers; what it recorded may then be remembered (`chainrule.nn.memo`).
+    ``is_transparent``: a layer before it takes initial values that suit the activation behind it.
 
     >>> import chainrule as cr
     >>> class Net(cr.nn.Module):
@@ -47,6 +48,7 @@ class Module(StateDictMethods):
     """
 
     is_builtin = False
+    is_transparent = False
     training: bool
     _parameters: dict[str, Any]
     _buffers: dict[str, Any]

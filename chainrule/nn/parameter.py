@@ -28,6 +28,8 @@ class Parameter(Tensor):
     """
 
     __slots__ = ()
+    start: Any = None
+    """How the values were drawn, if by default (`chainrule.nn.initialization`)."""
 
     def __init__(self, data: Any = (), requires_grad: bool = True) -> None:
         source = as_tensor(data)
@@ -54,13 +56,17 @@ class Parameter(Tensor):
         """Change the element type: new memory, the same parameter."""
         if dtype is self._type.dtype:
             return
-        values = np.array(self._array())
+        undrawn = self._undrawn
+        values = None if undrawn else np.array(self._array())
         flush()
         gradient = self._grad
-        storage = allocate(values.size * dtype.size)
         type = tensor_type(dtype, self._type.shape)
+        storage = allocate(type.nbytes)
         self._place(storage, storage.address, type, self._strides, self._requires_grad)
-        self._array()[...] = values
+        if undrawn:
+            storage.undrawn = undrawn._replace(type=type)
+        else:
+            self._array()[...] = values
         self._grad = None if gradient is None else gradient.to(dtype)._resolved()
         note_change()
 
@@ -71,11 +77,29 @@ class Parameter(Tensor):
         self._array()[...] = values
         note_write(self)
 
+    @property
+    def _undrawn(self) -> Any:
+        """What stands for values that nobody has needed yet; None if they are there."""
+        return None if self._storage is None else self._storage.undrawn
+
+    def postpone(self, undrawn: Any) -> None:
+        """Let ``undrawn`` give the elements when somebody first needs them, in place of those that are there."""
+        flush()
+        if self._storage is not None:
+            self._storage.undrawn = undrawn
+
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
 
     def __deepcopy__(self, memo: Any) -> Parameter:
-        copied = _rebuild(np.array(self._array()), self._requires_grad, self._strides)
+        undrawn = self._undrawn
+        if undrawn:
+            copied = empty_parameter(self._type.shape, self._type.dtype, self._strides)
+            copied.requires_grad_(self._requires_grad)
+            copied.postpone(undrawn)
+        else:
+            copied = _rebuild(np.array(self._array()), self._requires_grad, self._strides)
+        copied.start = self.start
         memo[id(self)] = copied
         return copied
 

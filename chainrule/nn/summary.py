@@ -1,4 +1,4 @@
-"""A network as a table: its layers, their output shapes and their numbers of parameters."""
+"""A network as a table: its layers, their output shapes, initial values and numbers of parameters."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ from typing import Any, NamedTuple
 
 from ..tensor.gradmode import no_grad
 from ..tensor.recording import Handle, type_of
+from .initialization import follow_graph
 
 
 class Layer(NamedTuple):
-    """One row: a module without children, or one with parameters of its own."""
+    """One row: a module without children, or one with parameters of its own.
+
+    ``start`` says how its weight was drawn: the distribution, and the activation that it follows.
+    """
 
     name: str
     output: str
+    start: str
     parameters: int
 
 
@@ -25,9 +30,9 @@ class Summary:
         self.trainable = trainable
 
     def __repr__(self) -> str:
-        heads = ("Layer", "Output", "Param #")
-        rows = [(layer.name, layer.output, f"{layer.parameters:,}") for layer in self.layers]
-        columns = [0, 1, 2] if any(layer.output for layer in self.layers) else [0, 2]
+        heads = ("Layer", "Output", "Start", "Param #")
+        rows = [(layer.name, layer.output, layer.start, f"{layer.parameters:,}") for layer in self.layers]
+        columns = [column for column in range(4) if any(row[column] for row in rows)]
         widths = {column: max(len(row[column]) for row in [heads, *rows]) for column in columns}
         rule = "-" * (sum(widths.values()) + 2 * (len(columns) - 1))
         lines = [_line(heads, widths), rule, *(_line(row, widths) for row in rows), rule]
@@ -37,7 +42,7 @@ class Summary:
 
 
 def _line(cells: tuple[str, ...], widths: dict[int, int]) -> str:
-    text = [cells[i].rjust(width) if i == 2 else cells[i].ljust(width) for i, width in widths.items()]
+    text = [cells[i].rjust(width) if i == 3 else cells[i].ljust(width) for i, width in widths.items()]
     return "  ".join(text).rstrip()
 
 
@@ -49,22 +54,35 @@ def summarize(module: Any, inputs: tuple[Any, ...]) -> Summary:
         own = sum(parameter.numel() for parameter in part.parameters(recurse=False))
         if own or not part._modules:
             kind = f"{type(part).__name__}({part.extra_repr()})"
-            layers.append(Layer(f"{path}: {kind}" if path else kind, shapes.get(part, ""), own))
+            name = f"{path}: {kind}" if path else kind
+            layers.append(Layer(name, shapes.get(part, ""), _start(part), own))
     everything = list(module.parameters())
     trainable = sum(parameter.numel() for parameter in everything if parameter.requires_grad)
     return Summary(layers, sum(parameter.numel() for parameter in everything), trainable)
 
 
+def _start(module: Any) -> str:
+    """How the weight of a layer was drawn; empty if somebody has given it a parameter of their own."""
+    weight = module._parameters.get("weight")
+    start = getattr(weight, "start", None)
+    return "" if start is None else start.describe(weight)
+
+
 def _output_shapes(module: Any, inputs: tuple[Any, ...]) -> dict[Any, str]:
+    """Call the module once. What it records also shows which activations follow layers that are not drawn yet."""
     shapes: dict[Any, str] = {}
+    roots: list[Any] = []
 
     def note(part: Any, arguments: tuple[Any, ...], output: Any) -> None:
+        if isinstance(output, Handle) and output._vertex is not None:
+            roots.append(output._vertex)
         shapes[part] = str(type_of(output).shape) if isinstance(output, Handle) else type(output).__name__
 
     handles = [part.register_forward_hook(note) for part in module.modules()]
     try:
         with no_grad():
             module(*inputs)
+        follow_graph(roots, [weight for weight in module.parameters() if weight._storage.undrawn is not None])
     finally:
         for handle in handles:
             handle.remove()

@@ -287,6 +287,8 @@ def _is_unchanged(handle: Any, copy: Any) -> bool:
 
 def _enter_stored(handle: Any, segment: Segment, is_stale: bool = False) -> Vertex:
     storage = handle._storage
+    if storage.undrawn is not None:
+        storage.draw()
     if storage.is_exported and segment.expansion is None and storage.is_shared:
         handle = snapshot(handle)
     elif storage.written_in is segment and not segment.is_done:

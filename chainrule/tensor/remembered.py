@@ -37,26 +37,26 @@ def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
         found = users.get(key)
         if found is None:
             leaves = len(segment.leaves)
-            inputs = tuple(
+            given = tuple(
                 None if vertex is None else value_of(vertex, segment) for vertex in parts[1 : len(inputs) + 1]
             )
-            result = function(*inputs, **attributes)
-            if state.segment is segment and result._segment is segment and len(segment.leaves) == leaves:
-                users[key] = _with_gradient(result, function, inputs, attributes)
-            return result
+            result = _with_gradient(function, given, attributes)
+            if state.segment is not segment or result._segment is not segment:
+                return result if state.is_grad_enabled else result.detach()
+            found = result._vertex
+            if len(segment.leaves) == leaves:
+                users[key] = found
         return pending(found, segment)
 
     return call
 
 
-def _with_gradient(
-    result: Any, function: Callable[..., Any], inputs: tuple[Any, ...], attributes: dict[str, Any]
-) -> Any:
-    """The vertex to remember: recorded with gradients, whether or not they are wanted at this moment."""
+def _with_gradient(function: Callable[..., Any], inputs: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
+    """The result, recorded with gradients whether or not they are wanted at this moment: it is for later calls too."""
     if state.is_grad_enabled:
-        return result._vertex
+        return function(*inputs, **attributes)
     state.is_grad_enabled = True
     try:
-        return function(*inputs, **attributes)._vertex
+        return function(*inputs, **attributes)
     finally:
         state.is_grad_enabled = False

@@ -35,11 +35,12 @@ class Storage:
     block. The other fields say how the pending segment uses the block, so that reads and writes through different
     tensors keep their order; ``read_by`` is the id of a tensor (the tensor itself would be a cycle: memory would wait
     for the collector); ``made_in`` is the segment of the captured function in which the block was made.
+    ``undrawn`` stands for initial values that are drawn when somebody first needs them; then it is None.
     """
 
     __slots__ = (
         "address", "array", "clocks", "is_exported", "is_read_by_many", "made_in", "nbytes", "read_by",
-        "read_in", "written_in",
+        "read_in", "undrawn", "written_in",
     )  # fmt: skip
 
     def __init__(self, array: np.ndarray[Any, Any], address: int, nbytes: int, is_exported: bool = False) -> None:
@@ -53,6 +54,13 @@ class Storage:
         self.is_read_by_many = False
         self.written_in: Any = None
         self.made_in: Any = None
+        self.undrawn: Any = None
+
+    def draw(self) -> None:
+        """Draw the initial values now, if that has been put off."""
+        undrawn, self.undrawn = self.undrawn, None
+        if undrawn is not None:
+            undrawn.draw(self)
 
     @property
     def is_shared(self) -> bool:
@@ -124,6 +132,8 @@ def adopt(array: np.ndarray[Any, Any]) -> Storage:
 
 def view_array(storage: Storage, address: int, type: TensorType, strides: Shape | None) -> np.ndarray[Any, Any]:
     """Return the NumPy view of the elements at ``address`` with ``strides`` (in elements; None: row-major)."""
+    if storage.undrawn is not None:
+        storage.draw()
     size = type.dtype.size
     steps = tuple(stride * size for stride in (strides or contiguous_strides(type.shape)))
     return np.ndarray(type.shape, type.dtype.numpy, storage.array.data, address - storage.address, steps)

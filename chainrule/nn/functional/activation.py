@@ -87,12 +87,30 @@ def _softsign(input: Any) -> Any:
 
 def elu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """x for x > 0, else α (e^x - 1). Source: Clevert et al. 2015."""
-    return written(input, _elu(input, alpha=alpha, scale=1.0, width=1.0), inplace)
+    return written(input, _elu(input, alpha=alpha), inplace)
+
+
+@remembered
+def _elu(input: Any, *, alpha: float) -> Any:
+    return _exponential_below_zero(input, alpha)
+
+
+def _exponential_below_zero(input: Any, alpha: float, width: float = 1.0) -> Any:
+    """x for x > 0, else α (e^{x / width} - 1)."""
+    is_negative = operations.le(input, 0)
+    bounded = operations.where(is_negative, input, 0)  # so that the branch not taken stays finite
+    exponential = operations.expm1(bounded if width == 1 else operations.div(bounded, width))
+    return operations.where(is_negative, operations.mul(exponential, alpha), input)
 
 
 def selu(input: Any, inplace: bool = False) -> Any:
     """λ · elu(x, α) with the λ and α that keep mean 0 and variance 1. Source: Klambauer et al. 2017."""
-    return written(input, _elu(input, alpha=SELU_ALPHA, scale=SELU_SCALE, width=1.0), inplace)
+    return written(input, _selu(input), inplace)
+
+
+@remembered
+def _selu(input: Any) -> Any:
+    return operations.mul(_exponential_below_zero(input, SELU_ALPHA), SELU_SCALE)
 
 
 def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
@@ -102,17 +120,12 @@ def celu(input: Any, alpha: float = 1.0, inplace: bool = False) -> Any:
     """
     if alpha == 0:
         raise ArgumentError("ZeroDivisionError: alpha cannot be 0 for CELU")
-    return written(input, _elu(input, alpha=alpha, scale=1.0, width=alpha), inplace)
+    return written(input, _celu(input, alpha=alpha), inplace)
 
 
 @remembered
-def _elu(input: Any, *, alpha: float, scale: float, width: float) -> Any:
-    """scale · (x for x > 0, else α (e^{x / width} - 1))."""
-    is_negative = operations.le(input, 0)
-    bounded = operations.where(is_negative, input, 0)  # so that the branch not taken stays finite
-    exponential = operations.expm1(bounded if width == 1 else operations.div(bounded, width))
-    result = operations.where(is_negative, operations.mul(exponential, alpha), input)
-    return result if scale == 1 else operations.mul(result, scale)
+def _celu(input: Any, *, alpha: float) -> Any:
+    return _exponential_below_zero(input, alpha, width=alpha)
 
 
 def softplus(input: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:

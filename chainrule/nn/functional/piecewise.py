@@ -30,7 +30,12 @@ def relu(input: Any, inplace: bool = False) -> Any:
 
 def relu6(input: Any, inplace: bool = False) -> Any:
     """min(max(0, x), 6). Source: Krizhevsky 2010."""
-    return hardtanh(input, 0.0, 6.0, inplace)
+    return written(input, _relu6(input), inplace)
+
+
+@remembered
+def _relu6(input: Any) -> Any:
+    return _clipped(input, 0.0, 6.0)
 
 
 def leaky_relu(input: Any, negative_slope: float = 0.01, inplace: bool = False) -> Any:
@@ -100,11 +105,15 @@ def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0, inplace: b
     """min_val for x ≤ min_val, max_val for x ≥ max_val, else x. Errors: `ArgumentError` for min_val > max_val."""
     if min_val > max_val:
         raise ArgumentError(f"min_val cannot be greater than max_val, got {min_val} and {max_val}")
-    return written(input, _clipped(input, low=min_val, high=max_val), inplace)
+    return written(input, _hardtanh(input, min_val=min_val, max_val=max_val), inplace)
 
 
 @remembered
-def _clipped(input: Any, *, low: float, high: float) -> Any:
+def _hardtanh(input: Any, *, min_val: float, max_val: float) -> Any:
+    return _clipped(input, min_val, max_val)
+
+
+def _clipped(input: Any, low: float, high: float) -> Any:
     """x limited to [low, high], with derivative 0 at both ends."""
     at_most_high = operations.where(operations.ge(input, high), high, input)
     return operations.where(operations.le(input, low), low, at_most_high)
@@ -122,7 +131,7 @@ def piecewise_linear(input: Any) -> Any:
 
 @remembered
 def _piecewise_linear(input: Any) -> Any:
-    return _clipped(operations.add(input, 0.5), low=0.0, high=1.0)
+    return _clipped(operations.add(input, 0.5), 0.0, 1.0)
 
 
 def hardsigmoid(input: Any, inplace: bool = False) -> Any:
@@ -132,7 +141,7 @@ def hardsigmoid(input: Any, inplace: bool = False) -> Any:
 
 @remembered
 def _hardsigmoid(input: Any) -> Any:
-    return operations.div(_clipped(operations.add(input, 3), low=0.0, high=6.0), 6)
+    return operations.div(_clipped(operations.add(input, 3), 0.0, 6.0), 6)
 
 
 def hardswish(input: Any, inplace: bool = False) -> Any:
