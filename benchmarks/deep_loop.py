@@ -54,7 +54,7 @@ def contestant(name: str, is_normalised: bool) -> Callable[[], Measure]:
 
         def run() -> None:
             for i in range(0, len(inputs), BATCH):
-                loss = step(inputs[i:i + BATCH], labels[i:i + BATCH])
+                loss = step(inputs[i : i + BATCH], labels[i : i + BATCH])
             loss.item()
 
         return per_step(run, STEPS)
