@@ -19,6 +19,7 @@ class Task:
     steps: int
     """steps of one epoch"""
     dropout: float = 0.0
+    batch_norm: bool = False
 
     @property
     def is_binary(self) -> bool:
@@ -40,15 +41,20 @@ class Task:
 
 SMALL = Task((8, 12, 8, 1), batch=10, steps=76)
 MNIST = Task((784, 256, 128, 10), batch=64, steps=200, dropout=0.2)
+NORM = Task((784, 256, 128, 10), batch=64, steps=200, dropout=0.2, batch_norm=True)
+DEEP = Task((128,) * 20 + (10,), batch=64, steps=200)
 WIDE = Task((784, 1024, 1024, 10), batch=64, steps=60, dropout=0.2)
 
 
 def network(nn: Any, task: Task) -> Any:
-    """Linear layers with ReLU, and dropout where the task has it, between them."""
+    """Linear layers with ReLU between them; if the task says so, normalised, with dropout."""
     *hidden, output = pairwise(task.sizes)
     layers = []
     for inputs, outputs in hidden:
-        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+        layers.append(nn.Linear(inputs, outputs))
+        if task.batch_norm:
+            layers.append(nn.BatchNorm1d(outputs))
+        layers.append(nn.ReLU())
         if task.dropout:
             layers.append(nn.Dropout(task.dropout))
     layers.append(nn.Linear(*output))

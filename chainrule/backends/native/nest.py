@@ -31,8 +31,10 @@ from chainrule.passes.plan import Nest, Plan
 STRAIGHT_CODE = 48  # instructions up to which a loop is written out
 LONGEST_SUM = 4096  # additions to one accumulator; longer sums are made of parts
 PART = 1024  # vectors or rows in such a part
-GRAIN = 20_000.0  # nanoseconds of work that are worth waking other threads for
-TASK = 2_000.0  # nanoseconds of work in a task
+GRAIN = 5_000.0  # nanoseconds of work that are worth sharing with other threads
+LONG_REDUCTION = 20_000.0  # nanoseconds from which on a reduction to few results is worth partial results
+TASK = 1_000.0  # nanoseconds of work in a task
+CHUNK = 2_000.0  # nanoseconds of work in a chunk of a reduction
 MOST_TASKS = 256
 MOST_CHUNKS = 64
 SHARED_LIMIT = 1 << 20  # bytes of partial results
@@ -76,14 +78,14 @@ class Chunk(NamedTuple):
 def _chunk(schedule: Schedule, tasks: int, module: Module) -> Chunk | None:
     """The chunks of a reduction that has much to do but few results; None if there is no need to cut it."""
     nest, kept, order = schedule.nest, schedule.kept, schedule.order
-    if tasks >= MOST_CHUNKS // 4 or schedule.nanoseconds < GRAIN or kept == len(order):
+    if tasks >= MOST_CHUNKS // 4 or schedule.nanoseconds < LONG_REDUCTION or kept == len(order):
         return None
     if any(r.operation in ("argmax", "argmin") for r in nest.reductions) or any(s.is_ordered for s in nest.stores):
         return None
     unrolling = Unrolling(schedule, module)
     position = max(range(kept, len(order)), key=lambda p: nest.domain[order[p]] // unrolling.block(p))
     extent, block = nest.domain[order[position]], unrolling.block(position)
-    wanted = min(MOST_CHUNKS, int(schedule.nanoseconds / TASK))
+    wanted = min(MOST_CHUNKS, int(schedule.nanoseconds / CHUNK))
     length = math.ceil(math.ceil(extent / wanted) / block) * block
     partial_bytes = wanted * 8 * math.prod(nest.domain[d] for d in order[:kept]) * len(nest.reductions)
     return Chunk(position, length) if length < extent and partial_bytes <= SHARED_LIMIT else None

@@ -7,6 +7,7 @@ small right operand whose columns are not consecutive is first copied to the sta
 from __future__ import annotations
 
 from chainrule.backends.native.language import Function, Value
+from chainrule.backends.native.product_interleaved import interleave
 from chainrule.backends.native.product_pack import Panel, pack, packed_width, vector_lanes
 from chainrule.backends.native.product_site import (
     Site,
@@ -53,6 +54,11 @@ class Direct:
         return self.full_tiles + (self.rest_columns > 0), self.row_blocks
 
     def emit(self, site: Site, is_parallel: bool) -> None:
+        self.interleaved = None
+        if self.product.right.strides[-1] == 1 and self.full_tiles:
+            left_row, left_depth = self.product.left.strides[-2:]
+            steps = Steps(left_row, left_depth, self.product.right.strides[-2])
+            self.interleaved = interleave(site, self.tile_rows, self.tile_columns // self.lanes, self.lanes, steps)
         with site.tasks(self.blocks, is_parallel) as (column_tile, row_block):
             for is_rest in cases(site.f, column_tile, self.full_tiles, self.rest_columns > 0):
                 columns = self.rest_columns if is_rest else self.tile_columns
@@ -73,8 +79,16 @@ class Direct:
         start, stop = row_block * self.block_rows, f.index(self.whole_rows)
         if self.row_blocks > 1:
             stop = (start + self.block_rows).minimum(stop)
+        interleaved = self.interleaved if columns == self.tile_columns else None
+        if interleaved:
+            interleaved.start()
         with f.loop(start, stop, self.tile_rows, name="row") as loop:
-            emit_tile(loop.index, self.tile_rows)
+            if interleaved:
+                interleaved.multiply(site.left(loop.index), right, loop.index, column)
+            else:
+                emit_tile(loop.index, self.tile_rows)
+        if interleaved:
+            interleaved.finish()
         if rest_rows:
             with only_for(f, row_block, self.row_blocks - 1, self.row_blocks):
                 emit_tile(f.index(self.whole_rows), rest_rows)

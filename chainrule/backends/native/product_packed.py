@@ -14,13 +14,13 @@ from collections.abc import Iterator
 
 from chainrule.backends.native.kernel import LINE_BYTES, whole_lines, worker_scratch
 from chainrule.backends.native.language import BYTES, INDEX, POINTER, Function, Type, Value
+from chainrule.backends.native.product_interleaved import interleave
 from chainrule.backends.native.product_pack import Panel, pack, packed_width
 from chainrule.backends.native.product_site import (
     Ahead,
     Site,
     Steps,
     even_split,
-    in_rows,
     multiply,
     only_for,
     sums_in_registers,
@@ -106,8 +106,7 @@ class Packed:
         self.kept_rows = self.block_rows + self.rest_rows
         rows = self.group * self.kept_rows if self.depth_blocks > 1 else self.tile_rows
         self.sums_bytes = whole_lines(rows * self.width * self.size)
-        unfinished_bytes = whole_lines(self.tile_rows * self.width * self.size)
-        self.scratch_bytes = self.right_bytes + self.left_bytes + self.sums_bytes + unfinished_bytes
+        self.scratch_bytes = self.right_bytes + self.left_bytes + self.sums_bytes
 
     @property
     def blocks(self) -> tuple[int, int]:
@@ -129,12 +128,9 @@ class Emission:
         self.packed_left = scratch.byte(extents.right_bytes).freeze()
         self.sums = scratch.byte(extents.right_bytes + extents.left_bytes).freeze()
         self.tile_functions: set[str] = set()
-        # Divisions and memory keep other parts of the processor busy than multiplying does.
-        self.is_interleaved = extents.depth_blocks == 1 and not self.product.batch and not site.is_unrolled
-        if self.is_interleaved:
-            # The tile that is multiplied but not finished: its row and column, or -1; and its sums.
-            self.unfinished = self.f.allocate("int64", 2)
-            self.unfinished_sums = self.sums.byte(extents.sums_bytes).freeze()
+        self.interleaved = None
+        if extents.depth_blocks == 1:
+            self.interleaved = interleave(site, extents.tile_rows, extents.vectors, extents.lanes, self._steps())
 
     def emit(self, is_parallel: bool) -> None:
         extents, f = self.extents, self.f
@@ -143,14 +139,14 @@ class Emission:
             self.first_panel = self.group * extents.group
             if extents.depth_blocks > 1:
                 f.fill(self.sums, 0, extents.sums_bytes)
-            if self.is_interleaved:
-                f.store(f.index(-1), self.unfinished)
+            if self.interleaved:
+                self.interleaved.start()
             last = (extents.depth_blocks - 1) * extents.depth
             with f.loop(0, last, extents.depth, name="depth_block") as loop:
                 self._depth_block(loop.index, extents.depth, is_last=False)
             self._depth_block(f.index(last), extents.last_depth, is_last=True)
-            if self.is_interleaved:
-                self._multiply_and_finish(self.packed_right, self.packed_right, self.packed_right, f.index(0))
+            if self.interleaved:
+                self.interleaved.finish()
 
     def _panels(self) -> Iterator[tuple[Value, int]]:
         """Code for each panel of the task: its number, how many columns it has."""
@@ -242,13 +238,11 @@ class Emission:
         vectors = -(-columns // extents.lanes)
         left = self._packed_tile(tile) if extents.packs_left else self._left(tile, first)
         ahead = self._ahead(first, tile, panel, is_last)
+        if self.interleaved and rows == extents.tile_rows and columns == extents.width:
+            self.interleaved.multiply(left, self._packed_panel(panel), row, column, self._prefetching(ahead))
+            return
         if is_last:
             site.prefetch(row, column, rows, columns)
-        if self.is_interleaved and rows == extents.tile_rows and columns == extents.width:
-            self._multiply_and_finish(left, self._packed_panel(panel), ahead, f.index(depth))
-            f.store(row, self.unfinished)
-            f.store(column, self.unfinished.at(1, "int64"))
-            return
         target = sums = self._sums(row, panel)
         distance = extents.width
         stores_sums = is_last and site.is_plain and columns == vectors * extents.lanes
@@ -316,37 +310,6 @@ class Emission:
                 for column, value in zip(columns, sums_of_row, strict=True):
                     f.store(value, target.at(distance * row + column, element))
         return name
-
-    def _multiply_and_finish(self, left: Value, right: Value, ahead: Value, depth: Value) -> None:
-        """Multiply a tile with a packed panel, and finish the unfinished one meanwhile. Depth 0: only finish that."""
-        name = f"{self.f.name}_multiply_and_finish"
-        if name not in self.tile_functions:
-            self.tile_functions.add(name)
-            self._emit_multiply_and_finish(name)
-        row, column = self.f.load(self.unfinished, INDEX), self.f.load(self.unfinished.at(1, "int64"), INDEX)
-        self.f.call(name, [self.f.arguments[0], left, right, self.unfinished_sums, ahead, depth, row, column])
-
-    def _emit_multiply_and_finish(self, name: str) -> None:
-        """After each part of the depth, a row of the unfinished tile is finished; then the new sums replace its own."""
-        extents, element, rows = self.extents, self.element, self.extents.tile_rows
-        pointers = [(argument, POINTER) for argument in ("buffers", "left", "right", "sums", "ahead")]
-        numbers = [(argument, INDEX) for argument in ("depth", "row", "column")]
-        with self.f.module.function(name, [*pointers, *numbers], exported=False) as f:
-            _, left, right, sums, ahead, depth, row, column = f.arguments
-            site = Site(f, self.site.plan, self.product, extents.lanes, has_whole_rows=False)
-            empty = [f.constant(0.0, Type(element, extents.lanes))] * (rows * extents.vectors)
-            length = -(-extents.depth // rows)
-            with f.loop(0, rows, carried=empty, name="part") as part:
-                first = (part.index * length).minimum(depth)
-                tile, stop = in_rows(part.values, extents.vectors), (first + length).minimum(depth)
-                ahead_of_tile = self._prefetching(ahead)
-                tile = multiply(f, left, right, self._steps(), stop, tile, extents.width, ahead_of_tile, first)
-                with f.when(row >= 0, name="unfinished"):
-                    start = sums.at(part.index * extents.width, element)
-                    site.finish_rows(row + part.index, column, start, 1, extents.width, extents.width)
-                part.next([vector for vectors in tile for vector in vectors])
-            for number, vector in enumerate(part.results):
-                f.store(vector, sums.at(number * extents.lanes, element))
 
     def _steps(self) -> Steps:
         row_stride, depth_stride = self.product.left.strides[-2:]

@@ -212,36 +212,31 @@ def multiply(
     tile: Tile,
     columns: int,
     ahead: Ahead | None = None,
-    first: Value | None = None,
 ) -> Tile:
     """The tile plus Σₖ left[i, k] · right[k, j] over k < ``depth``; columns from ``columns`` on do not exist.
 
-    ``first`` is the first k, by default 0. Few sums are split into several chains over k, which are added at the end.
+    Few sums are split into several chains over k, which are added at the end.
     """
-    if first is not None:
-        element = tile[0][0].type.element
-        left, right = left.at(first * steps.left_depth, element), right.at(first * steps.right_depth, element)
     sums = [vector for row in tile for vector in row]
     count = len(sums)
     chains = max(1, min(CHAINS // count, depth)) if isinstance(depth, int) else 1
     rest = depth % chains if isinstance(depth, int) else 0
     sums += [f.constant(0.0, sums[0].type)] * ((chains - 1) * count)
-    start, stop = first or 0, depth if rest == 0 else depth - rest
-    with f.loop(start, stop, chains, carried=[left, right, *sums], name="depth") as loop:
+    with f.loop(0, depth if rest == 0 else depth - rest, chains, carried=[left, right, *sums], name="depth") as loop:
         if ahead is not None:
             ahead.prefetch(f, loop.index, sums[0].type.element)
-        loop.next(_add_products(f, loop.values, steps, chains, len(tile), columns))
-    sums = _add_products(f, loop.results, steps, rest, len(tile), columns)[2:]
+        loop.next(add_products(f, loop.values, steps, chains, len(tile), columns))
+    sums = add_products(f, loop.results, steps, rest, len(tile), columns)[2:]
     while len(sums) > count:
         half = len(sums) // count // 2 * count
         sums = [a + b for a, b in zip(sums[:half], sums[half : 2 * half], strict=True)] + sums[2 * half :]
     return in_rows(sums[:count], len(tile[0]))
 
 
-def _add_products(
+def add_products(
     f: Function, carried: Sequence[Value], steps: Steps, depth: int, rows: int, columns: int
 ) -> list[Value]:
-    """``depth`` values of k, each for sums of its own; the pointers and sums afterwards."""
+    """The pointers and sums after ``depth`` values of k, each for sums of its own."""
     left, right, *sums = carried
     vector = sums[0].type
     vectors = -(-columns // vector.lanes)
