@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from ..tensor.gradmode import no_grad
 from ..tensor.recording import Handle, type_of
+from .modes import mode
 
 
 class Layer(NamedTuple):
@@ -63,7 +64,7 @@ def _output_shapes(module: Any, inputs: tuple[Any, ...]) -> dict[Any, str]:
 
     handles = [part.register_forward_hook(note) for part in module.modules()]
     try:
-        with no_grad():
+        with no_grad(), mode(module, lambda part: False):  # running statistics stay as they are
             module(*inputs)
     finally:
         for handle in handles:
