@@ -13,6 +13,7 @@ import numpy as np
 
 from ..compiler.capture import Loop
 from ..execution.shuffle import shuffle
+from ..nn.normalization import BatchNorm1d
 from ..ops import indexing
 from ..tensor.gradmode import no_grad
 from ..tensor.operands import enter_all, from_array
@@ -55,6 +56,7 @@ class Pass:
 
     ``loss`` sums the losses of the rows, ``correct`` counts right classes, ``order`` has the row
     number at each position. ``X``, ``y`` and ``weights`` are tensors of its own, which look at the data.
+    ``joins_lone_row``: a last batch of one row, which has no variance, joins the one before.
     ``ingredients`` returns the objects that steps are captured with, or None where what they record cannot be foreseen.
     """
 
@@ -72,6 +74,7 @@ class Pass:
         self._ingredients = ingredients
         self._captured_with: list[Any] | None = None
         self._version = 0
+        self.joins_lone_row = False
         self._loops: dict[int, Loop] = {}
         self._calls = 1
         self._checked_by: tuple[Objective, int] | None = None
@@ -117,6 +120,8 @@ class Pass:
         for counter in (self.position, self.loss, self.correct):
             counter.reset()
         full, tail = divmod(self.rows, self.batch_size)
+        if tail == 1 and full and self.joins_lone_row:
+            full, tail = full - 1, self.batch_size + 1
         done = 0
         while done < full:
             calls = min(self._calls, full - done)
@@ -190,6 +195,7 @@ def _take_rows(data: Any, rows: Any) -> Any:
 
 def training_step(model: Any, objective: Objective, optimizer: Any, data: Pass) -> Callable[[int], None]:
     """Return the step: forward, loss and penalties, backward, update, statistics."""
+    data.joins_lone_row = any(isinstance(part, BatchNorm1d) for part in model.modules())
 
     def step(size: int) -> None:
         inputs, target, weights = data.batch(size)
