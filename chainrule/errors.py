@@ -30,6 +30,13 @@ class IndexOutOfRangeError(ChainruleError, IndexError):
     """An index or a label lies outside the axis it points into."""
 
 
+class MissingKeyError(ChainruleError, KeyError):
+    """A container has nothing under a name."""
+
+    def __str__(self) -> str:  # KeyError would print the message in quotes
+        return str(self.args[0]) if self.args else ""
+
+
 class GradientError(ChainruleError, RuntimeError):
     """A gradient was asked for where none exists."""
 

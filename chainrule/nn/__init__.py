@@ -21,7 +21,7 @@ from .activations import (
     Tanhshrink,
 )
 from .branches import Bilinear, Highway, Maxout, Parallel, Residual
-from .containers import ModuleDict, ModuleList, ParameterList, Sequential
+from .containers import ModuleDict, ModuleList, Sequential
 from .distance import CosineSimilarity, PairwiseDistance
 from .dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from .embedding import Embedding
@@ -67,6 +67,7 @@ from .normalization import (
     RMSNorm,
 )
 from .parameter import Parameter
+from .parameter_containers import ParameterDict, ParameterList
 from .piecewise import (
     Hardshrink,
     Hardsigmoid,

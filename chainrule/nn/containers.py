@@ -7,13 +7,86 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self, overload
 
-from ..errors import IndexOutOfRangeError
+from ..errors import ArgumentError, IndexOutOfRangeError, MissingKeyError, did_you_mean
 from .initialization import follow_activations
 from .module import Module
-from .parameter import Parameter
 
 
-class Sequential(Module, is_builtin=True):
+class _ModuleSequence(Module):
+    """What `Sequential` and `ModuleList` share: a list of modules, named by their numbers unless given other names."""
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._modules.values())
+
+    @overload
+    def __getitem__(self, index: slice) -> Self: ...
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return self._part(index)
+        return self._modules[_name_at(self, index)]
+
+    def _part(self, part: slice) -> Self:
+        raise NotImplementedError
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        self.add_module(_name_at(self, index), module)
+        self._changed()
+
+    def __delitem__(self, index: int | slice) -> None:
+        if not isinstance(index, slice):
+            _name_at(self, index)
+        kept = list(self)
+        del kept[index]
+        self._replace(kept)
+
+    def _replace(self, modules: Iterable[Module]) -> None:
+        for name in list(self._modules):
+            delattr(self, name)
+        self._add(modules)
+
+    def _add(self, modules: Iterable[Module]) -> None:
+        for number, module in enumerate(modules, len(self)):
+            self.add_module(str(number), module)
+        self._changed()
+
+    def _changed(self) -> None:
+        """Called when modules have been added, removed or replaced."""
+
+    def append(self, module: Module) -> Self:
+        """Add a module at the end."""
+        self._add([module])
+        return self
+
+    def extend(self, modules: Iterable[Module]) -> Self:
+        """Add several modules at the end."""
+        self._add(list(modules))
+        return self
+
+    def insert(self, index: int, module: Module) -> Self:
+        """Put a module in before position ``index``; those behind it are numbered anew."""
+        if not -len(self) <= index <= len(self):
+            raise IndexOutOfRangeError(f"Index out of range: {index}, there are {len(self)} modules")
+        modules = list(self)
+        modules.insert(index, module)
+        self._replace(modules)
+        return self
+
+    def pop(self, index: int | slice) -> Any:
+        """Take a module, or several, out and return it."""
+        taken = self[index]
+        del self[index]
+        return taken
+
+    def __iadd__(self, other: Iterable[Module]) -> Self:
+        return self.extend(other)
+
+
+class Sequential(_ModuleSequence, is_builtin=True):
     """Modules applied one after another: given one by one, or in an OrderedDict with names of their own.
 
     Layers are started to suit the activations that follow them (`chainrule.nn.initialization`).
@@ -30,54 +103,31 @@ class Sequential(Module, is_builtin=True):
         if len(layers) == 1 and isinstance(layers[0], Mapping):
             for name, layer in layers[0].items():
                 self.add_module(name, layer)
+            self._changed()
         else:
-            for number, layer in enumerate(layers):
-                self.add_module(str(number), layer)
-        follow_activations(_flat(self))
+            self._add(layers)
 
     def forward(self, input: Any) -> Any:
         for layer in self._modules.values():
             input = layer(input)
         return input
 
-    def __len__(self) -> int:
-        return len(self._modules)
+    def _part(self, part: slice) -> Self:
+        return type(self)(OrderedDict(list(self._modules.items())[part]))
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._modules.values())
-
-    @overload
-    def __getitem__(self, index: slice) -> Self: ...
-    @overload
-    def __getitem__(self, index: int) -> Any: ...
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return type(self)(OrderedDict(list(self._modules.items())[index]))
-        return self._modules[_name_at(self, index)]
-
-    def __setitem__(self, index: int, layer: Module) -> None:
-        self.add_module(_name_at(self, index), layer)
+    def _changed(self) -> None:
         follow_activations(_flat(self))
 
-    def __delitem__(self, index: int | slice) -> None:
-        kept = list(self._modules.values())
-        del kept[index]
-        for name in list(self._modules):
-            delattr(self, name)
-        for number, layer in enumerate(kept):
-            self.add_module(str(number), layer)
+    def __add__(self, other: Sequential) -> Sequential:
+        return Sequential(*self, *other)
 
-    def append(self, layer: Module) -> Self:
-        """Add a module at the end."""
-        self.add_module(str(len(self)), layer)
-        follow_activations(_flat(self))
-        return self
+    def __mul__(self, times: int) -> Sequential:
+        """The same layers, with the same parameters, several times in a row."""
+        if times < 1:
+            raise ArgumentError(f"Non-positive multiplication factor {times} for {type(self).__name__}")
+        return Sequential(*(list(self) * times))
 
-    def extend(self, layers: Iterable[Module]) -> Self:
-        """Add several modules at the end."""
-        for layer in layers:
-            self.append(layer)
-        return self
+    __rmul__ = __mul__
 
 
 def _flat(sequence: Sequential) -> Iterator[Any]:
@@ -97,52 +147,17 @@ def _name_at(container: Module, index: int) -> str:
         raise IndexOutOfRangeError(f"index {index} is out of range: there are {len(names)} modules") from None
 
 
-class ModuleList(Module):
+class ModuleList(_ModuleSequence):
     """A list of modules whose parameters are found. It has no ``forward``: call its elements."""
 
-    def __init__(self, modules: Iterable[Module] = ()) -> None:
-        self.extend(modules)
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
+        self.extend(modules or ())
 
-    def __len__(self) -> int:
-        return len(self._modules)
+    def _part(self, part: slice) -> Self:
+        return type(self)(list(self)[part])
 
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._modules.values())
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return type(self)(list(self)[index])
-        return self._modules[_name_at(self, index)]
-
-    def __setitem__(self, index: int, module: Module) -> None:
-        self.add_module(_name_at(self, index), module)
-
-    def __delitem__(self, index: int | slice) -> None:
-        kept = list(self)
-        del kept[index]
-        self._replace(kept)
-
-    def insert(self, index: int, module: Module) -> None:
-        """Put a module in before position ``index``."""
-        modules = list(self)
-        modules.insert(index, module)
-        self._replace(modules)
-
-    def _replace(self, modules: Iterable[Module]) -> None:
-        for name in list(self._modules):
-            delattr(self, name)
-        self.extend(modules)
-
-    def append(self, module: Module) -> Self:
-        """Add a module at the end."""
-        self.add_module(str(len(self)), module)
-        return self
-
-    def extend(self, modules: Iterable[Module]) -> Self:
-        """Add several modules at the end."""
-        for module in modules:
-            self.append(module)
-        return self
+    def __add__(self, other: Iterable[Module]) -> ModuleList:
+        return ModuleList([*self, *other])
 
     def __repr__(self) -> str:
         """Equal neighbours on one line, as PyTorch prints them."""
@@ -164,8 +179,8 @@ class ModuleList(Module):
 class ModuleDict(Module):
     """A dictionary of modules whose parameters are found. It has no ``forward``: call its values."""
 
-    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] = ()) -> None:
-        self.update(modules)
+    def __init__(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]] | None = None) -> None:
+        self.update(modules or ())
 
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         """Add or replace several modules."""
@@ -173,12 +188,15 @@ class ModuleDict(Module):
             self[name] = module
 
     def __getitem__(self, name: str) -> Any:
+        if name not in self._modules:
+            raise MissingKeyError(f"there is no module {name!r}{did_you_mean(name, self._modules)}")
         return self._modules[name]
 
     def __setitem__(self, name: str, module: Module) -> None:
         self.add_module(name, module)
 
     def __delitem__(self, name: str) -> None:
+        self[name]
         delattr(self, name)
 
     def __contains__(self, name: object) -> bool:
@@ -202,24 +220,13 @@ class ModuleDict(Module):
         """Names and modules."""
         return self._modules.items()
 
+    def pop(self, name: str) -> Any:
+        """Take a module out and return it."""
+        module = self[name]
+        del self[name]
+        return module
 
-class ParameterList(Module):
-    """A list of parameters that a module finds. Plain tensors become parameters."""
-
-    def __init__(self, values: Iterable[Any] = ()) -> None:
-        for value in values:
-            self.append(value)
-
-    def append(self, value: Any) -> Self:
-        """Add a parameter at the end."""
-        self.register_parameter(str(len(self)), value if isinstance(value, Parameter) else Parameter(value))
-        return self
-
-    def __len__(self) -> int:
-        return len(self._parameters)
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._parameters.values())
-
-    def __getitem__(self, index: int) -> Any:
-        return list(self._parameters.values())[index]
+    def clear(self) -> None:
+        """Take all modules out."""
+        for name in list(self._modules):
+            del self[name]

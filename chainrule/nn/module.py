@@ -201,15 +201,19 @@ class Module(StateDictMethods):
 
     # Going through the parts -----------------------------------------------------------------------------------------
 
-    def named_modules(self, memo: set[Any] | None = None, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """The module itself and all below it, each once, with dotted names."""
+    def named_modules(
+        self, memo: set[Any] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """The module itself and all below it, with dotted names; each once, or under all its names."""
         memo = set() if memo is None else memo
         if self not in memo:
-            memo.add(self)
+            if remove_duplicate:
+                memo.add(self)
             yield prefix, self
             for name, child in self._modules.items():
                 if child is not None:
-                    yield from child.named_modules(memo, f"{prefix}.{name}" if prefix else name)
+                    below = f"{prefix}.{name}" if prefix else name
+                    yield from child.named_modules(memo, below, remove_duplicate)
 
     def modules(self) -> Iterator[Module]:
         """The module itself and all below it, each once."""
@@ -231,7 +235,8 @@ class Module(StateDictMethods):
         self, registry: str, prefix: str, recurse: bool, remove_duplicate: bool
     ) -> Iterator[tuple[str, Any]]:
         seen = set()
-        for path, module in self.named_modules(prefix=prefix) if recurse else [(prefix, self)]:
+        found = self.named_modules(None, prefix, remove_duplicate) if recurse else [(prefix, self)]
+        for path, module in found:
             for name, tensor in module.__dict__[registry].items():
                 if tensor is not None and not (remove_duplicate and id(tensor) in seen):
                     seen.add(id(tensor))
@@ -281,6 +286,18 @@ class Module(StateDictMethods):
             )
         parameter: Parameter = module._parameters[name]
         return parameter
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer under a dotted name."""
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        if module._buffers.get(name) is None:
+            raise ArgumentError(
+                f"{type(module).__name__} has no buffer {name!r}{did_you_mean(name, module._buffers)} "
+                f"(looking for {target!r})"
+            )
+        buffer: Tensor = module._buffers[name]
+        return buffer
 
     # Changing all parts ----------------------------------------------------------------------------------------------
 

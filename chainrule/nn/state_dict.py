@@ -29,12 +29,14 @@ class KeyReport(NamedTuple):
 class StateDictMethods:
     """``state_dict`` and ``load_state_dict`` of modules."""
 
-    def named_modules(self) -> Iterator[tuple[str, Any]]:
+    def named_modules(
+        self, memo: set[Any] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Any]]:
         """The module itself and all below it."""
         raise NotImplementedError
 
     def _named_state(self) -> Iterator[tuple[str, Any]]:
-        for path, module in self.named_modules():
+        for path, module in self.named_modules(remove_duplicate=False):
             prefix = f"{path}." if path else ""
             for name, parameter in module._parameters.items():
                 if parameter is not None:
@@ -44,7 +46,7 @@ class StateDictMethods:
                     yield prefix + name, buffer
 
     def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> OrderedDict[str, Any]:
-        """All parameters and persistent buffers by dotted name.
+        """All parameters and persistent buffers by dotted name; shared ones under each of their names.
 
         The tensors share memory with the module's: copy them (``copy.deepcopy``) to keep their values.
         """

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from ..tensor.gradmode import no_grad
 from ..tensor.recording import Handle, type_of
 from .initialization import follow_graph
+from .modes import mode
 
 
 class Layer(NamedTuple):
@@ -80,7 +81,7 @@ def _output_shapes(module: Any, inputs: tuple[Any, ...]) -> dict[Any, str]:
 
     handles = [part.register_forward_hook(note) for part in module.modules()]
     try:
-        with no_grad():
+        with no_grad(), mode(module, lambda part: False):  # running statistics stay as they are
             module(*inputs)
         follow_graph(roots, [weight for weight in module.parameters() if weight._storage.undrawn is not None])
     finally:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..compiler.capture import Loop
 from ..execution.shuffle import shuffle
+from ..nn.normalization import BatchNorm1d
 from ..ops import indexing
 from ..tensor.gradmode import no_grad
 from ..tensor.operands import enter_all, from_array
@@ -55,6 +56,7 @@ class Pass:
 
     ``loss`` sums the losses of the rows, ``correct`` counts right classes, ``order`` has the row
     number at each position. ``X``, ``y`` and ``weights`` are tensors of its own, which look at the data.
+    ``joins_lone_row``: a last batch of one row, which has no variance, joins the one before.
     ``ingredients`` returns the objects that steps are captured with, or None where what they record cannot be foreseen.
     """
 
@@ -72,6 +74,7 @@ class Pass:
         self._ingredients = ingredients
         self._captured_with: list[Any] | None = None
         self._version = 0
+        self.joins_lone_row = False
         self._loops: dict[int, Loop] = {}
         self._calls = 1
         self._checked_by: tuple[Objective, int] | None = None
@@ -139,7 +142,8 @@ class Pass:
 
     def _batches(self) -> tuple[int, int]:
         """The number of full batches, and the size of the last one (0 if there is none)."""
-        return divmod(self.rows, self.batch_size)
+        full, rest = divmod(self.rows, self.batch_size)
+        return (full - 1, self.batch_size + 1) if rest == 1 and full and self.joins_lone_row else (full, rest)
 
     def run_one(self, step: Callable[[int], Any]) -> float:
         """Run ``step`` on the next full batch, from the first row again where the rows are used up; return its loss."""
@@ -218,6 +222,7 @@ def training_step(
 
     ``before_update`` and ``after_update``, which gets the loss, record more around the update.
     """
+    data.joins_lone_row = any(isinstance(part, BatchNorm1d) for part in model.modules())
 
     def step(size: int) -> None:
         inputs, target, weights = data.batch(size)

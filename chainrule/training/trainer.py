@@ -29,6 +29,7 @@ from .callbacks import Callback, records_in_step
 from .history import History
 from .metrics import find_metric
 from .model_file import load_model, save_model
+from .monte_carlo import Spread, predict_with_spread
 from .names import find_loss, find_optimizer
 from .objective import Objective
 from .progress import Verbose, make_progress
@@ -295,6 +296,13 @@ class Trainer:
             return self._predict_block(array)
         starts = range(0, len(array), PREDICTION_ROWS)
         return np.concatenate([self._predict_block(array[start : start + PREDICTION_ROWS]) for start in starts])
+
+    def predict_with_spread(self, X: Any, samples: int = 100) -> Spread:
+        """Return mean and standard deviation of the output over ``samples`` passes with dropout left on.
+
+        See `chainrule.training.monte_carlo`.
+        """
+        return predict_with_spread(self.model, X, samples)
 
     def _predict_block(self, block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         rows = len(block)

@@ -107,6 +107,7 @@ def test_no_layer_is_forgotten_here() -> None:
         "ModuleList",
         "ModuleDict",
         "ParameterList",
+        "ParameterDict",
     }
     assert leaves == {type(layer).__name__ for layer in LAYERS}
 

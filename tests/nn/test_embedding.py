@@ -97,13 +97,31 @@ def test_an_index_that_only_the_program_knows_gives_nan_outside_the_table() -> N
     assert np.isnan(layer(cr.tensor([1, 2]) + 1).detach().numpy()).all(1).tolist() == [False, True]
 
 
+def test_a_trainer_learns_rows_from_numbers_of_any_type() -> None:
+    index = np.random.default_rng(0).integers(0, 6, (90, 2))
+    target = (index[:, :1] * 2.0 - index[:, 1:]) / 5
+    losses = []
+    for kind in (np.int64, np.uint8, np.float32):
+        cr.manual_seed(0)
+        model = nn.Sequential(nn.Embedding(6, 3), nn.Flatten(), nn.Linear(6, 1))
+        trainer = cr.Trainer(model, optimizer=lambda parameters: cr.optim.Adam(parameters, lr=0.02), seed=0)
+        trainer.fit(index.astype(kind), target, epochs=40, batch_size=10, verbose=0)
+        losses.append(trainer.evaluate(index.astype(kind), target)["loss"])
+    assert losses[0] < 0.01 and losses == [losses[0]] * 3
+    with pytest.raises(cr.errors.NonFiniteError):
+        trainer.fit(index + 3, target, epochs=1, verbose=0)
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
         (lambda: nn.Embedding(3, 2)(cr.tensor([0, 3])), IndexOutOfRangeError,
          r"index 3 in row 1, but the table has 3 rows \(0 to 2\).*test_embedding.py.*fix: Embedding\(4, ...\)"),
         (lambda: nn.Embedding(3, 2)(cr.tensor([[0, 1], [0, -1]])), IndexOutOfRangeError, r"index -1 in row 1, pos"),
-        (lambda: nn.Embedding(3, 2)(cr.tensor([0.0])), DTypeError, r"got float32.*fix: x.long\(\)"),
+        (lambda: nn.Embedding(3, 2)(cr.tensor([0.0, 0.5])), DTypeError, r"indices, got the number 0.5 in row 1"),
+        (lambda: nn.Embedding(3, 2)(cr.tensor([True])), DTypeError, r"got bool.*fix: x.long\(\)"),
+        (lambda: nn.Embedding(3, 2)(cr.zeros(2, requires_grad=True)), DTypeError, "requires a gradient"),
+        (lambda: nn.Embedding(3, 2)(cr.tensor([0.0, 3.0])), IndexOutOfRangeError, "index 3 in row 1"),
         (lambda: nn.Embedding(3, 2, padding_idx=3), ArgumentError, r"within num_embeddings \(3\), got 3"),
         (lambda: nn.Embedding(-3, 2), ArgumentError, "must not be negative"),
         (lambda: nn.Embedding.from_pretrained(cr.ones(3)), ShapeError, "2-dimensional"),

@@ -443,3 +443,13 @@ def test_without_a_seed_the_global_one_decides_the_order() -> None:
 
     np.testing.assert_array_equal(trained(5)[0], trained(5)[0])
     assert (trained(5)[0] != trained(6)[0]).any()
+
+
+def test_a_last_batch_of_one_row_joins_the_one_before_if_batches_are_normalised() -> None:
+    X = np.random.default_rng(0).normal(size=(21, 3))
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1))
+    trainer = cr.Trainer(model, seed=0)
+    trainer.fit(X, X[:, :1], epochs=3, batch_size=10, verbose=0)
+    assert model[1].num_batches_tracked.item() == 6
+    with pytest.raises(cr.errors.ShapeError, match="Expected more than 1 value per channel"):
+        trainer.fit(X, X[:, :1], epochs=1, batch_size=1, verbose=0)

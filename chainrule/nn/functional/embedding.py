@@ -36,8 +36,9 @@ def embedding(
     ``norm_type``-norm are first shortened, in place. ``scale_grad_by_freq`` divides a row's gradient by how often it
     occurs. ``sparse`` is accepted for compatibility: gradients are dense, with zeros in the other rows.
 
-    Shapes: input (...) of integers, weight (rows, columns), result (..., columns). Errors: `IndexOutOfRangeError` for a
-    stored index outside the table, with its row; one that is only computed by the program gives NaN.
+    Shapes: input (...) of integers, or of whole numbers of another type, weight (rows, columns), result (..., columns).
+    Errors: `DTypeError` for other numbers, `IndexOutOfRangeError` for a stored index outside the table, with its row;
+    one that only the program knows gives NaN.
 
     >>> import chainrule as cr
     >>> cr.nn.functional.embedding(cr.tensor([1, 0]), cr.tensor([[0.0, 0.1], [1.0, 1.1]]))
@@ -47,6 +48,8 @@ def embedding(
     index = input if isinstance(input, Handle) else as_tensor(input)
     rows = _check_table(type_of(weight).shape, padding_idx)
     is_checked = _check_indices(index, rows)
+    if not is_checked:
+        index = _with_invalid(index, rows=rows)
     index = operations.convert(index, int64)
     if max_norm is not None:
         with no_grad():
@@ -72,23 +75,36 @@ def check_padding(padding_idx: int | None, rows: int) -> None:
 def _check_indices(index: Any, rows: int) -> bool:
     """Whether all indices are known to lie in the table. Errors: `DTypeError`, `IndexOutOfRangeError`."""
     type = type_of(index)
-    if type.dtype.kind != "int":
+    if type.dtype.kind == "bool" or index.requires_grad:
         raise DTypeError(
-            f"expected indices of type int64 or int32, got {type.dtype}\n  where: {find_site()}\n  fix: x.long()"
+            f"expected indices of type int64 or int32, got {type.dtype}"
+            f"{' that requires a gradient' if index.requires_grad else ''}\n  where: {find_site()}\n  fix: x.long()"
         )
     if index._storage is None or state.segment.is_capturing:
         return not type.size
     values = view_array(index._storage, index._address, index._type, index._strides)
-    if type.size and (values.min() < 0 or values.max() >= rows):
-        place = tuple(int(i) for i in np.argwhere((values < 0) | (values >= rows))[0])
-        found = int(values[place])
-        where = f"row {place[0]}" + (f", position {place[1:]}" if len(place) > 1 else "") if place else "the input"
+    if type.size and type.dtype.is_floating_point and (values != np.floor(values)).any():
+        place = np.argwhere(values != np.floor(values))[0]
+        raise DTypeError(
+            f"expected indices, got the number {values[tuple(place)]:g} in {_name(place)}\n  where: {find_site()}\n"
+            "  fix: whole numbers, or a Linear layer for features"
+        )
+    if type.size and not (values.min() >= 0 and values.max() < rows):
+        place = np.argwhere(~((values >= 0) & (values < rows)))[0]
+        found = int(values[tuple(place)])
         fix = f"Embedding({found + 1}, ...)" if found >= rows else "indices from 0 on"
         raise IndexOutOfRangeError(
-            f"index out of range: index {found} in {where}, but the table has {rows} rows (0 to {rows - 1})\n"
+            f"index out of range: index {found} in {_name(place)}, but the table has {rows} rows (0 to {rows - 1})\n"
             f"  where: {find_site()}\n  fix: {fix}"
         )
     return True
+
+
+def _name(place: Any) -> str:
+    """Where an element lies, in words."""
+    if not len(place):
+        return "the input"
+    return f"row {place[0]}" + (f", position {', '.join(map(str, place[1:]))}" if len(place) > 1 else "")
 
 
 def _take_rows(table: Any, index: Any) -> Any:
@@ -100,6 +116,15 @@ def _occurrences(index: Any, rows: int) -> Any:
     """How often each row of the table occurs."""
     segment, (counted, at) = enter_all(ones(*index.shape), index)
     return pending(indexing.scatter_add(counted, at, 0, rows), segment)
+
+
+@remembered
+def _with_invalid(index: Any, *, rows: int) -> Any:
+    """Indices that nobody has looked at, -1 where there is no such row."""
+    is_row = operations.logical_and(operations.ge(index, 0), operations.lt(index, rows))
+    if index.dtype.is_floating_point:
+        is_row = operations.logical_and(is_row, operations.eq(index, operations.floor(index)))
+    return operations.where(is_row, index, -1)
 
 
 @remembered
@@ -116,8 +141,7 @@ def _look_up(weight: Any, index: Any, *, padding: int | None, by_frequency: bool
     if padding is not None:
         found = operations.where(operations.eq(index, padding).unsqueeze(-1), found.detach(), found)
     if not is_checked:
-        is_outside = operations.logical_or(operations.lt(index, 0), operations.ge(index, rows))
-        found = operations.where(is_outside.unsqueeze(-1), math.nan, found)
+        found = operations.where(operations.lt(index, 0).unsqueeze(-1), math.nan, found)
     return found
 
 

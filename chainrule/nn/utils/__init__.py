@@ -1,4 +1,4 @@
-"""What is done to the parameters and gradients of networks, under PyTorch's names."""
+"""What is done to networks, their parameters and their gradients, under PyTorch's names."""
 
 from .clip_grad import (
     clip_grad_norm_,
@@ -7,3 +7,6 @@ from .clip_grad import (
     clip_grads_with_norm_,
     get_total_norm,
 )
+from .convert_parameters import parameters_to_vector, vector_to_parameters
+from .fusion import fuse_batch_norms, fuse_linear_bn_eval, fuse_linear_bn_weights
+from .statistics import update_bn
