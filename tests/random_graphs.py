@@ -13,7 +13,7 @@ import numpy as np
 
 from chainrule.autodiff.reverse import gradients
 from chainrule.graph.graph import Graph, topological_order
-from chainrule.graph.primitive import PRIMITIVES
+from chainrule.graph.primitive import PRIMITIVES, Primitive
 from chainrule.graph.vertex import Vertex, apply
 from chainrule.ops import indexing, movement, random, source
 from chainrule.ops.elementwise import cast
@@ -45,6 +45,8 @@ UNARY = [name for name, record in sorted(PRIMITIVES.items()) if record.family ==
          and len(record.samples(np.random.default_rng(0))[0].inputs) == 1 and not record.attributes]  # fmt: skip
 BINARY = [name for name, record in sorted(PRIMITIVES.items()) if record.family == "elementwise"
           and len(record.samples(np.random.default_rng(0))[0].inputs) == 2]  # fmt: skip
+
+SCANS = [name for name, record in sorted(PRIMITIVES.items()) if record.family == "scan"]
 
 
 @dataclass
@@ -121,7 +123,7 @@ class Builder:
                 evaluate_vertex(vertex, [operand[version] for operand in operands]) for version in range(3)
             )
             family = vertex.primitive.family
-            rounds = family in ("elementwise", "reduction", "matmul") or vertex.primitive.name == "scatter_add"
+            rounds = family in ("elementwise", "reduction", "scan", "matmul") or vertex.primitive.name == "scatter_add"
             if rounds and vertex.dtype.is_floating_point and vertex.primitive.name not in EXACT and plain.size:
                 noise = NOISE * (np.abs(plain) + np.abs(plain).mean()) * self.rng.uniform(0.5, 1.5, plain.shape)
                 up, down = (up + noise).astype(plain.dtype), (down - noise).astype(plain.dtype)
@@ -141,13 +143,18 @@ def fits(a: Shape, b: Shape) -> bool:
     return all(m == n or 1 in (m, n) for m, n in zip(a[::-1], b[::-1], strict=False))
 
 
+def kinds_of(record: Primitive) -> tuple[str, ...]:
+    """The kinds of elements of its first operand."""
+    kinds = {sample.inputs[0].dtype.kind for sample in record.samples(np.random.default_rng(0))}
+    return tuple(kind for kind in ("float", "int", "bool") if kind[0] in kinds)
+
+
 # ------------------------------------------------------------- one function per kind of vertex; names are the families
 
 
 def unary(b: Builder) -> Vertex:
     record = PRIMITIVES[b.choose(UNARY)]
-    kinds = {sample.inputs[0].dtype.kind for sample in record.samples(np.random.default_rng(0))}
-    x = b.pick(*(kind for kind in ("float", "int", "bool") if kind[0] in kinds))
+    x = b.pick(*kinds_of(record))
     if record.name in ("log", "sqrt", "rsqrt", "log1p") and b.chance(0.8):
         x = apply(PRIMITIVES["add"], apply(PRIMITIVES["abs"], x), source.constant(0.5, x.dtype))
     return apply(record, x)
@@ -155,9 +162,7 @@ def unary(b: Builder) -> Vertex:
 
 def binary(b: Builder) -> Vertex:
     record = PRIMITIVES[b.choose(BINARY)]
-    logical = record.name.startswith("logical")
-    kinds = ("bool",) if logical else ("float",) if record.name in ("divide", "power") else ("float", "float", "int")
-    x = b.pick(*kinds)
+    x = b.pick(*kinds_of(record))
     y = b.pick_like(x)
     if record.name == "power" and b.chance(0.8):
         x = apply(PRIMITIVES["add"], apply(PRIMITIVES["abs"], x), source.constant(0.5, x.dtype))
@@ -189,13 +194,18 @@ def iota(b: Builder) -> Vertex:
 
 def reduction(b: Builder) -> Vertex:
     x = b.pick("float", "float", "int", rank=1)
-    name = b.choose(("sum", "sum", "sum", "max", "min", "argmax", "argmin"))
-    axes = [axis for axis in range(len(x.shape)) if name == "sum" or x.shape[axis]]
+    name = b.choose(("sum", "sum", "sum", "prod", "max", "min", "argmax", "argmin"))
+    axes = [axis for axis in range(len(x.shape)) if name in ("sum", "prod") or x.shape[axis]]
     count = 1 if name.startswith("arg") else b.choose((1, 1, len(axes)))
     chosen = sorted(int(axis) for axis in b.rng.permutation(axes)[:count])
     if not chosen:
         return x
     return apply(PRIMITIVES[name], x, axes=tuple(chosen))
+
+
+def scan(b: Builder) -> Vertex:
+    x = b.pick("float", "float", "int", rank=1)
+    return apply(PRIMITIVES[b.choose(SCANS)], x, axis=int(b.rng.integers(len(x.shape))))
 
 
 def product(b: Builder) -> Vertex:
@@ -314,7 +324,7 @@ def gradient(b: Builder) -> Vertex:
 
 
 KINDS: list[Callable[[Builder], Vertex]] = [
-    *[unary] * 9, *[binary] * 9, where, where, cast_, constant, iota, reduction, reduction, reduction,
+    *[unary] * 9, *[binary] * 9, where, where, cast_, constant, iota, reduction, reduction, reduction, scan,
     product, product, reshape, transpose, broadcast, slice_, flip, pad, concatenate, take, scatter_add, scatter,
     dynamic_slice, dynamic_update, random_uniform, gradient, gradient,
 ]  # fmt: skip
