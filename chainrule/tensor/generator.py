@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import CaptureError
+from ..graph.site import find_site
 from ..ops import random as random_ops
 from ..ops.arithmetic import add
 from ..types import Shape, int64, tensor_type
@@ -60,7 +62,12 @@ class Generator:
         return self._state[0]
 
     def numpy(self) -> np.random.Generator:
-        """The NumPy generator of numbers that are drawn at once."""
+        """The NumPy generator of numbers drawn at once. Errors: `CaptureError` while a function is captured."""
+        if state.segment.is_capturing:
+            raise CaptureError(
+                "random numbers drawn here would be the same ones in every run of the compiled function\n"
+                f"  where: {find_site()}\n  fix: draw them outside and pass them as an argument"
+            )
         if self._numpy is None:
             self._numpy = np.random.Generator(np.random.Philox(key=self.initial_seed() & 0xFFFFFFFFFFFFFFFF))
         return self._numpy
