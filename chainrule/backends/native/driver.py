@@ -54,12 +54,13 @@ def lower(plan: Plan, target: Target) -> Program:
         with f.loop(0, repeats, name="repeat"):
             for table, (_, info) in zip(tables, calls, strict=True):
                 _run_kernel(f, info, table, pool)
+    kernels = [kernel for info in functions.values() for kernel in (info, *info.alternatives)]
     return Program(
         str(module),
         "run",
-        max((info.scratch_bytes for info in functions.values()), default=0),
-        max((info.shared_bytes for info in functions.values()), default=0),
-        any(info.is_parallel for info in functions.values()),
+        max((info.scratch_bytes for info in kernels), default=0),
+        max((info.shared_bytes for info in kernels), default=0),
+        any(info.is_parallel for info in kernels),
     )
 
 
@@ -88,6 +89,16 @@ def _make_tables(f: Function, kernels: list[Local], plan: Plan, buffers: Value) 
 
 
 def _run_kernel(f: Function, info: KernelInfo, table: Value, pool: Value) -> None:
+    if info.choice is None:
+        _run_tasks(f, info, table, pool)
+        return
+    chosen = f.call(info.choice, [table], INDEX)
+    for number, kernel in enumerate((info, *info.alternatives)):
+        with f.when(chosen.equal(number), name="chosen"):
+            _run_tasks(f, kernel, table, pool)
+
+
+def _run_tasks(f: Function, info: KernelInfo, table: Value, pool: Value) -> None:
     zero, tasks = f.index(0), f.index(info.tasks)
     if not info.is_parallel:
         f.call(info.function, [table, zero, tasks, zero])

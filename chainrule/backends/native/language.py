@@ -101,6 +101,10 @@ class Module:
             raise ValueError(f"function {name!r} is already in this module: choose another name")
         self._functions[name] = function.text(exported, noalias)
 
+    def defines(self, name: str) -> bool:
+        """Whether the module has a function of that name."""
+        return name in self._functions
+
     def declare(self, name: str, arguments: Sequence[Type], returns: Type | None = None) -> None:
         """Make a function of the process (libm, libc) callable; repeating a declaration is harmless."""
         if name in self._functions:

@@ -1,16 +1,18 @@
-"""Matrix products: which of the templates computes a product, and its kernel."""
+"""Matrix products: which of the templates compute a product, and its kernel."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 from chainrule.backends.native.kernel import KernelInfo
-from chainrule.backends.native.language import BYTES, KERNEL_ARGUMENTS, Function, Module
+from chainrule.backends.native.language import BYTES, INDEX, KERNEL_ARGUMENTS, POINTER, Function, Module
 from chainrule.backends.native.product_direct import Direct
 from chainrule.backends.native.product_dot import Dot
 from chainrule.backends.native.product_packed import Packed
 from chainrule.backends.native.product_site import Site, sums_in_registers
+from chainrule.backends.native.product_sparse import Sparse, can_be_sparse, emit_choice
 from chainrule.passes.plan import Access, Instruction, Plan, Product
 
 PARALLEL_WORK = 1 << 18
@@ -23,25 +25,42 @@ NEAR_ROW_BYTES = 1 << 10
 NEAR_DEPTH = 1024
 """So many rows of a right operand, so far apart, come from the second-level cache as fast as they are needed."""
 
-Template = Direct | Dot | Packed
+Template = Direct | Dot | Packed | Sparse
 
 
 def emit_product(module: Module, product: Product, plan: Plan, name: str) -> KernelInfo:
     """Add the kernel function ``name`` to the module: ``sums[b, i, j] = Σₖ left[b, i, k] · right[b, k, j]``, epilogue.
 
+    A large product has an alternative for left operands with many zeros; which one runs is decided by their elements.
     The order of every sum is fixed by the shapes and the target, never by the number of threads. Example:
     ``emit_product(module, product, plan, "kernel_3").tasks``.
     """
     product = oriented(product)
-    with module.function(name, KERNEL_ARGUMENTS) as f:
-        if 0 in product.domain:
+    if 0 in product.domain:
+        with module.function(name, KERNEL_ARGUMENTS):
             return KernelInfo(name, 0, is_parallel=False)
-        template = choose(f, product)
+    info = _emit_template(module, product, plan, name, choose)
+    if not can_be_sparse(product, module.target) or _work(product) < PARALLEL_WORK:
+        return info
+    sparse = _emit_template(module, product, plan, f"{name}_sparse", lambda f, product: Sparse(product, f))
+    with module.function(f"{name}_choice", [("buffers", POINTER)], INDEX) as f:
+        emit_choice(Site(f, plan, product, module.target.lanes(product.dtype.name), has_whole_rows=False))
+    return replace(info, choice=f"{name}_choice", alternatives=(sparse,))
+
+
+def _work(product: Product) -> int:
+    """Multiplications of a product."""
+    return math.prod(product.domain) * product.depth
+
+
+def _emit_template(
+    module: Module, product: Product, plan: Plan, name: str, make: Callable[[Function, Product], Template]
+) -> KernelInfo:
+    with module.function(name, KERNEL_ARGUMENTS) as f:
+        template = make(f, product)
         tasks = math.prod(product.batch) * math.prod(template.blocks)
-        work = math.prod(product.domain) * product.depth
-        is_parallel = tasks > 1 and work >= PARALLEL_WORK
-        site = Site(f, plan, product, template.lanes, template.has_whole_rows)
-        template.emit(site, is_parallel)
+        is_parallel = tasks > 1 and _work(product) >= PARALLEL_WORK
+        template.emit(Site(f, plan, product, template.lanes, template.has_whole_rows), is_parallel)
     return KernelInfo(name, tasks, is_parallel, template.scratch_bytes)
 
 

@@ -19,7 +19,7 @@ Tile = list[list[Value]]
 UNROLLED_EPILOGUE = 6
 """An epilogue of at most so many instructions and stores is repeated for every vector; a longer one is a loop."""
 
-FAR_BYTES = 1 << 20
+FAR_BYTES = 1 << 18
 """What has so many bytes may be in none of the processor's own caches."""
 
 CHAINS = 4

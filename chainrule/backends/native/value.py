@@ -301,6 +301,11 @@ class Value:
         """Shift with zeros coming in from the left."""
         return self._integer(*self._operands(bits), "lshr", "lshr")
 
+    def trailing_zeros(self) -> Value:
+        """How many bits below the lowest that is set are 0; undefined for 0."""
+        undefined = self.function.constant(True, Type("bool"))
+        return self.function.intrinsic(f"llvm.cttz.{self.type.mangled}", [self, undefined], self.type)
+
     # Comparisons
 
     def _compare(self, other: Value | Number, float_predicate: str, int_predicate: str) -> Value:
@@ -467,6 +472,11 @@ class Value:
         if self.lanes == 1:
             return self
         return self.function.intrinsic(f"llvm.vector.reduce.{operation}.{self.type.mangled}", [self], Type("bool"))
+
+    def bits(self) -> Value:
+        """The lanes of this mask, a vector, as the low bits of an index, lane 0 the lowest."""
+        packed = self._emit("bits", self.type, f"bitcast {self!r} to i{self.lanes}")
+        return self._emit("wide", INDEX, f"zext i{self.lanes} {packed.text} to i64")
 
     # Pointers
 

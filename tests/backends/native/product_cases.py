@@ -59,9 +59,23 @@ class Kernel:
     library: Library
     info: KernelInfo
 
+    @property
+    def sparse(self) -> Kernel:
+        """The kernel that leaves out zeros of the left operand."""
+        (info,) = self.info.alternatives
+        return Kernel(self.library, info)
+
+    def choose(self, arrays: Sequence[Memory]) -> int:
+        """What the kernel's choice says for these operands."""
+        assert self.info.choice is not None
+        pointers = (ctypes.c_void_p * len(arrays))(*[array.memory.ctypes.data for array in arrays])
+        choice = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p)(self.library.address(self.info.choice))
+        return choice(ctypes.addressof(pointers))
+
     def run(self, arrays: Sequence[Memory], parts: int = 1) -> None:
         """Run all tasks, as ``parts`` workers would, one after the other."""
-        function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *[ctypes.c_int64] * 3)(self.library.address("product"))
+        address = self.library.address(self.info.function)
+        function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *[ctypes.c_int64] * 3)(address)
         scratch = np.full(self.info.scratch_bytes * parts // 4 + 16, np.nan, np.float32)
         aligned = -(-scratch.ctypes.data // 64) * 64
         pointers = (ctypes.c_void_p * (len(arrays) + 2))(*[array.memory.ctypes.data for array in arrays], 0, aligned)
