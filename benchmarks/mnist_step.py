@@ -1,4 +1,4 @@
-"""One training step of a dense network of the size used for MNIST, with dropout."""
+"""One training step of a dense network on images of MNIST, with dropout."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .harness import Benchmark, Faster
 from .programs import MNIST
 
 BENCHMARK = Benchmark(
-    title="one training step of 784-256-128-10 with dropout, batch 64, Adam",
+    title="one training step of 784-256-128-10 on MNIST with dropout, batch 64, Adam",
     contestants={
         "chainrule Trainer.fit": chainrule_fit(MNIST, epochs=5),
         "chainrule loop": chainrule_loop(MNIST),

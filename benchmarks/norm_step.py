@@ -1,4 +1,4 @@
-"""One training step of a dense network of the size used for MNIST, with batch normalisation and dropout."""
+"""One training step of a dense network on images of MNIST, with batch normalisation and dropout."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from .harness import Benchmark, Faster
 from .programs import NORM
 
 BENCHMARK = Benchmark(
-    title="one training step of 784-256-128-10 with batch normalisation and dropout, batch 64, Adam",
+    title="one training step of 784-256-128-10 on MNIST with batch normalisation and dropout, batch 64, Adam",
     contestants={
         "chainrule Trainer.fit": chainrule_fit(NORM, epochs=5),
         "chainrule loop": chainrule_loop(NORM),

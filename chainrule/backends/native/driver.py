@@ -73,40 +73,43 @@ def _emit_kernel(module: Module, local: Local, name: str) -> KernelInfo:
 
 
 def _make_tables(f: Function, kernels: list[Local], plan: Plan, buffers: Value) -> list[Value]:
-    """Code that writes the table of every kernel's addresses; equal tables are one."""
-    written: dict[tuple[Buffer, ...], Value] = {}
-    scratch = f.load_pointer(buffers, plan.scratch_slot)
-    entries = {slot: f.load_pointer(buffers, slot) for slot in sorted({b.slot for k in kernels for b in k.origins})}
+    """Code that writes the table of every kernel's addresses; equal tables are one.
+
+    A loop over constants: written out, this would be most of the driver, and take as long to compile as some kernels.
+    """
+    starts: dict[tuple[Buffer, ...], int] = {}
+    places: list[tuple[int, int]] = []  # of every entry in a row: the slot of the address it starts from, and bytes
     for kernel in kernels:
-        if kernel.origins in written:
-            continue
-        table = written[kernel.origins] = f.allocate("int64", kernel.plan.scratch_slot + 1, align=8)
-        for position, buffer in enumerate(kernel.origins):
-            address = entries[buffer.slot].byte(buffer.offset if buffer.role == "temporary" else 0)
-            f.store(address, table.at(position, "int64"))
-        f.store(scratch, table.at(kernel.plan.scratch_slot, "int64"))
-    return [written[kernel.origins] for kernel in kernels]
+        if kernel.origins not in starts:
+            starts[kernel.origins] = len(places)
+            places += [(b.slot, b.offset if b.role == "temporary" else 0) for b in kernel.origins]
+            places += [(plan.arena_slot, 0), (plan.scratch_slot, 0)]
+    tables = f.allocate("int64", max(len(places), 1), align=8)
+    if places:
+        for name, numbers in zip(("table_slots", "table_offsets"), zip(*places, strict=True), strict=True):
+            f.module.table(name, "int64", numbers)
+    with f.loop(0, len(places), name="entry") as loop:
+        constants = (f.global_pointer(name).at(loop.index, "int64") for name in ("table_slots", "table_offsets"))
+        slot, offset = (f.load(constant, INDEX) for constant in constants)
+        f.store(f.load_pointer(buffers, slot).byte(offset), tables.at(loop.index, "int64"))
+    return [tables.at(starts[kernel.origins], "int64") for kernel in kernels]
 
 
 def _run_kernel(f: Function, info: KernelInfo, table: Value, pool: Value) -> None:
-    if info.choice is None:
-        _run_tasks(f, info, table, pool)
-        return
-    chosen = f.call(info.choice, [table], INDEX)
-    for number, kernel in enumerate((info, *info.alternatives)):
-        with f.when(chosen.equal(number), name="chosen"):
-            _run_tasks(f, kernel, table, pool)
-
-
-def _run_tasks(f: Function, info: KernelInfo, table: Value, pool: Value) -> None:
-    zero, tasks = f.index(0), f.index(info.tasks)
-    if not info.is_parallel:
-        f.call(info.function, [table, zero, tasks, zero])
+    zero, function, tasks = f.index(0), f.global_pointer(info.function), f.index(info.tasks)
+    if info.choice:
+        chosen = f.call(info.choice, [table], INDEX)
+        for number, other in enumerate(info.alternatives, 1):
+            is_other = chosen.equal(number)
+            function = is_other.select(f.global_pointer(other.function), function)
+            tasks = is_other.select(other.tasks, tasks)
+    if not any(kernel.is_parallel for kernel in (info, *info.alternatives)):
+        f.call(function, [table, zero, tasks, zero])
         return
     alone = pool.equal(f.constant(0, POINTER))
     with f.when(alone, name="alone"):
-        f.call(info.function, [table, zero, tasks, zero])
+        f.call(function, [table, zero, tasks, zero])
     with f.when(~alone, name="together"):
-        f.call(f.load(pool, POINTER), [pool, f.global_pointer(info.function), table, tasks])
+        f.call(f.load(pool, POINTER), [pool, function, table, tasks])
     if info.finish:
         f.call(info.finish, [table, zero, f.index(1), zero])

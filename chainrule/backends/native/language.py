@@ -102,8 +102,8 @@ class Module:
         self._functions[name] = function.text(exported, noalias)
 
     def defines(self, name: str) -> bool:
-        """Whether the module has a function of that name."""
-        return name in self._functions
+        """Whether the module has a function, table or zeros of that name."""
+        return name in self._functions or any(line.startswith(f"@{name} ") for line in self._globals)
 
     def declare(self, name: str, arguments: Sequence[Type], returns: Type | None = None) -> None:
         """Make a function of the process (libm, libc) callable; repeating a declaration is harmless."""

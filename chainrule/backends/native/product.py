@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 
 from chainrule.backends.native.kernel import KernelInfo
-from chainrule.backends.native.language import BYTES, INDEX, KERNEL_ARGUMENTS, POINTER, Function, Module
+from chainrule.backends.native.language import BYTES, KERNEL_ARGUMENTS, Function, Module
 from chainrule.backends.native.product_direct import Direct
 from chainrule.backends.native.product_dot import Dot
 from chainrule.backends.native.product_packed import Packed
@@ -25,7 +24,7 @@ NEAR_ROW_BYTES = 1 << 10
 NEAR_DEPTH = 1024
 """So many rows of a right operand, so far apart, come from the second-level cache as fast as they are needed."""
 
-Template = Direct | Dot | Packed | Sparse
+Template = Direct | Dot | Packed
 
 
 def emit_product(module: Module, product: Product, plan: Plan, name: str) -> KernelInfo:
@@ -39,29 +38,17 @@ def emit_product(module: Module, product: Product, plan: Plan, name: str) -> Ker
     if 0 in product.domain:
         with module.function(name, KERNEL_ARGUMENTS):
             return KernelInfo(name, 0, is_parallel=False)
-    info = _emit_template(module, product, plan, name, choose)
-    if not can_be_sparse(product, module.target) or _work(product) < PARALLEL_WORK:
-        return info
-    sparse = _emit_template(module, product, plan, f"{name}_sparse", lambda f, product: Sparse(product, f))
-    with module.function(f"{name}_choice", [("buffers", POINTER)], INDEX) as f:
-        emit_choice(Site(f, plan, product, module.target.lanes(product.dtype.name), has_whole_rows=False))
-    return replace(info, choice=f"{name}_choice", alternatives=(sparse,))
-
-
-def _work(product: Product) -> int:
-    """Multiplications of a product."""
-    return math.prod(product.domain) * product.depth
-
-
-def _emit_template(
-    module: Module, product: Product, plan: Plan, name: str, make: Callable[[Function, Product], Template]
-) -> KernelInfo:
+    work = math.prod(product.domain) * product.depth
     with module.function(name, KERNEL_ARGUMENTS) as f:
-        template = make(f, product)
+        template = choose(f, product)
         tasks = math.prod(product.batch) * math.prod(template.blocks)
-        is_parallel = tasks > 1 and _work(product) >= PARALLEL_WORK
+        is_parallel = tasks > 1 and work >= PARALLEL_WORK
         template.emit(Site(f, plan, product, template.lanes, template.has_whole_rows), is_parallel)
-    return KernelInfo(name, tasks, is_parallel, template.scratch_bytes)
+    info = KernelInfo(name, tasks, is_parallel, template.scratch_bytes)
+    if work < PARALLEL_WORK or not can_be_sparse(product, module.target):
+        return info
+    sparse = Sparse(product, module.target).emit(module, plan, f"{name}_sparse")
+    return replace(info, choice=emit_choice(module, plan, product, f"{name}_choice"), alternatives=(sparse,))
 
 
 def choose(f: Function, product: Product) -> Template:

@@ -17,7 +17,7 @@ class Panel:
     element: str
     columns: int
     depth_stride: int
-    column_stride: int
+    column_stride: int | Value
 
 
 def pack(f: Function, panel: Panel, source: Value, target: Value, width: int, depth: int) -> None:

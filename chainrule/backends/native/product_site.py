@@ -94,14 +94,15 @@ class Site:
     def left(self, row: Value) -> Value:
         """The address of left[batch, row, 0]."""
         access = self.product.left
-        return self._operand(access, row * access.strides[-2])
+        return self.operand(access, row * access.strides[-2])
 
     def right(self, column: Value) -> Value:
         """The address of right[batch, 0, column]."""
         access = self.product.right
-        return self._operand(access, column * access.strides[-1])
+        return self.operand(access, column * access.strides[-1])
 
-    def _operand(self, access: Access, position: Value) -> Value:
+    def operand(self, access: Access, position: Value) -> Value:
+        """The address of an element of the task's matrix, so many elements behind its first."""
         for index, stride in zip(self.batch, access.strides, strict=False):
             position = position + index * stride
         return self.body.pointers[access.buffer].at(position + access.offset, self.element).freeze()
@@ -115,18 +116,25 @@ class Site:
     def plain_target(self, row: Value, column: Value) -> tuple[Value, int]:
         """Where a plain product stores the sum of an element, and the distance to the next row."""
         access = self.product.stores[0].access
-        return self._operand(access, row * access.strides[-2] + column), access.strides[-2]
+        return self.operand(access, row * access.strides[-2] + column), access.strides[-2]
+
+    def far_accesses(self) -> list[Access]:
+        """What ``finish`` reads and writes row by row, if it is so much that it may be far away."""
+        read = [item.access for item in self.product.body if item.operation == "load" and item.access is not None]
+        accesses = dict.fromkeys([*(store.access for store in self.product.stores), *read])
+
+        def is_far(access: Access) -> bool:
+            in_rows = access.strides[-2] != 0 and access.strides[-1] == 1 and not access.dynamic
+            return in_rows and self.plan.buffers[access.buffer].nbytes >= FAR_BYTES
+
+        return [access for access in accesses if is_far(access)]
 
     def prefetch(self, row: Value, column: Value, rows: int, columns: int) -> None:
-        """Ask for the memory that ``finish`` will read and write, if it is so much that it may be far away."""
-        f, written = self.f, dict.fromkeys(store.access for store in self.product.stores)
-        read = [item.access for item in self.product.body if item.operation == "load" and item.access is not None]
-        for access in dict.fromkeys([*written, *read]):
-            row_stride, column_stride = access.strides[-2:]
-            buffer = self.plan.buffers[access.buffer]
-            if row_stride == 0 or column_stride != 1 or access.dynamic or buffer.nbytes < FAR_BYTES:
-                continue
-            start = self._operand(access, row * row_stride + column)
+        """Ask for the memory that ``finish`` will read and write, if it may be far away."""
+        f, written = self.f, {store.access for store in self.product.stores}
+        for access in self.far_accesses():
+            row_stride, buffer = access.strides[-2], self.plan.buffers[access.buffer]
+            start = self.operand(access, row * row_stride + column)
             with f.loop(0, rows, carried=[start], name="prefetch") as loop:
                 for line in range(0, columns * buffer.dtype.size, LINE_BYTES):
                     f.prefetch(loop.values[0].byte(line), write=access in written)

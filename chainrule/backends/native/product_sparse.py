@@ -10,11 +10,24 @@ infinite or NaN, no zero is left out.
 
 from __future__ import annotations
 
-from chainrule.backends.native.kernel import LINE_BYTES, whole_lines, worker_scratch
-from chainrule.backends.native.language import BYTES, INDEX, POINTER, Function, Target, Type, Value
+from dataclasses import replace
+from typing import NamedTuple
+
+from chainrule.backends.native.kernel import LINE_BYTES, KernelInfo, base_pointers, whole_lines, worker_scratch
+from chainrule.backends.native.language import (
+    BYTES,
+    INDEX,
+    KERNEL_ARGUMENTS,
+    POINTER,
+    Function,
+    Module,
+    Target,
+    Type,
+    Value,
+)
 from chainrule.backends.native.product_pack import Panel, pack
 from chainrule.backends.native.product_site import Site
-from chainrule.passes.plan import Product
+from chainrule.passes.plan import Plan, Product
 
 BITS = 64
 """Values of k that one word of bits describes; so many rows of a panel fit into a first-level cache."""
@@ -35,130 +48,200 @@ MOST_FILLED = 0.6
 """Where more of the elements differ from 0, leaving out the others does not pay."""
 
 
+class Call(NamedTuple):
+    """The arguments of the function that does tasks.
+
+    ``scratch`` is for the packed panel and, behind it, sums; ``find``, ``pack`` and ``finish`` are functions. In
+    elements: the distances of left's rows and values of k, of right's rows (or columns, where these are not
+    consecutive), of the rows of right to prefetch, and of sums that wait for further blocks of k (0 if there is one).
+    ``inner``: how many tasks share a panel or, where no sums wait, a block of ``block_rows`` rows.
+    """
+
+    buffers: Value
+    scratch: Value
+    find: Value
+    pack: Value
+    finish: Value
+    left: Value
+    right: Value
+    left_row: Value
+    left_depth: Value
+    right_line: Value
+    right_ahead: Value
+    waiting_row: Value
+    block_rows: Value
+    rows: Value
+    depth: Value
+    inner: Value
+    begin: Value
+    end: Value
+
+    @classmethod
+    def arguments(cls) -> list[tuple[str, Type]]:
+        """Names and types of the arguments."""
+        return [(name, POINTER if number < 7 else INDEX) for number, name in enumerate(cls._fields)]
+
+
 class Sparse:
-    """The extents of a product's panels and tasks, and their emission."""
+    """The extents of a product's panels and tasks, and their emission.
 
-    has_whole_rows = False
+    All but finishing a row is in functions that the products of a module share: little code, as it comes on top of what
+    the other templates need.
+    """
 
-    def __init__(self, product: Product, f: Function) -> None:
+    def __init__(self, product: Product, target: Target) -> None:
         self.product, self.element = product, product.dtype.name
-        self.lanes = f.module.target.lanes(self.element)
+        self.lanes = target.lanes(self.element)
         self.vectors = _panel_vectors(product, self.lanes)
         self.width = self.vectors * self.lanes
+        self.row_bytes = self.width * BYTES[self.element]
         self.length = BITS if product.depth >= BITS else LEAST_DEPTH
-        self.depth_blocks = -(-product.depth // self.length)
-        self.block_rows = min(product.rows, BLOCK_ROWS if self.depth_blocks > 1 else 2 * BLOCK_ROWS)
-        row_bytes = self.width * BYTES[self.element]
-        self.panel_bytes = whole_lines(self.length * row_bytes)
-        self.zeros_bytes = whole_lines(row_bytes)
-        sums_bytes = whole_lines((self.block_rows if self.depth_blocks > 1 else 1) * row_bytes)
-        self.scratch_bytes = self.panel_bytes + self.zeros_bytes + sums_bytes
+        self.keeps_sums = product.depth > self.length
+        self.block_rows = BLOCK_ROWS if self.keeps_sums else 2 * BLOCK_ROWS
+        self.panel_bytes = whole_lines(self.length * self.row_bytes)
+        sums_bytes = whole_lines((self.block_rows if self.keeps_sums else 1) * self.row_bytes)
+        self.scratch_bytes = self.panel_bytes + sums_bytes
+        self.name = f"{self.element}_{self.length}x{self.vectors}"
 
-    @property
-    def blocks(self) -> tuple[int, int]:
-        """Numbers of panels and row blocks: a task is one of both.
+    def emit(self, module: Module, plan: Plan, name: str) -> KernelInfo:
+        """Add the kernel function ``name`` to the module.
 
-        Threads share out the panels, so each keeps its columns of the weights in its caches. For gradients of weights,
-        whose depth is a batch, they share out the rows: the weights are updated row by row, and what the processor
-        fetches in advance beyond a panel would be taken away from the thread that is writing it.
+        A task is a panel and a block of rows. Threads share out the panels, so each keeps its columns of the weights in
+        its caches. For gradients of weights, whose depth is a batch, they share out the rows: the weights are updated
+        row by row, and what the processor fetches in advance beyond a panel would be taken away from the thread that is
+        writing it.
         """
-        panels, row_blocks = self.product.columns // self.width, -(-self.product.rows // self.block_rows)
-        return (panels, row_blocks) if self.depth_blocks > 1 else (row_blocks, panels)
+        product = self.product
+        panels, row_blocks = product.columns // self.width, -(-product.rows // self.block_rows)
+        left_row, left_depth = product.left.strides[-2:]
+        right_depth, right_column = product.right.strides[-2:]
+        # Prefetching columns that are to be transposed does not pay: the same row is asked for again and again.
+        line, ahead = (right_depth, right_depth) if right_column == 1 else (right_column, 0)
+        inner = row_blocks if self.keeps_sums else panels
+        with module.function(name, KERNEL_ARGUMENTS) as f:
+            buffers, begin, end, _ = f.arguments
+            find = self._find_along_rows(f) if left_depth == 1 else self._find_across_rows(f)
+            if right_column == 1:
+                pack = self._pack_rows(f, is_in_place=right_depth == self.width)
+            else:
+                pack = self._pack_columns(f, right_depth)
+            functions = [f.global_pointer(name) for name in (find, pack, self._finish_function(f, plan))]
+            pointers = [buffers, worker_scratch(f, plan, self.scratch_bytes), *functions, *_operands(f, plan, product)]
+            waiting = self.width if self.keeps_sums else 0
+            extents = (self.block_rows, product.rows, product.depth, inner)
+            numbers = (left_row, left_depth, line, ahead, waiting, *extents)
+            f.call(self._multiply_function(f), [*pointers, *map(f.index, numbers), begin, end])
+        return KernelInfo(name, panels * row_blocks, True, self.scratch_bytes)
 
-    def emit(self, site: Site, is_parallel: bool) -> None:
-        f, product = site.f, self.product
-        self.panel = worker_scratch(f, site.plan, self.scratch_bytes).freeze()
-        self.zeros = self.panel.byte(self.panel_bytes).freeze()
-        self.sums = self.zeros.byte(self.zeros_bytes).freeze()
-        self.words = f.allocate("int64", self.block_rows + self.lanes)
-        f.fill(self.zeros, 0, self.zeros_bytes)
-        with site.tasks(self.blocks, is_parallel) as numbers:
-            panel, row_block = numbers if self.depth_blocks > 1 else reversed(numbers)
-            first = row_block * self.block_rows
-            stop = (first + self.block_rows).minimum(f.index(product.rows))
-            with f.loop(0, self.depth_blocks, name="depth_block") as loop:
-                self._multiply_block(site, loop.index, first, stop, panel * self.width)
-
-    def _multiply_block(self, site: Site, number: Value, first: Value, stop: Value, column: Value) -> None:
-        """Add to the sums of the rows what one block of k gives; after the last block finish the rows."""
-        f, product = site.f, self.product
-        # The last block is as long as the others, and forgets what the one before it has done.
-        wanted = number * self.length
-        start = wanted.minimum(f.index(product.depth - self.length))
-        todo = f.constant(-1, INDEX) << (wanted - start)
-        row_stride, depth_stride = product.left.strides[-2:]
-        panel, everything = self._pack(site, start, column)
-        left = site.left(first).at(start * depth_stride, self.element)
-        self._find(f, left, stop - first)
-        with f.loop(first, stop, name="row") as loop:
-            position = loop.index - first
-            row = left.at(position * row_stride, self.element)
-            self._prefetch_next_block(site, row, start + self.length, position, column)
-            site.prefetch(loop.index + 1, column, 1, self.width)
-            word = (f.load(self.words.at(position + self.lanes, "int64"), INDEX) | everything) & todo
-            sums = self.sums.at(position * self.width, self.element) if self.depth_blocks > 1 else self.sums
-            before = number.equal(0).select(self.zeros, sums)
-            f.call(self._row_function(f), [row, panel, before, sums, word, f.index(depth_stride)])
-            with f.when(number.equal(self.depth_blocks - 1), name="last"):
-                self._finish(site, loop.index, column, sums)
-
-    def _prefetch_next_block(self, site: Site, row: Value, start: Value, position: Value, column: Value) -> None:
-        """Ask for a row of the left operand, and for a share of the right operand's panel."""
-        if self.depth_blocks == 1:
-            return
-        f, (depth_stride, column_stride) = site.f, self.product.right.strides[-2:]
-        if self.product.left.strides[-1] == 1:
-            _prefetch_lines(f, row.at(self.length, self.element), self.length * BYTES[self.element])
-        if column_stride == 1:
-            share = self.length // self.block_rows
-            source = site.right(column).at((start + position * share) * depth_stride, self.element)
-            for number in range(share):
-                _prefetch_lines(f, source.at(number * depth_stride, self.element), self.zeros_bytes)
-
-    def _finish(self, site: Site, row: Value, column: Value, sums: Value) -> None:
-        f = site.f
-        with f.loop(0, self.width, self.lanes, name="finish") as loop:
-            vector = f.load(sums.at(loop.index, self.element), Type(self.element, self.lanes))
-            strip = site.point.enter(site.order[-2], column + loop.index, 0, self.lanes)
-            strip.enter(site.order[-1], row, given={0: vector})
-
-    def _pack(self, site: Site, start: Value, column: Value) -> tuple[Value, Value]:
-        """The panel's rows from ``start`` on; and a word of all bits if one of its elements is not finite, else 0."""
-        f, (depth_stride, column_stride) = site.f, self.product.right.strides[-2:]
-        source, panel = site.right(column).at(start * depth_stride, self.element), self.panel
-        if (depth_stride, column_stride) == (self.width, 1):
-            panel = source
-        else:
-            origin = Panel(self.element, self.width, depth_stride, column_stride)
-            pack(f, origin, source, panel, self.width, self.length)
-        return panel, f.call(self._check_function(f), [panel], INDEX)
-
-    def _find(self, f: Function, left: Value, count: Value) -> None:
-        """Write the word of bits of every row: bit k is set where left[row, k] is not 0."""
-        row_stride, depth_stride = self.product.left.strides[-2:]
-        if depth_stride == 1:
-            f.call(self._find_along_rows(f), [left, f.index(row_stride), count, self.words])
-        else:
-            f.call(self._find_across_rows(f), [left, f.index(depth_stride), count, self.words])
+    def _finish_function(self, f: Function, plan: Plan) -> str:
+        """The product's function (buffers, sums, row, column) that does what is to be done with a row of sums."""
+        name = f"{f.name}_finish"
+        arguments = [("buffers", POINTER), ("sums", POINTER), ("row", INDEX), ("column", INDEX)]
+        with f.module.function(name, arguments, exported=False) as f:
+            _, sums, row, column = f.arguments
+            site = Site(f, plan, self.product, self.lanes, has_whole_rows=False)
+            for access in site.far_accesses():
+                size = plan.buffers[access.buffer].dtype.size
+                _prefetch(f, site.operand(access, (row + 1) * access.strides[-2] + column), self.width * size)
+            with f.loop(0, self.width, self.lanes, name="finish") as loop:
+                vector = f.load(sums.at(loop.index, self.element), Type(self.element, self.lanes))
+                strip = site.point.enter(site.order[-2], column + loop.index, 0, self.lanes)
+                strip.enter(site.order[-1], row, given={0: vector})
+        return name
 
     # Functions that all products of a module share
 
-    def _check_function(self, f: Function) -> str:
-        """A function of a panel: -1 if an element is infinite or NaN, else 0."""
-        name, vector = f"check_panel_{self.element}_{self.length}x{self.vectors}", Type(self.element, self.lanes)
+    def _multiply_function(self, f: Function) -> str:
+        """A function that does tasks: all blocks of k for some rows and one panel."""
+        name = f"multiply_{self.name}"
         if f.module.defines(name):
             return name
-        with f.module.function(name, [("panel", POINTER)], INDEX, exported=False) as f:
-            zeros = [f.constant(0.0, vector)] * self.vectors
-            with f.loop(0, self.length, carried=[f.arguments[0], *zeros], name="depth") as loop:
-                row, *sums = loop.values
+        with f.module.function(name, Call.arguments(), exported=False) as f:
+            call = Call(*f.arguments)
+            words = f.allocate("int64", 2 * BLOCK_ROWS + self.lanes)
+            with f.loop(call.begin, call.end, name="task") as task:
+                outer, inner, waits = task.index // call.inner, task.index % call.inner, call.waiting_row > 0
+                first = waits.select(inner, outer) * call.block_rows
+                count = (first + call.block_rows).minimum(call.rows) - first
+                self._emit_task(f, call, words, first, count, waits.select(outer, inner) * self.width)
+        return name
+
+    def _emit_task(self, f: Function, call: Call, words: Value, first: Value, count: Value, column: Value) -> None:
+        is_column = call.right_ahead.equal(0)
+        right = call.right.at(column * is_column.select(call.right_line, f.index(1)), self.element)
+        with f.loop(0, call.depth, self.length, name="depth_block") as loop:
+            # The last block is as long as the others, and forgets what the one before it has done.
+            start = loop.index.minimum(call.depth - self.length)
+            todo = f.constant(-1, INDEX) << (loop.index - start)
+            everything = f.call(call.pack, [right, call.right_line, start, call.scratch], INDEX)
+            is_in_place = call.right_ahead.equal(self.width)
+            panel = is_in_place.select(right.at(start * call.right_line, self.element), call.scratch)
+            left = call.left.at(first * call.left_row + start * call.left_depth, self.element)
+            # One of left's strides is 1.
+            f.call(call.find, [left, call.left_row + call.left_depth - 1, count, words])
+            is_last = loop.index + self.length >= call.depth
+            before = loop.index.equal(0).select(self._zeros(f), sums := call.scratch.byte(self.panel_bytes))
+            before_row = loop.index.equal(0).select(f.index(0), call.waiting_row)
+            following = right.at((loop.index + self.length) * call.right_ahead, self.element)
+            carried = [left, words.at(self.lanes, "int64"), before, sums, following]
+            with f.loop(0, count, carried=carried, name="row") as row:
+                factors, word, before, after, ahead = row.values
+                bits = (f.load(word, INDEX) | everything) & todo
+                f.call(self._add_function(f), [factors, panel, before, after, bits, call.left_depth])
+                with f.when(is_last, name="last"):
+                    f.call(call.finish, [call.buffers, after, first + row.index, column])
+                with f.when(~is_last, name="ahead"):
+                    _prefetch(f, factors.at(self.length, self.element), self.length * BYTES[self.element])
+                    for number in range(self.length // BLOCK_ROWS):
+                        _prefetch(f, ahead.at(call.right_ahead * number, self.element), self.row_bytes)
+                row.next([
+                    factors.at(call.left_row, self.element), word.at(1, "int64"), before.at(before_row, self.element),
+                    after.at(call.waiting_row, self.element),
+                    ahead.at(call.right_ahead * (self.length // BLOCK_ROWS), self.element),
+                ])  # fmt: skip
+
+    def _zeros(self, f: Function) -> Value:
+        """The address of a row of zeros."""
+        name = f"zeros_{self.row_bytes}"
+        if not f.module.defines(name):
+            f.module.zeros(name, self.row_bytes)
+        return f.global_pointer(name)
+
+    def _pack_rows(self, f: Function, is_in_place: bool) -> str:
+        """A function that copies a panel's rows; it returns -1 if an element is infinite or NaN, else 0.
+
+        Rows that follow one another without a gap are a panel where they are, and are only looked at.
+        """
+        name, vector = f"{'check' if is_in_place else 'pack'}_rows_{self.name}", Type(self.element, self.lanes)
+        if f.module.defines(name):
+            return name
+        with f.module.function(name, PACK_ARGUMENTS, INDEX, exported=False) as f:
+            right, distance, start, panel = f.arguments
+            source, zeros = right.at(start * distance, self.element), [f.constant(0.0, vector)] * self.vectors
+            with f.loop(0, self.length, carried=[source, panel, *zeros], name="depth") as loop:
+                row, target, *sums = loop.values
                 for number, total in enumerate(sums):
-                    sums[number] = f.load(row.at(number * self.lanes, self.element), vector).fma(0.0, total)
-                loop.next([row.at(self.width, self.element), *sums])
-            total = loop.results[1]
-            for other in loop.results[2:]:
+                    values = f.load(row.at(number * self.lanes, self.element), vector)
+                    if not is_in_place:
+                        f.store(values, target.at(number * self.lanes, self.element))
+                    sums[number] = values.fma(0.0, total)
+                loop.next([row.at(distance, self.element), target.at(self.width, self.element), *sums])
+            total = loop.results[2]
+            for other in loop.results[3:]:
                 total = total + other
             f.return_value(total.is_nan().any().select(f.index(-1), f.index(0)))
+        return name
+
+    def _pack_columns(self, f: Function, depth_stride: int) -> str:
+        """The same for a right operand whose columns are so far apart."""
+        name, check = f"pack_columns_{self.name}_{depth_stride}", self._pack_rows(f, is_in_place=True)
+        if f.module.defines(name):
+            return name
+        with f.module.function(name, PACK_ARGUMENTS, INDEX, exported=False) as f:
+            right, distance, start, panel = f.arguments
+            origin = Panel(self.element, self.width, depth_stride, distance)
+            pack(f, origin, right.at(start * depth_stride, self.element), panel, self.width, self.length)
+            f.return_value(f.call(check, [panel, f.index(self.width), f.index(0), panel], INDEX))
         return name
 
     def _find_along_rows(self, f: Function) -> str:
@@ -195,7 +278,7 @@ class Sparse:
                 f.store(loop.results[1], words.at(first + self.lanes, "int64"))
         return name
 
-    def _row_function(self, f: Function) -> str:
+    def _add_function(self, f: Function) -> str:
         """A function that adds to sums the panel's rows whose bits are set, each times its element of the left row.
 
         Arguments: the left row, the panel, the sums before and after, the word of bits, the left row's distance in k.
@@ -224,14 +307,22 @@ class Sparse:
         return name
 
 
+PACK_ARGUMENTS = [("right", POINTER), ("distance", INDEX), ("start", INDEX), ("panel", POINTER)]
+"""The panel's first element for k = 0, the distance between its rows (or columns), the first k, where it is packed."""
+
 FIND_ARGUMENTS = [("left", POINTER), ("distance", INDEX), ("count", INDEX), ("words", POINTER)]
 """The first row, the distance between rows (or values of k), the number of rows; the word of row i is word lanes + i,
 as the last vector of rows may begin before the first row."""
 
 
-def _prefetch_lines(f: Function, pointer: Value, bytes: int) -> None:
-    for line in range(0, bytes, LINE_BYTES):
-        f.prefetch(pointer.byte(line))
+def _prefetch(f: Function, pointer: Value, bytes: int) -> None:
+    """Ask for so many bytes, which will perhaps be written, too."""
+    name = f"prefetch_{bytes}"
+    if not f.module.defines(name):
+        with f.module.function(name, [("pointer", POINTER)], exported=False) as inner:
+            for line in range(0, bytes, LINE_BYTES):
+                inner.prefetch(inner.arguments[0].byte(line), write=True)
+    f.call(name, [pointer])
 
 
 def _panel_vectors(product: Product, lanes: int) -> int:
@@ -245,21 +336,42 @@ def _panel_vectors(product: Product, lanes: int) -> int:
 def can_be_sparse(product: Product, target: Target) -> bool:
     """Whether the template can compute a product of these extents and strides."""
     lanes = target.lanes(product.dtype.name)
-    is_long = product.depth >= LEAST_DEPTH and product.rows >= lanes
-    return is_long and 1 in product.left.strides[-2:] and _panel_vectors(product, lanes) > 0
+    is_large = product.depth >= LEAST_DEPTH and product.rows >= lanes and not product.batch
+    return is_large and 1 in product.left.strides[-2:] and _panel_vectors(product, lanes) > 0
 
 
-def emit_choice(site: Site) -> None:
-    """Return 1 if few enough of some elements of the left operand, spread over its first matrix, are not 0; else 0."""
-    f, product, vector = site.f, site.product, Type(site.element, site.lanes)
-    row_stride, depth_stride = product.left.strides[-2:]
-    along_rows = depth_stride == 1
-    rows = product.rows - (0 if along_rows else site.lanes - 1)
-    depth = product.depth - (site.lanes - 1 if along_rows else 0)
-    left = site.left(f.index(0))
-    with f.loop(0, SAMPLES, carried=[f.constant(0, vector.of("int32"))], name="sample") as loop:
-        row, k = loop.index * 97 % rows, loop.index * 61 % depth
-        values = f.load(left.at(row * row_stride + k * depth_stride, site.element), vector)
-        loop.next([loop.values[0] + values.not_equal(0).zero_extend("int32")])
-    filled = loop.results[0].sum()
-    f.return_value((filled < int(MOST_FILLED * SAMPLES * site.lanes)).zero_extend("int64"))
+def emit_choice(module: Module, plan: Plan, product: Product, name: str) -> str:
+    """Add a function that returns 1 if few enough of some elements of the left operand are not 0, else 0."""
+    lanes, (row_stride, depth_stride) = module.target.lanes(product.dtype.name), product.left.strides[-2:]
+    distance, lines, length = (row_stride, product.rows, product.depth)
+    if depth_stride != 1:
+        distance, lines, length = depth_stride, product.depth, product.rows
+    with module.function(name, [("buffers", POINTER)], INDEX) as f:
+        left, _ = _operands(f, plan, product)
+        arguments = [f.index(number) for number in (distance, lines, length - lanes + 1)]
+        filled = f.call(_sampling_function(f, product.dtype.name, lanes), [left, *arguments], INDEX)
+        f.return_value((filled < int(MOST_FILLED * SAMPLES * lanes)).zero_extend("int64"))
+    return name
+
+
+def _operands(f: Function, plan: Plan, product: Product) -> list[Value]:
+    """The addresses of the first elements of both operands."""
+    pointers = base_pointers(f, plan, replace(product, body=(), stores=()))
+    operands = (product.left, product.right)
+    return [pointers[access.buffer].at(access.offset, product.dtype.name) for access in operands]
+
+
+def _sampling_function(f: Function, element: str, lanes: int) -> str:
+    """A function that counts what is not 0 in some vectors of a matrix, spread over its lines and along them."""
+    name, vector = f"count_filled_{element}", Type(element, lanes)
+    if f.module.defines(name):
+        return name
+    arguments = [("matrix", POINTER), ("distance", INDEX), ("lines", INDEX), ("starts", INDEX)]
+    with f.module.function(name, arguments, INDEX, exported=False) as f:
+        matrix, distance, lines, starts = f.arguments
+        with f.loop(0, SAMPLES, carried=[f.constant(0, vector.of("int32"))], name="sample") as loop:
+            position = loop.index * 97 % lines * distance + loop.index * 61 % starts
+            is_filled = f.load(matrix.at(position, element), vector).not_equal(0)
+            loop.next([loop.values[0] + is_filled.zero_extend("int32")])
+        f.return_value(loop.results[0].sum().zero_extend("int64"))
+    return name
