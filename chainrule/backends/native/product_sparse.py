@@ -44,7 +44,7 @@ BLOCK_ROWS = 32
 SAMPLES = 32
 """Vectors of the left operand that are looked at to estimate how many zeros there are."""
 
-MOST_FILLED = 0.6
+MOST_FILLED = 0.55
 """Where more of the elements differ from 0, leaving out the others does not pay."""
 
 
