@@ -19,7 +19,7 @@ from ..errors import ArgumentError, DataError, ModelFileError, NonFiniteError
 from ..files.architecture import build, describe
 from ..nn.memo import has_only_builtin_parts
 from ..nn.regularizers import Regularizer
-from ..tensor.generator import default_generator, manual_seed
+from ..tensor.generator import default_generator, get_rng_state, manual_seed, set_rng_state
 from ..tensor.gradmode import no_grad
 from ..tensor.operands import from_array
 from ..tensor.segment import state
@@ -89,6 +89,8 @@ class Trainer:
         self.clip_norm, self.clip_value = clip_norm, clip_value
         self.epochs = self.steps_per_epoch = 0
         self.seed = seed
+        self._epochs_before = 0  # of all fits so far, and what random numbers they have left to the next
+        self._random_state: dict[str, Any] | None = None
         self.history = History()
         self._forward = compile(self._compute)
         self._input_dtype = _parameter_dtype(model)
@@ -112,7 +114,8 @@ class Trainer:
     ) -> History:
         """Train for ``epochs`` and return the history: loss, metrics and validation figures per epoch.
 
-        The rows are shuffled before every epoch; afterwards the model is in evaluation mode. ``validation_data`` is
+        The rows are shuffled before every epoch; afterwards the model is in evaluation mode. A further ``fit`` goes on
+        where the last one ended: two of one epoch do what one of two epochs does. ``validation_data`` is
         (X, y) or (X, y, sample_weight); ``validation_split`` takes that share of the rows, shuffled and, for classes,
         stratified. ``sample_weight`` has one number per row, ``class_weight`` is ``{class: weight}`` or ``"balanced"``
         (in training only); the loss is Σ wᵢ·lossᵢ / Σ wᵢ, metrics are not weighted. Ctrl-C ends training; callbacks
@@ -124,8 +127,10 @@ class Trainer:
         seed = self.seed
         if seed is None:
             seed = int(default_generator.numpy().integers(1 << 63))
-        else:
+        elif self._random_state is None:
             manual_seed(seed)
+        else:
+            set_rng_state(self._random_state)
         training, validation = self._prepare(X, y, validation_data, validation_split, sample_weight, class_weight)
         self.history = History()
         with self._training.over(*training, batch_size) as rows, contextlib.ExitStack() as stack:
@@ -146,8 +151,9 @@ class Trainer:
         progress.start(epochs, training.rows)
         try:
             for epoch in range(1, epochs + 1):
+                self._epochs_before += 1
                 if seed is not None:
-                    training.shuffle(seed, epoch)
+                    training.shuffle(seed, self._epochs_before)
                 for callback in self.callbacks:
                     callback.on_epoch_begin(self)
                 if self._run_epoch(epoch, training, step, validation, progress):
@@ -156,6 +162,7 @@ class Trainer:
             self.history.interrupted = True
         finally:
             progress.close()
+            self._random_state = get_rng_state()
             self.model.eval()
             for callback in self.callbacks:
                 callback.on_fit_end(self)
