@@ -22,10 +22,12 @@ class Library:
 
     def __init__(self, object_code: bytes, target: Target) -> None:
         initialize()
-        # The engine owns the empty module and the target machine; the object is copied into its memory.
+        # The engine owns the target machine, and cannot be made without a module. That goes again before it is
+        # compiled, which would take longer than all the rest; the object is copied into the engine's memory.
         empty = llvm.parse_assembly("")
         empty.triple = target.triple
         self._engine = llvm.create_mcjit_compiler(empty, target.machine())
+        self._engine.remove_module(empty)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
         self._engine.finalize_object()
 
