@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -68,12 +67,13 @@ class DefaultStart:
         source = np.random.Generator(np.random.Philox(key=self.key))
         outputs, inputs = shape[0], math.prod(shape[1:])
         if self.family == "lecun":
-            return partial(source.normal, 0.0, 1 / math.sqrt(max(inputs, 1)))
+            deviation = 1 / math.sqrt(max(inputs, 1))
+            return lambda size: source.normal(0.0, deviation, size)
         if self.family == "pytorch":
             bound = 1 / math.sqrt(max(inputs, 1))
         else:
             bound = math.sqrt(6 / max((1 + self.slope**2) * inputs if self.family == "he" else inputs + outputs, 1))
-        return partial(source.uniform, -bound, bound)
+        return lambda size: source.uniform(-bound, bound, size)
 
     def write(self, weight: np.ndarray[Any, Any]) -> None:
         """Write the initial values into a weight, block by block: the drawn ones are of twice its width."""
