@@ -85,9 +85,7 @@ class Executable:
         self._scratch, self._scratch_address = aligned_block(max(self.layout.scratch_size(self._workers), ALIGNMENT))
 
 
-def make_executable(
-    graph: Graph, text: str, output_strides: Sequence[Shape | None]
-) -> Executable | Interpreter:
+def make_executable(graph: Graph, text: str, output_strides: Sequence[Shape | None]) -> Executable | Interpreter:
     """Return what runs ``graph``, whose text is ``text``, on the backend of the settings.
 
     ``output_strides``: how each output lies in memory, in elements; None for row-major.

@@ -23,7 +23,6 @@ TARGET = Target(
     cpu="haswell",
     features="+avx,+avx2,+fma",
     triple="x86_64-unknown-linux-gnu",
-    data_layout="",
     vector_bits=256,
     has_fma=True,
 )

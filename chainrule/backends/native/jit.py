@@ -91,7 +91,7 @@ def _parse(text: str, target: Target) -> tuple[llvm.ModuleRef, llvm.TargetMachin
     machine = _emitter(target)
     try:
         module = llvm.parse_assembly(text)
-        module.triple, module.data_layout = target.triple, target.data_layout
+        module.triple, module.data_layout = target.triple, str(machine.target_data)
         module.verify()
     except RuntimeError as error:
         raise CompilationError(f"LLVM rejects the generated module:\n{error}") from error
@@ -104,7 +104,7 @@ def cache_key(text: str, target: Target) -> str:
     Code for another processor would load, and crash when run.
     """
     compiler = f"llvmlite {llvmlite.__version__} LLVM {llvm.llvm_version_info} level 1"
-    parts = (compiler, target.triple, target.data_layout, target.cpu, target.features, text)
+    parts = (compiler, target.triple, target.cpu, target.features, text)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
