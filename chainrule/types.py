@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -100,6 +101,8 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
 
     Errors: `ShapeError` naming the axis when two sizes differ and neither is 1.
     """
+    if shapes and shapes.count(shapes[0]) == len(shapes):
+        return shapes[0]
     rank = max(map(len, shapes), default=0)
     result = [1] * rank
     for shape in shapes:
@@ -148,6 +151,10 @@ class TensorType:
         return len(self.shape)
 
     def __repr__(self) -> str:
+        return self._text
+
+    @cached_property
+    def _text(self) -> str:
         return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
 
     def __reduce__(self) -> tuple[Any, ...]:

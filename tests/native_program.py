@@ -8,6 +8,7 @@ import numpy as np
 
 from chainrule.execution.executable import Executable
 from chainrule.graph.graph import Graph
+from chainrule.graph.text import format_graph
 from chainrule.graph.vertex import Vertex
 from chainrule.memory import address_of, aligned_block
 from chainrule.reference import Array
@@ -16,7 +17,7 @@ from chainrule.types import Shape, contiguous_strides
 
 def run_native(graph: Graph, values: Sequence[Array]) -> tuple[list[Array], list[Array]]:
     """Return (outputs, new values of updated inputs), like `chainrule.reference.evaluate`."""
-    executable = Executable(graph, [None] * len(graph.outputs))
+    executable = Executable(graph, format_graph(graph), [None] * len(graph.outputs))
     inputs = {vertex: _place(vertex, vertex.attributes["strides"]) for vertex in graph.inputs}
     for memory, value in zip(inputs.values(), values, strict=True):
         memory[...] = value

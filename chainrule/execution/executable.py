@@ -13,7 +13,9 @@ from ..backends.native.driver import Program
 from ..backends.native.jit import Library
 from ..errors import ArgumentError
 from ..graph.graph import Graph
+from ..graph.text import parse_graph
 from ..memory import ALIGNMENT, aligned_block
+from ..passes.pipeline import canonical
 from ..passes.plan import Plan
 from ..settings import settings
 from ..types import Shape
@@ -33,11 +35,11 @@ class Executable:
     is filled in by ``bind``. One program runs at a time, under ``lock``: its temporaries are its own.
     """
 
-    def __init__(self, graph: Graph, output_strides: Sequence[Shape | None]) -> None:
-        self.graph = graph
+    def __init__(self, graph: Graph, text: str, output_strides: Sequence[Shape | None]) -> None:
+        self.text = text
         self.output_strides = tuple(output_strides)
         self.target = host_target(settings.cpu_features)
-        self.layout, code = compile_graph(graph, output_strides, self.target)
+        self.layout, code = compile_graph(graph, text, output_strides, self.target)
         self._library = Library(code, self.target)
         address = self._library.address(self.layout.entry)
         self._scratch_slot = self.layout.arena_slot + 1
@@ -47,6 +49,11 @@ class Executable:
         self._arena, self._arena_address = aligned_block(max(self.layout.arena_bytes, ALIGNMENT))
         self._scratch, self._scratch_address, self._workers = self._arena, 0, 0
         self.lock = threading.Lock()
+
+    @cached_property
+    def graph(self) -> Graph:
+        """What the program computes, for people: read from its text, so that it keeps no recorded vertex alive."""
+        return parse_graph(self.text)
 
     @cached_property
     def stages(self) -> tuple[Plan, Program]:
@@ -78,15 +85,15 @@ class Executable:
         self._scratch, self._scratch_address = aligned_block(max(self.layout.scratch_size(self._workers), ALIGNMENT))
 
 
-def make_executable(graph: Graph, output_strides: Sequence[Shape | None]) -> Executable | Interpreter:
-    """Return what runs ``graph`` on the backend of the settings.
+def make_executable(graph: Graph, text: str, output_strides: Sequence[Shape | None]) -> Executable | Interpreter:
+    """Return what runs ``graph``, whose text is ``text``, on the backend of the settings.
 
     ``output_strides``: how each output lies in memory, in elements; None for row-major.
     """
     if settings.backend == "native":
-        return Executable(graph, output_strides)
+        return Executable(graph, text, output_strides)
     if settings.backend == "reference":
-        return Interpreter(graph, output_strides)
+        return Interpreter(canonical(graph), output_strides)
     if settings.backend == "debug":
-        return Interpreter(graph, output_strides, stop_at_non_finite)
+        return Interpreter(canonical(graph), output_strides, stop_at_non_finite)
     raise ArgumentError(f"unknown backend {settings.backend!r}; expected 'native', 'reference' or 'debug'")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -14,8 +15,7 @@ from ..backends.native.cpu import Target
 from ..backends.native.driver import Program, lower
 from ..backends.native.jit import cache_key, object_code
 from ..graph.graph import Graph
-from ..graph.text import format_graph
-from ..passes.pipeline import make_plan
+from ..passes.pipeline import canonical, make_plan
 from ..passes.plan import Plan
 from ..settings import settings
 from ..types import Shape
@@ -40,12 +40,17 @@ class Layout:
         return max(self.shared_bytes, workers * self.scratch_bytes)
 
 
-def compile_graph(graph: Graph, output_strides: Sequence[Shape | None], target: Target) -> tuple[Layout, bytes]:
-    """Return how a graph's program is called, and its machine code; keep both in the disk cache if there is one."""
+def compile_graph(
+    graph: Graph, text: str, output_strides: Sequence[Shape | None], target: Target
+) -> tuple[Layout, bytes]:
+    """Return how a graph's program is called, and its machine code; keep both in the disk cache if there is one.
+
+    ``text`` is the graph's, see `chainrule.graph.text`.
+    """
     directory = settings.cache_directory if settings.cache_enabled else None
     if directory is None:
         return _build(graph, output_strides, target)
-    key = cache_key(f"{_compiler_version()}\n{tuple(output_strides)}\n{format_graph(graph)}", target)
+    key = cache_key(f"{_compiler_version()}\n{tuple(output_strides)}\n{text}", target)
     stored = disk_cache.load(directory, key)
     if stored is not None:
         header, _, code = stored.partition(b"\n")
@@ -62,7 +67,7 @@ def lower_graph(graph: Graph, output_strides: Sequence[Shape | None], target: Ta
 
 
 def _build(graph: Graph, output_strides: Sequence[Shape | None], target: Target) -> tuple[Layout, bytes]:
-    plan, program = lower_graph(graph, output_strides, target)
+    plan, program = lower_graph(canonical(graph), output_strides, target)
     layout = Layout(
         program.entry,
         plan.arena_slot,
@@ -77,10 +82,13 @@ def _build(graph: Graph, output_strides: Sequence[Shape | None], target: Target)
 @cache
 def _compiler_version() -> str:
     """A hash of the names, sizes and times of the compiler's files: another compiler must not find this one's code."""
-    package = Path(__file__).parent.parent
+    package = str(Path(__file__).parent.parent)
     facts = []
     for folder in COMPILER:
-        for path in sorted((package / folder).rglob("*.py")):
-            status = path.stat()
-            facts.append(f"{path.relative_to(package)} {status.st_size} {status.st_mtime_ns}")
+        for path, folders, names in os.walk(os.path.join(package, folder)):
+            folders.sort()
+            for name in sorted(names):
+                if name.endswith(".py"):
+                    status = os.stat(os.path.join(path, name))
+                    facts.append(f"{path[len(package) :]} {name} {status.st_size} {status.st_mtime_ns}")
     return hashlib.sha256("\n".join(facts).encode()).hexdigest()

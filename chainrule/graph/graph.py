@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from .vertex import Vertex, make_vertex
 
@@ -24,9 +25,13 @@ class Graph:
         """Everything that must be computed: outputs, then the new values of updated inputs."""
         return self.outputs + tuple(value for _, value in self.updates)
 
-    def order(self) -> list[Vertex]:
+    def order(self) -> Sequence[Vertex]:
         """All vertices, each after its inputs."""
-        return topological_order(self.roots)
+        return self._order
+
+    @cached_property
+    def _order(self) -> tuple[Vertex, ...]:
+        return tuple(topological_order(self.roots))
 
 
 def topological_order(roots: Iterable[Vertex], given: Container[Vertex] = ()) -> list[Vertex]:

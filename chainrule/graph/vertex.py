@@ -79,7 +79,7 @@ def make_vertex(
 ) -> Vertex:
     """Check the types and return a new vertex, not entered anywhere."""
     try:
-        result = primitive.type_rule(*(vertex.type for vertex in inputs), **attributes)
+        result = primitive.type_rule(*[vertex.type for vertex in inputs], **attributes)
     except ChainruleError as error:
         raise type(error)(f"{error}\n  where: {site or find_site()}") from None
     differentiable = primitive.is_differentiable and (

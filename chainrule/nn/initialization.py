@@ -17,7 +17,7 @@ U(±1/√inputs) for weights and biases.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -32,6 +32,9 @@ from .parameter import Parameter
 from .traits import TRAITS, activation_name
 
 RULES = ("activation", "pytorch")
+
+BLOCK = 1 << 13
+"""Values drawn at once: fresh memory for a whole weight would take as long as drawing it."""
 
 
 class DefaultStart:
@@ -59,18 +62,26 @@ class DefaultStart:
         """The name of the distribution: "he", "glorot", "lecun" or "pytorch"."""
         return "pytorch" if self.rule == "pytorch" else TRAITS[self.activation or "linear"].initialization
 
-    def values(self, shape: Shape, rows: int | None = None) -> np.ndarray[Any, Any]:
-        """The initial values of a weight of this shape, or of its first rows."""
+    def sampler(self, shape: Shape) -> Callable[[Shape], np.ndarray[Any, Any]]:
+        """Return what draws the initial values of a weight of this shape, from the first row on, in parts of a size."""
         source = np.random.Generator(np.random.Philox(key=self.key))
         outputs, inputs = shape[0], math.prod(shape[1:])
-        size = (outputs if rows is None else rows, *shape[1:])
         if self.family == "lecun":
-            return source.normal(0.0, 1 / math.sqrt(max(inputs, 1)), size)
+            deviation = 1 / math.sqrt(max(inputs, 1))
+            return lambda size: source.normal(0.0, deviation, size)
         if self.family == "pytorch":
             bound = 1 / math.sqrt(max(inputs, 1))
         else:
             bound = math.sqrt(6 / max((1 + self.slope**2) * inputs if self.family == "he" else inputs + outputs, 1))
-        return source.uniform(-bound, bound, size)
+        return lambda size: source.uniform(-bound, bound, size)
+
+    def write(self, weight: np.ndarray[Any, Any]) -> None:
+        """Write the initial values into a weight, block by block: the drawn ones are of twice its width."""
+        draw = self.sampler(weight.shape)
+        rows = max(1, BLOCK // max(math.prod(weight.shape[1:]), 1))
+        for first in range(0, len(weight), rows):
+            block = weight[first : first + rows]
+            block[...] = draw(block.shape)
 
     def bias_values(self, shape: Shape, inputs: int) -> np.ndarray[Any, Any]:
         """The initial values of a bias."""
@@ -85,7 +96,7 @@ class DefaultStart:
         if not self.is_drawn:
             return f"{text}, not drawn yet"
         few = weight.detach()._array()[:1]
-        is_same = np.array_equal(few, self.values(tuple(weight.shape), len(few)).astype(few.dtype))
+        is_same = np.array_equal(few, self.sampler(tuple(weight.shape))(few.shape).astype(few.dtype))
         return text if is_same else f"{text}, changed"
 
     def __deepcopy__(self, memo: Any) -> DefaultStart:
@@ -102,11 +113,11 @@ class Undrawn(NamedTuple):
     def draw(self, storage: Storage) -> None:
         """Write the values. From here on the activation that they follow is fixed."""
         self.start.is_drawn = True
-        view_array(storage, storage.address, self.type, self.strides)[...] = self.start.values(self.type.shape)
+        self.start.write(view_array(storage, storage.address, self.type, self.strides))
 
-    def follow(self, roots: Iterable[Any], weights: Iterable[Any]) -> None:
-        """Let ``weights``, which are as this one, follow the activations behind them in the graph of ``roots``."""
-        follow_graph(roots, weights)
+    def follow(self, order: Iterable[Any], weights: Iterable[Any]) -> None:
+        """Let ``weights``, which are as this one, follow the activations behind them in a graph's vertices."""
+        follow_graph(order, weights)
 
 
 def start_by_default(weight: Parameter, bias: Parameter | None) -> None:
@@ -128,7 +139,8 @@ def start_by_default(weight: Parameter, bias: Parameter | None) -> None:
         weight.postpone(Undrawn(start, weight._type, weight._strides))
     else:  # there may be programs that read this memory
         start.is_drawn = True
-        weight.write(start.values(tuple(weight.shape)))
+        shape = tuple(weight.shape)
+        weight.write(start.sampler(shape)(shape))
 
 
 def follow_activations(layers: Iterable[Any]) -> None:
@@ -146,9 +158,12 @@ def follow_activations(layers: Iterable[Any]) -> None:
         waiting = getattr(getattr(layer, "weight", None), "start", None)
 
 
-def follow_graph(roots: Iterable[Any], weights: Iterable[Any]) -> None:
-    """Let weights follow the activations behind them in a recorded graph; where there is none, nothing changes."""
-    uses = Uses(roots)
+def follow_graph(order: Iterable[Any], weights: Iterable[Any]) -> None:
+    """Let weights follow the activations behind them in a recorded graph, whose vertices come in topological order.
+
+    Where there is none, nothing changes.
+    """
+    uses = Uses(order)
     for weight in weights:
         found = activation_behind(weight._slot, uses)
         if found is not None:

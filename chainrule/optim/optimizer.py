@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import ArgumentError, StateDictError, did_you_mean
 from ..tensor.creation import zeros_like
-from ..tensor.events import ParameterSet, record_step, record_zero_grad
+from ..tensor.events import ParameterSet, Step, record_step, record_zero_grad
 from ..tensor.gradmode import enable_grad
 from ..tensor.operands import from_array
 from ..tensor.recording import Handle
@@ -217,7 +217,7 @@ class Optimizer:
         raise NotImplementedError(f"{type(self).__name__} must define record_group(group, gradients)")
 
     def _options_changed(self) -> None:
-        self._rule = Rule(self)
+        self._step = Step(Rule(self))
         note_change()
 
     # Stepping --------------------------------------------------------------------------------------------------------
@@ -232,7 +232,7 @@ class Optimizer:
             with enable_grad():
                 loss = closure()
         self.has_stepped = True
-        record_step(self._rule)
+        record_step(self._step)
         return loss
 
     def zero_grad(self, set_to_none: bool = True) -> None:

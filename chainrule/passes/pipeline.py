@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from ..graph.graph import Graph
+from ..graph.graph import Graph, rebuild
 from ..graph.text import format_graph
 from ..graph.verify import verify
+from ..graph.vertex import Vertex, make_vertex
+from ..ops.source import make_input
 from ..settings import settings
 from ..types import Shape
 from .cse import merge_equal
@@ -69,6 +71,21 @@ def optimize(graph: Graph) -> Graph:
     for _, value in run_passes(GRAPH_PASSES, graph):
         graph = value
     return graph
+
+
+def canonical(graph: Graph) -> Graph:
+    """Return the graph over vertices of its own: what passes derive from it is not entered in recorded vertices."""
+    inputs = {
+        vertex: make_input(vertex.type, strides=vertex.attributes["strides"], site=vertex.site)
+        for vertex in graph.inputs
+    }
+
+    def copy(vertex: Vertex, operands: tuple[Vertex, ...]) -> Vertex | None:
+        if vertex.inputs:
+            return make_vertex(vertex.primitive, operands, vertex.attributes, vertex.site)
+        return inputs.get(vertex)  # constants have no owner: they stay
+
+    return rebuild(graph, copy)
 
 
 def make_plan(graph: Graph, output_strides: Sequence[Shape | None] | None = None) -> Plan:

@@ -180,8 +180,8 @@ def held_gradient(tensor: Any) -> Any:
     return None if tensor._grad is CONSUMED else tensor._grad
 
 
-def record_step(optimizer: Any) -> None:
-    """Record a step of ``optimizer`` and, unless a function is being captured, run everything that is pending."""
-    record(Step(optimizer))
+def record_step(step: Step) -> None:
+    """Record a step of an optimiser and, unless a function is being captured, run everything that is pending."""
+    record(step)
     if state.segment.expansion is None:
         flush()

@@ -152,7 +152,9 @@ def forget_recorded() -> None:
 
 def forget_users(vertex: Vertex) -> None:
     """Forget what has been derived from one vertex."""
-    vertex.users = {name: vertex.users[name] for name in _PERMANENT if name in vertex.users}
+    users = vertex.users
+    if users:
+        vertex.users = {name: users[name] for name in _PERMANENT if name in users}
 
 
 def leaf_number(vertex: Vertex) -> int | None:

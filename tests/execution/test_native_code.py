@@ -11,7 +11,11 @@ import chainrule as cr
 from chainrule.compiler import programs
 from chainrule.compiler.launch import forget_launches
 from chainrule.execution import native_code
+from chainrule.execution.executable import Executable
+from chainrule.graph.text import format_graph
+from chainrule.passes.pipeline import canonical
 from chainrule.settings import settings
+from tests.golden.programs import PROGRAMS
 
 
 @pytest.fixture
@@ -42,6 +46,17 @@ def test_a_second_process_runs_no_pass(directory: Path, monkeypatch: pytest.Monk
     forbid_passes(monkeypatch)
     assert compute() == first
     np.testing.assert_allclose(first, np.exp(1.2345 * np.arange(1, 4)) - np.sin(np.arange(1, 4)), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_what_is_shown_of_a_program_is_what_runs(name: str) -> None:
+    """An executable reads its graph back from the text, when somebody asks to see it."""
+    graph = PROGRAMS[name]()
+    strides = [None] * len(graph.outputs)
+    executable = Executable(graph, format_graph(graph), strides)
+    plan, program = executable.stages
+    assert program.text == native_code.lower_graph(canonical(graph), strides, executable.target)[1].text
+    assert (program.entry, plan.arena_bytes) == (executable.layout.entry, executable.layout.arena_bytes)
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.5, 0.99])

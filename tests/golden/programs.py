@@ -10,10 +10,9 @@ from chainrule import nn, optim
 from chainrule.backends.native.cpu import Target
 from chainrule.backends.native.driver import lower
 from chainrule.compiler.capture import Loop
-from chainrule.compiler.programs import canonical
 from chainrule.graph.graph import Graph, topological_order
 from chainrule.graph.text import format_graph
-from chainrule.passes.pipeline import make_plan, optimize
+from chainrule.passes.pipeline import canonical, make_plan, optimize
 from chainrule.passes.text import format_plan
 from chainrule.tensor.recording import vertex_of
 
@@ -24,7 +23,6 @@ TARGET = Target(
     cpu="haswell",
     features="+avx,+avx2,+fma",
     triple="x86_64-unknown-linux-gnu",
-    data_layout="",
     vector_bits=256,
     has_fma=True,
 )

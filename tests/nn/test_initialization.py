@@ -10,6 +10,7 @@ import chainrule as cr
 from chainrule import nn
 from chainrule.errors import ArgumentError
 from chainrule.nn import init
+from chainrule.nn.initialization import DefaultStart
 from chainrule.settings import settings
 
 
@@ -49,6 +50,18 @@ def test_the_default_follows_the_activation(after: list, bound: float) -> None:
 def test_selu_gets_lecun_normal() -> None:
     drawn = values(nn.Sequential(nn.Linear(200, 300), nn.SELU())[0].weight)
     assert abs(drawn.std() * math.sqrt(200) - 1) < 0.02 and np.abs(drawn).max() > 3.5 / math.sqrt(200)
+
+
+@pytest.mark.parametrize("shape", [(300, 200), (3, 20_000), (20_000, 3), (4, 5, 3, 3)])
+def test_values_are_one_stream_whatever_is_drawn_at_once(shape: tuple[int, ...]) -> None:
+    """Large weights are written in blocks; NumPy draws the same values in one go."""
+    start = DefaultStart("activation")
+    start.follow("relu")
+    weight = np.empty(shape, np.float32)
+    start.write(weight)
+    bound = math.sqrt(6 / math.prod(shape[1:]))
+    stream = np.random.Generator(np.random.Philox(key=start.key))
+    np.testing.assert_array_equal(weight, stream.uniform(-bound, bound, shape).astype(np.float32))
 
 
 def test_the_default_is_a_function_of_the_seed_alone() -> None:

@@ -23,7 +23,6 @@ class Target:
     cpu: str
     features: str
     triple: str
-    data_layout: str
     vector_bits: int
     has_fma: bool
 
@@ -74,9 +73,8 @@ def host_target(changes: str = "") -> Target:
             )
         features.append(LEVELS.get(change, change))
     cpu, triple, joined = llvm.get_host_cpu_name(), llvm.get_process_triple(), ",".join(filter(None, features))
-    machine = llvm.Target.from_triple(triple).create_target_machine(cpu, joined, opt=1, jit=True)
     present = _present(joined)
-    return Target(cpu, joined, triple, str(machine.target_data), _vector_bits(present), _has_fma(triple, present))
+    return Target(cpu, joined, triple, _vector_bits(present), _has_fma(triple, present))
 
 
 def _present(features: str) -> set[str]:

@@ -22,10 +22,12 @@ class Library:
 
     def __init__(self, object_code: bytes, target: Target) -> None:
         initialize()
-        # The engine owns the empty module and the target machine; the object is copied into its memory.
+        # The engine owns the target machine, and cannot be made without a module. That goes again before it is
+        # compiled, which would take longer than all the rest; the object is copied into the engine's memory.
         empty = llvm.parse_assembly("")
         empty.triple = target.triple
         self._engine = llvm.create_mcjit_compiler(empty, target.machine())
+        self._engine.remove_module(empty)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
         self._engine.finalize_object()
 
@@ -89,7 +91,7 @@ def _parse(text: str, target: Target) -> tuple[llvm.ModuleRef, llvm.TargetMachin
     machine = _emitter(target)
     try:
         module = llvm.parse_assembly(text)
-        module.triple, module.data_layout = target.triple, target.data_layout
+        module.triple, module.data_layout = target.triple, str(machine.target_data)
         module.verify()
     except RuntimeError as error:
         raise CompilationError(f"LLVM rejects the generated module:\n{error}") from error
@@ -102,7 +104,7 @@ def cache_key(text: str, target: Target) -> str:
     Code for another processor would load, and crash when run.
     """
     compiler = f"llvmlite {llvmlite.__version__} LLVM {llvm.llvm_version_info} level 1"
-    parts = (compiler, target.triple, target.data_layout, target.cpu, target.features, text)
+    parts = (compiler, target.triple, target.cpu, target.features, text)
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 

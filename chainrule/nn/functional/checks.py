@@ -79,6 +79,9 @@ class Allowed(NamedTuple):
         return wrong if self.ignored is None else wrong & (values != self.ignored)
 
 
+PROBABILITIES = Allowed(0, 1)
+
+
 class Looked(NamedTuple):
     """What is known of a whole block of memory since the time at which it was looked at."""
 
@@ -97,7 +100,7 @@ def find_refused(tensor: Any, allowed: Allowed) -> tuple[int, Any] | None:
     Also None for a tensor that is not computed yet: nobody waits for it.
     """
     storage = tensor._storage
-    if storage is None or not type_of(tensor).size:
+    if storage is None or not tensor._type.size:
         return None
     is_shared = storage.is_exported and storage.is_shared
     known = None if is_shared else _LOOKED_AT.get(id(storage.array))
@@ -126,7 +129,7 @@ def _remember(array: Array, values: Array, allowed: Allowed, known: Looked | Non
 
 def check_probabilities(name: str, tensor: Any) -> None:
     """Errors: `TargetError` for a stored element outside [0, 1]."""
-    found = find_refused(tensor, Allowed(0, 1))
+    found = find_refused(tensor, PROBABILITIES)
     if found is not None:
         row, value = found
         fix = {"input": "a Sigmoid as the last layer, or BCEWithLogitsLoss for logits"}.get(name)

@@ -109,7 +109,7 @@ def test_second_compilation_comes_from_the_cache(tmp_path, compilations):
 
 
 def test_everything_that_decides_the_code_is_in_the_key(tmp_path, compilations):
-    other = Target(HOST.cpu, HOST.features + ",+foo", HOST.triple, HOST.data_layout, HOST.vector_bits, HOST.has_fma)
+    other = Target(HOST.cpu, HOST.features + ",+foo", HOST.triple, HOST.vector_bits, HOST.has_fma)
     keys = {jit.cache_key(TRIPLE, HOST), jit.cache_key(TRIPLE + " ", HOST), jit.cache_key(TRIPLE, other)}
     assert len(keys) == 3
 
