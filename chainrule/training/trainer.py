@@ -140,7 +140,7 @@ class Trainer:
     ) -> None:
         """All epochs, shuffled as ``seed`` says unless it is None, and what must be done however they end."""
         step = self._training_step(training)
-        self.epochs, self.steps_per_epoch = epochs, training.steps
+        self.epochs, self.steps_per_epoch, self.training_rows = epochs, training.steps, training
         for callback in self.callbacks:
             callback.on_fit_begin(self)
         progress.start(epochs, training.rows)
