@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from ..devices import Device
 from ..errors import ArgumentError
+from ..memory import spend
 from ..types import DType, Shape, as_dtype, broadcast_shapes, float32, int64
 from . import random
 from .generator import Generator, default_generator
@@ -99,7 +101,9 @@ def full(size: Any, fill_value: float, *, dtype: Any = None, device: Any = None,
     """Every element ``fill_value``."""
     value = fill_value.item() if hasattr(fill_value, "item") else fill_value
     default = float32 if isinstance(value, float) else as_dtype(type(value))
-    return _finish(np.full(_shape((size,)), value), dtype or default, requires_grad, device)
+    shape = _shape((size,))
+    spend(math.prod(shape) * 8)
+    return _finish(np.full(shape, value), dtype or default, requires_grad, device)
 
 
 @_sized
