@@ -113,7 +113,6 @@ from .tensor.elementwise import (
     trunc,
     xlogy,
 )  # fmt: skip
-from .tensor.error_function import erfc
 from .tensor.gathering import (
     argwhere,
     gather,
@@ -327,6 +326,7 @@ from .tensor.sorting import (
     unique,
     unique_consecutive,
 )  # fmt: skip
+from .tensor.special import erfc, erfinv, lgamma
 from .tensor.statistics import (
     aminmax,
     corrcoef,

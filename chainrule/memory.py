@@ -1,7 +1,10 @@
-"""Memory aligned for the widest vectors, for tensors and for the working memory of programs."""
+"""Memory aligned for the widest vectors, for tensors and for the working memory of programs; and a budget for it."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ctypes import addressof, c_char
 from typing import Any
 
@@ -26,3 +29,33 @@ def address_of(array: np.ndarray[Any, Any]) -> int:
     """The address of an array's first element."""
     address: int = array.__array_interface__["data"][0]
     return address
+
+
+class _Budget(threading.local):
+    """What parameters and constants may still take on this thread, in bytes; None for no limit."""
+
+    left: int | None = None
+
+
+_budget = _Budget()
+
+
+@contextmanager
+def budget(nbytes: int) -> Iterator[None]:
+    """Refuse parameters and constants that take more than ``nbytes`` together, before any memory is taken.
+
+    Errors: MemoryError.
+    """
+    before, _budget.left = _budget.left, nbytes
+    try:
+        yield
+    finally:
+        _budget.left = before
+
+
+def spend(nbytes: int) -> None:
+    """Take ``nbytes`` off the budget, if there is one. Errors: MemoryError."""
+    if _budget.left is not None:
+        _budget.left -= nbytes
+        if _budget.left < 0:
+            raise MemoryError(f"{nbytes} bytes are more than the budget allows")

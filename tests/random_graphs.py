@@ -205,7 +205,11 @@ def reduction(b: Builder) -> Vertex:
 
 def scan(b: Builder) -> Vertex:
     x = b.pick("float", "float", "int", rank=1)
-    return apply(PRIMITIVES[b.choose(SCANS)], x, axis=int(b.rng.integers(len(x.shape))))
+    name, axis = b.choose(SCANS), int(b.rng.integers(len(x.shape)))
+    if name != "argsort":
+        return apply(PRIMITIVES[name], x, axis=axis)
+    count, descending = int(b.rng.integers(x.shape[axis] + 1)), bool(b.rng.integers(2))
+    return apply(PRIMITIVES[name], x, axis=axis, count=count, descending=descending)
 
 
 def product(b: Builder) -> Vertex:

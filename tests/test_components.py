@@ -9,13 +9,13 @@ from types import ModuleType
 import pytest
 
 import chainrule
-from chainrule import nn, optim
+from chainrule import nn, optim, training
 
 from .components import PAGE, ROOT, Component, page_text, read_table
 
 COMPONENTS = [component for components in read_table().values() for component in components]
 
-INFRASTRUCTURE = {"Module", "Parameter", "Optimizer", "LRScheduler", "Regularizer", "fans"}
+INFRASTRUCTURE = {"Module", "Parameter", "Optimizer", "LRScheduler", "Regularizer", "Callback", "fans"}
 """What components are made from, which is no component itself."""
 
 
@@ -49,7 +49,8 @@ def public_names(module: ModuleType) -> set[str]:
 
 
 def test_no_public_name_is_missing() -> None:
-    modules = (nn, nn.functional, nn.init, nn.regularizers, nn.utils, optim, optim.lr_scheduler)
+    of_networks = (nn, nn.functional, nn.init, nn.regularizers, nn.utils)
+    modules = (*of_networks, optim, optim.lr_scheduler, optim.swa_utils, training)
     offered: set[str] = set().union(*map(public_names, modules))
     missing = offered - {name for component in COMPONENTS for name in component.names}
     assert not missing, f"add to tests/components.txt: {sorted(missing)}"

@@ -138,8 +138,8 @@ def recording_into(segment: Segment) -> Iterator[None]:
     before, state.segment = state.segment, segment
     try:
         yield
-        if segment.generator is not None:
-            segment.generator[0].count_up(segment)
+        for generator in segment.generators:
+            generator.count_up(segment)
     finally:
         state.segment = before
 

@@ -20,7 +20,7 @@ from .activations import (
     Tanh,
     Tanhshrink,
 )
-from .branches import Bilinear, Highway, Maxout, Parallel, Residual
+from .branches import Bilinear, DenseBlock, Highway, Maxout, Parallel, Residual
 from .containers import ModuleDict, ModuleList, Sequential
 from .distance import CosineSimilarity, PairwiseDistance
 from .dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout

@@ -1,4 +1,4 @@
-"""Layers in which data takes more than one way: bilinear, maxout, residual, highway and parallel."""
+"""Layers in which data takes more than one way: bilinear, maxout, residual, highway, dense and parallel."""
 
 from __future__ import annotations
 
@@ -202,6 +202,34 @@ class Highway(Module, is_builtin=True):
         return f"features={self.features}, gate_bias={self.gate_bias}"
 
 
+class DenseBlock(Module, is_builtin=True):
+    """y = [x₀, x₁, ..., x_L] with x₀ = x and x_l = layer_l([x₀, ..., x_{l-1}]): each layer sees all that came before.
+
+    [ ] joins along ``dim``. Shapes: x and all that the layers give differ at most in ``dim``; layer l must take the sum
+    of the sizes before it. Errors: `ShapeError`. Source: Huang et al. 2017, "Densely Connected Convolutional Networks".
+
+    >>> import chainrule as cr
+    >>> cr.nn.DenseBlock(cr.nn.Linear(3, 2), cr.nn.Linear(5, 2))(cr.ones(10, 3)).shape
+    Size([10, 7])
+    """
+
+    def __init__(self, *layers: Module, dim: int = 1) -> None:
+        self.dim = dim
+        for number, layer in enumerate(layers):
+            self.add_module(str(number), layer)
+
+    def forward(self, input: Any) -> Any:
+        joined = input if isinstance(input, Handle) else as_tensor(input)
+        for name, layer in self._modules.items():
+            outputs = [joined, layer(joined)]
+            _check_joined("DenseBlock", {"what came before": outputs[0], f"layer {name}": outputs[1]}, self.dim)
+            joined = shaping.cat(outputs, self.dim)
+        return joined
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
 class Parallel(Module, is_builtin=True):
     """The outputs of several branches for the same input: concatenated along ``dim``, or with ``join="sum"`` added.
 
@@ -222,28 +250,31 @@ class Parallel(Module, is_builtin=True):
             self.add_module(str(number), branch)
 
     def forward(self, input: Any) -> Any:
-        outputs = [branch(input) for branch in self._modules.values()]
+        outputs = {f"branch {name}": branch(input) for name, branch in self._modules.items()}
         if not outputs:
             raise ArgumentError("Parallel has no branches. fix: nn.Parallel(nn.Linear(8, 4), nn.Linear(8, 4))")
-        self._check_shapes([type_of(output).shape for output in outputs])
+        _check_joined("Parallel", outputs, self.dim if self.join == "concatenate" else None)
+        total, *others = outputs.values()
         if self.join == "concatenate":
-            return shaping.cat(outputs, self.dim)
-        total = outputs[0]
-        for output in outputs[1:]:
+            return shaping.cat([total, *others], self.dim)
+        for output in others:
             total = operations.add(total, output)
         return total
 
-    def _check_shapes(self, shapes: list[Any]) -> None:
-        """Errors: `ShapeError` naming the branch whose output does not fit to the first one's."""
-        axis = self.dim % len(shapes[0]) if self.join == "concatenate" and shapes[0] else None
-        for name, shape in zip(self._modules, shapes, strict=True):
-            differs = [d for d, (a, b) in enumerate(zip(shape, shapes[0], strict=False)) if a != b and d != axis]
-            if len(shape) != len(shapes[0]) or differs:
-                rule = "be equal" if axis is None else f"differ only in dimension {self.dim}"
-                raise ShapeError(
-                    f"Parallel: branch {name} gives shape {shape}, the first one {shapes[0]}: they must {rule}\n"
-                    f"  where: {find_site()}"
-                )
-
     def extra_repr(self) -> str:
         return f"join={self.join!r}, dim={self.dim}" if self.join == "concatenate" else f"join={self.join!r}"
+
+
+def _check_joined(layer: str, outputs: dict[str, Any], dim: int | None) -> None:
+    """Errors: `ShapeError` naming the part whose shape does not fit to the first one's, outside ``dim``."""
+    (first, output), *others = outputs.items()
+    expected = type_of(output).shape
+    axis = None if dim is None or not expected else dim % len(expected)
+    for name, other in others:
+        shape = type_of(other).shape
+        differs = [d for d, (a, b) in enumerate(zip(shape, expected, strict=False)) if a != b and d != axis]
+        if len(shape) != len(expected) or differs:
+            rule = "be equal" if axis is None else f"differ only in dimension {dim}"
+            raise ShapeError(
+                f"{layer}: {name} gives shape {shape}, {first} {expected}: they must {rule}\n  where: {find_site()}"
+            )

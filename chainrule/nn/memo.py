@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 from ..graph.vertex import Vertex
 from ..tensor.generator import default_generator
-from ..tensor.operands import enter_all
 from ..tensor.recording import Handle, enter, overwrite, pending, value_of
 from ..tensor.segment import Segment, state
 from ..tensor.structure import structure
@@ -58,10 +57,7 @@ class Memo:
 
     def random_state(self, segment: Segment) -> tuple[Any, ...]:
         """Name the random numbers that come next in this segment."""
-        if segment.generator is None:
-            segment.generator = (default_generator, *default_generator.begin(segment))
-        _, (seed, counter) = enter_all(*segment.generator[1:])
-        return seed, counter, segment.draws
+        return *default_generator.enter(segment), segment.draws
 
     @staticmethod
     def _value(input: Any, segment: Segment) -> Any:

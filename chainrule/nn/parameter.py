@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..memory import spend
 from ..tensor.operands import as_tensor
 from ..tensor.recording import make_slot, note_write, resolve, set_stored
 from ..tensor.segment import flush
@@ -110,6 +111,7 @@ class Parameter(Tensor):
 def empty_parameter(shape: Shape, dtype: DType, strides: Shape | None = None) -> Parameter:
     """Return a parameter in new memory, with unspecified values; ``strides`` in elements, None for row-major."""
     type = tensor_type(dtype, shape)
+    spend(type.nbytes)
     storage = allocate(type.nbytes)
     parameter = Parameter.__new__(Parameter)
     parameter._place(storage, storage.address, type, strides, True)

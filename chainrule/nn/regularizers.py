@@ -13,7 +13,6 @@ Decoupled weight decay belongs to the optimiser: ``AdamW(decay_groups(model, 0.0
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
@@ -24,6 +23,7 @@ from ..tensor import operations, reductions
 from ..tensor.generator import default_generator
 from ..tensor.gradmode import no_grad
 from ..tensor.operands import from_array
+from ..tensor.random import standard_normal
 from ..tensor.recording import make_slot
 from .functional.activation import class_dimension
 from .functional.loss import softplus
@@ -333,13 +333,6 @@ class GradientNoise(Regularizer):
             deviation = operations.sqrt(variance)
             for parameter in model.parameters():
                 if parameter.grad is not None:
-                    noise = operations.mul(_standard_normal(parameter.shape), deviation)
+                    noise = operations.mul(standard_normal(default_generator, tuple(parameter.shape)), deviation)
                     parameter.grad = operations.add(parameter.grad, operations.convert(noise, parameter.dtype))
             self._steps.add_(1)
-
-
-def _standard_normal(shape: tuple[int, ...]) -> Any:
-    """Numbers from N(0, 1) that a compiled step draws anew every time (Box, Muller 1958)."""
-    first, second = default_generator.draw_uniform(tuple(shape)), default_generator.draw_uniform(tuple(shape))
-    radius = operations.sqrt(operations.mul(operations.log(operations.reverse_subtract(first, 1)), -2.0))
-    return operations.mul(radius, operations.cos(operations.mul(second, 2 * math.pi)))

@@ -65,6 +65,31 @@ def _cumulative_argmax(x: Array, *, axis: int) -> Array:
     return np.moveaxis(out, -1, axis)
 
 
+def _argsort(x: Array, *, axis: int, count: int, descending: bool) -> Array:
+    if descending:  # the other way round twice, so that equal elements keep their order
+        order = x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis, kind="stable"), axis)
+    else:
+        order = np.argsort(x, axis, kind="stable")
+    return np.take(order, np.arange(count), axis)
+
+
+def _argsort_rule(x: TensorType, *, axis: int, count: int, descending: bool) -> TensorType:
+    line = _rule(int64)(x, axis=axis)
+    if not 0 <= count <= x.shape[axis]:
+        raise ArgumentError(f"count is {count}, but along axis {axis} there are {x.shape[axis]} elements")
+    return tensor_type(int64, (*line.shape[:axis], count, *line.shape[axis + 1 :]))
+
+
+def _argsort_samples(rng: np.random.Generator) -> list[Sample]:
+    """All of each line, and the first few, both ways."""
+    samples = []
+    for number, (inputs, attributes) in enumerate((each.inputs, each.attributes) for each in _tied_samples(rng)):
+        extent = inputs[0].shape[attributes["axis"]]
+        for count in {extent, min(extent, 2)}:
+            samples.append(Sample(inputs, {**attributes, "count": count, "descending": number % 2 == count % 2}))
+    return samples
+
+
 def _cumulative_sum_vjp(g: Vertex, out: Vertex, x: Vertex, *, axis: int) -> tuple[Vertex]:
     return (_sum_from_end(g, axis),)
 
@@ -88,16 +113,16 @@ def _cumulative_product_vjp(g: Vertex, out: Vertex, x: Vertex, *, axis: int) -> 
 def _record(
     name: str, meaning: str, reference: Callable[..., Any], vjp: Callable[..., Any] | str, **fields: Any
 ) -> Primitive:
+    invalid = (
+        Invalid((tensor_type(bool_, (3,)),), "got bool", {"axis": 0}),
+        Invalid((tensor_type(float32, (3,)),), "axis 1 is not a dimension", {"axis": 1}),
+    )
+    defaults = {"attributes": ("axis",), "invalid": invalid}
     return register(
         Primitive(
-            name=name, family="scan", meaning=meaning, attributes=("axis",), reference=reference, vjp=vjp, native=name,
-            invalid=(
-                Invalid((tensor_type(bool_, (3,)),), "got bool", {"axis": 0}),
-                Invalid((tensor_type(float32, (3,)),), "axis 1 is not a dimension", {"axis": 1}),
-            ),
-            **fields,
+            name=name, family="scan", meaning=meaning, reference=reference, vjp=vjp, native=name, **defaults | fields
         )
-    )  # fmt: skip
+    )
 
 
 CUMULATIVE_SUM = _record(
@@ -115,9 +140,15 @@ CUMULATIVE_ARGMAX = _record(
     _cumulative_argmax, NOT_DIFFERENTIABLE, type_rule=_rule(int64), samples=_tied_samples, xla="cumulative_argmax",
 )  # fmt: skip
 ARGSORT = _record(
-    "argsort", "the positions along `axis` in the order of their elements; equal ones keep theirs, NaN comes last",
-    lambda x, *, axis: np.argsort(x, axis, kind="stable"), NOT_DIFFERENTIABLE,
-    type_rule=_rule(int64), samples=_tied_samples, xla="sort",
+    "argsort",
+    "the first `count` positions along `axis` in the order of their elements, NaN the largest; equal ones keep theirs",
+    _argsort, NOT_DIFFERENTIABLE, attributes=("axis", "count", "descending"),
+    type_rule=_argsort_rule, samples=_argsort_samples, xla="sort",
+    invalid=(
+        Invalid((tensor_type(bool_, (3,)),), "got bool", {"axis": 0, "count": 3, "descending": False}),
+        Invalid((tensor_type(float32, (3,)),), "axis 1 is not a", {"axis": 1, "count": 3, "descending": False}),
+        Invalid((tensor_type(float32, (3,)),), "along axis 0 there are 3", {"axis": 0, "count": 4, "descending": 1}),
+    ),
 )  # fmt: skip
 
 
@@ -136,6 +167,6 @@ def cumulative_argmax(x: Vertex, axis: int) -> Vertex:
     return apply(CUMULATIVE_ARGMAX, x, axis=axis)
 
 
-def argsort(x: Vertex, axis: int) -> Vertex:
-    """The positions along ``axis`` in the order of their elements"""
-    return apply(ARGSORT, x, axis=axis)
+def argsort(x: Vertex, axis: int, count: int, descending: bool) -> Vertex:
+    """The first ``count`` positions along ``axis`` in the order of their elements"""
+    return apply(ARGSORT, x, axis=axis, count=count, descending=descending)

@@ -8,87 +8,15 @@ from typing import Any
 import numpy as np
 
 from ..errors import ArgumentError, did_you_mean
-from ..tensor.events import held_gradient
 from ..tensor.gradmode import enable_grad
 from ..tensor.operands import from_array
-from ..tensor.recording import note_write
-from ..tensor.segment import flush
+from .flat import FlatParameters, Vector
+from .inverse_hessian import InverseHessian
 from .line_search import Point, strong_wolfe
 from .optimizer import Optimizer
-from .state import memory_of
-
-Vector = np.ndarray[Any, np.dtype[np.float64]]
 
 MIN_CURVATURE = 1e-10
 """Pairs of step and gradient change whose product is not above this are left out, as in PyTorch."""
-
-
-class InverseHessian:
-    """The inverse Hessian as the last steps s and gradient changes y tell it: H = γ I + corrections, γ = s·y / y·y.
-
-    In the compact form a product costs four passes over the vectors, whatever their number; with P = Sᵀg, Q = Yᵀg,
-    u = R⁻¹P: H g = γ g + S R⁻ᵀ((D + γ YᵀY) u - γ Q) - γ Y u, where R is the upper triangle of SᵀY and D its diagonal.
-    Source: Byrd, Nocedal, Schnabel 1994, "Representations of quasi-Newton matrices", theorem 2.2.
-    """
-
-    def __init__(self, size: int, limit: int) -> None:
-        self.limit = limit
-        self.scale = 1.0
-        self.order: list[int] = []  # rows of steps and changes, oldest first
-        self._steps = np.empty((0, size))
-        self._changes = np.empty((0, size))
-        self._inverse = np.empty((0, 0))  # R⁻¹
-        self._products = np.empty((0, 0))  # YᵀY
-        self._curvatures = np.empty(0)  # D
-
-    def pairs(self) -> tuple[Vector, Vector]:
-        """Steps and gradient changes as rows, oldest first."""
-        return self._steps[self.order], self._changes[self.order]
-
-    def append(self, step: Vector, change: Vector) -> None:
-        """Take in a pair with positive curvature, in place of the oldest if there are enough."""
-        curvature, square = float(step @ change), float(change @ change)
-        if len(self.order) == self.limit:
-            row = self.order.pop(0)
-            self._inverse, self._products = self._inverse[1:, 1:], self._products[1:, 1:]
-            self._curvatures = self._curvatures[1:]
-        else:
-            row = len(self.order)
-            self._reserve(row + 1)
-        above = -(self._inverse @ (self._steps @ change)[self.order]) / curvature
-        beside = (self._changes @ change)[self.order]
-        self.order.append(row)
-        self._inverse = _bordered(self._inverse, above, np.zeros_like(above), 1 / curvature)
-        self._products = _bordered(self._products, beside, beside, square)
-        self._curvatures = np.append(self._curvatures, curvature)
-        self._steps[row], self._changes[row] = step, change
-        self.scale = curvature / square
-
-    def __matmul__(self, vector: Vector) -> Vector:
-        if not self.order:
-            return self.scale * vector
-        order, scale = self.order, self.scale
-        u = self._inverse @ (self._steps @ vector)[order]
-        inner = self._curvatures * u + scale * (self._products @ u - (self._changes @ vector)[order])
-        of_steps, of_changes = np.zeros((2, len(self._steps)))
-        of_steps[order], of_changes[order] = inner @ self._inverse, -scale * u
-        result: Vector = scale * vector + of_steps @ self._steps + of_changes @ self._changes
-        return result
-
-    def _reserve(self, rows: int) -> None:
-        """Make room: memory grows by doubling, up to the limit."""
-        if rows > len(self._steps):
-            more = min(max(4, rows), self.limit - len(self._steps))
-            room = np.zeros((more, self._steps.shape[1]))
-            self._steps, self._changes = np.concatenate([self._steps, room]), np.concatenate([self._changes, room])
-
-
-def _bordered(matrix: Vector, above: Vector, beside: Vector, corner: float) -> Vector:
-    """A matrix with one column and one row more."""
-    size = len(matrix)
-    larger = np.empty((size + 1, size + 1))
-    larger[:size, :size], larger[:size, size], larger[size, :size], larger[size, size] = matrix, above, beside, corner
-    return larger
 
 
 class LBFGS(Optimizer):
@@ -161,8 +89,7 @@ class LBFGS(Optimizer):
         self.evaluations = self.iterations = 0
         self._inverse: InverseHessian | None = None
         self._direction = self._gradient = np.empty(0)
-        self._t = 0.0
-        self._at: Any = None  # how far along the direction the parameters are
+        self._t = self._width = 0.0  # _width is the largest element of the direction
 
     # One step: iterations until something ends it ------------------------------------------------------------------
 
@@ -175,22 +102,20 @@ class LBFGS(Optimizer):
             )
         options = self.param_groups[0]
         self.has_stepped = True
-        flush()  # what is pending is no part of the program that all evaluations run
-        self._views = [memory_of(parameter) for parameter in options["params"]]
-        self._seen: list[tuple[Any, Any]] = [(self, None)] * len(self._views)  # gradients with their views
-        first_loss = self._call(closure)
-        value, gradient = float(first_loss), self._flat_gradient()
+        flat = FlatParameters(options["params"])
+        first_loss = _call(closure)
+        value, gradient = float(first_loss), flat.gradient()
         evaluations = 1
         if _largest(gradient) > options["tolerance_grad"]:
-            position = self._position()
+            position = flat.position()
             for iteration in range(1, options["max_iter"] + 1):
                 origin = self._turn(value, gradient)
                 if origin.slope > -options["tolerance_change"]:
                     break
-                point, used = self._advance(closure, position, origin, iteration, evaluations)
-                position = position + point.t * self._direction
-                if point.t != self._at:
-                    self._move_to(position)
+                is_last = iteration == options["max_iter"]
+                line = _Line(flat, closure, position, self._direction)
+                point, used = self._advance(line, origin, is_last, options["max_eval"] - evaluations)
+                position = line.end_at(point.t)
                 evaluations += used
                 before, value, gradient, self._t = value, float(point.value), point.gradient, float(point.t)
                 if evaluations >= options["max_eval"] or self._has_converged(before, value, gradient):
@@ -204,74 +129,33 @@ class LBFGS(Optimizer):
             self._inverse = InverseHessian(len(gradient), self.param_groups[0]["history_size"])
         else:
             step, change = self._t * self._direction, gradient - self._gradient
-            if step @ change > MIN_CURVATURE:
+            if step.dot(change) > MIN_CURVATURE:
                 self._inverse.append(step, change)
-        self._direction, self._gradient = -(self._inverse @ gradient), gradient
+        direction = -(self._inverse @ gradient)
+        self._direction, self._width, self._gradient = direction, _largest(direction), gradient
         self.iterations += 1
-        return Point(0.0, np.float64(value), gradient @ self._direction, gradient)
+        return Point(0.0, np.float64(value), gradient.dot(direction), gradient)
 
-    def _advance(
-        self, closure: Callable[[], Any], position: Vector, origin: Point, iteration: int, evaluations: int
-    ) -> tuple[Point, int]:
+    def _advance(self, line: _Line, origin: Point, is_last: bool, limit: int) -> tuple[Point, int]:
         """Find the next point along the direction, and how many evaluations that took."""
-        options, direction = self.param_groups[0], self._direction
+        options = self.param_groups[0]
         t = float(options["lr"])
         if self.iterations == 1:
             t *= min(1.0, 1.0 / float(np.abs(origin.gradient).sum()))
-
-        self._at = None
-
-        def evaluate(t: Any) -> Point:
-            self._at = t
-            self._move_to(position + t * direction)
-            value = np.float64(self._call(closure))
-            gradient = self._flat_gradient()
-            return Point(np.float64(t), value, gradient @ direction, gradient)
-
-        if options["line_search_fn"] is None:
-            is_last = iteration == options["max_iter"]  # nobody looks at the value that it would have
-            return (Point(t, origin.value, origin.slope, origin.gradient), 0) if is_last else (evaluate(t), 1)
-        limit = options["max_eval"] - evaluations
-        return strong_wolfe(evaluate, origin, t, _largest(direction), options["tolerance_change"], limit)
+        if options["line_search_fn"] is not None:
+            return strong_wolfe(line.evaluate, origin, t, self._width, options["tolerance_change"], limit)
+        if is_last:  # nobody looks at the value that it would have
+            return Point(t, origin.value, origin.slope, origin.gradient), 0
+        return line.evaluate(t), 1
 
     def _has_converged(self, before: float, value: float, gradient: Vector) -> bool:
         options = self.param_groups[0]
         smallest = options["tolerance_change"]
         return (
             _largest(gradient) <= options["tolerance_grad"]
-            or _largest(self._t * self._direction) <= smallest
+            or abs(self._t) * self._width <= smallest
             or abs(value - before) < smallest
         )
-
-    # Between parameters and one long vector ------------------------------------------------------------------------
-
-    @staticmethod
-    def _call(closure: Callable[[], Any]) -> Any:
-        with enable_grad():
-            return closure()
-
-    def _flat_gradient(self) -> Vector:
-        flush()  # the closure may have limited the gradients
-        pieces = []
-        for number, parameter in enumerate(self.param_groups[0]["params"]):
-            gradient = held_gradient(parameter)
-            known, view = self._seen[number]
-            if gradient is not known:
-                view = np.zeros(parameter.numel()) if gradient is None else gradient._array()
-                self._seen[number] = gradient, view
-            pieces.append(view.ravel())
-        return np.concatenate(pieces, dtype=np.float64)
-
-    def _position(self) -> Vector:
-        return np.concatenate([view.ravel() for view in self._views], dtype=np.float64)
-
-    def _move_to(self, position: Vector) -> None:
-        flush()
-        offset = 0
-        for parameter, view in zip(self.param_groups[0]["params"], self._views, strict=True):
-            view[...] = position[offset : offset + view.size].reshape(view.shape)
-            note_write(parameter)
-            offset += view.size
 
     # Saving ----------------------------------------------------------------------------------------------------------
 
@@ -301,5 +185,37 @@ class LBFGS(Optimizer):
             self._inverse.append(np.asarray(step, float), np.asarray(change, float))
 
 
-def _largest(vector: Any) -> float:
-    return float(np.abs(vector).max(initial=0.0))
+class _Line:
+    """The line through ``position`` along ``direction``, on which the closure is evaluated."""
+
+    def __init__(self, flat: FlatParameters, closure: Callable[[], Any], position: Vector, direction: Vector) -> None:
+        self._flat, self._closure = flat, closure
+        self._position, self._direction = position, direction
+        self._t: Any = None  # where the parameters are
+        self._here = position
+
+    def evaluate(self, t: Any) -> Point:
+        """Move the parameters to ``t`` and call the closure there."""
+        self._move_to(t)
+        value = np.float64(float(_call(self._closure)))
+        gradient = self._flat.gradient()
+        return Point(np.float64(t), value, gradient.dot(self._direction), gradient)
+
+    def end_at(self, t: Any) -> Vector:
+        """Leave the parameters at ``t``, and return that position."""
+        if t != self._t:
+            self._move_to(t)
+        return self._here
+
+    def _move_to(self, t: Any) -> None:
+        self._t, self._here = t, self._position + t * self._direction
+        self._flat.move_to(self._here)
+
+
+def _call(closure: Callable[[], Any]) -> Any:
+    with enable_grad():
+        return closure()
+
+
+def _largest(vector: Vector) -> float:
+    return float(np.maximum.reduce(np.abs(vector), initial=0.0))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,8 +11,7 @@ DECREASE, CURVATURE = 1e-4, 0.9
 """c₁ and c₂ of the strong Wolfe conditions, with the usual values for quasi-Newton methods."""
 
 
-@dataclass(frozen=True)
-class Point:
+class Point(NamedTuple):
     """A point at distance ``t`` along a direction: the function's value, its gradient, and its slope there."""
 
     t: Any

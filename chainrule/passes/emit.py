@@ -153,7 +153,9 @@ class _KernelWriter:
             self._store(node.write, places, self._read(node.reads[0], places))
         elif node.kind == "scan":
             operand = self._read(node.reads[0], places)
-            self._store(node.write, places, self._add(Instruction(vertex.primitive.native, vertex.dtype, (operand,))))
+            options = tuple(value for name, value in vertex.attributes.items() if name != "axis") or None
+            scan = Instruction(vertex.primitive.native, vertex.dtype, (operand,), value=options)
+            self._store(node.write, places, self._add(scan))
         elif node.kind == "reduction":
             assert node.write is not None
             access = self._access(node.write.index, vertex, places)

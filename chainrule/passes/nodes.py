@@ -143,7 +143,7 @@ def _product(vertex: Vertex) -> list[Node]:
 
 def _scan(vertex: Vertex) -> list[Node]:
     """The axis becomes the last dimension of the domain, even if there is only one element along it."""
-    axis, shape = vertex.attributes["axis"], vertex.shape
+    axis, shape = vertex.attributes["axis"], vertex.inputs[0].shape
     order = [*(d for d, extent in enumerate(shape) if extent != 1 and d != axis), axis]
     index = tuple((0, tuple(int(d == place) for place in order)) for d in range(len(shape)))
     domain = tuple(shape[d] for d in order)

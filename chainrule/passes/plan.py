@@ -69,6 +69,7 @@ class Instruction:
     - ``"constant"``: ``value``;
     - ``"index"``: the int64 ``access.offset + Σ access.strides[d]·index[d]`` (``access.buffer`` is -1);
     - ``"random_uniform"``: operands (seed, counter, element number as int64), ``value`` is the stream;
+    - ``"argsort"`` (only in a `Scan`): ``value`` is how many positions are wanted, and whether the largest come first;
     - ``"accumulator"``: the finished sum of a `Product` (always and only instruction 0 of its body).
     """
 
@@ -129,7 +130,8 @@ class Scan(Nest):
     """A nest whose last dimension is a line that is treated as a whole; the points of the others are independent.
 
     The last instruction of the body, whose operation is the native name of a scan, gives at each point of a line what
-    follows from its operand at all points of that line. The one store writes it.
+    follows from its operand at all points of that line. The one store writes it, at the first points alone if only so
+    many are wanted.
     """
 
 

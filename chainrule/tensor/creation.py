@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +11,14 @@ import numpy as np
 
 from ..devices import Device
 from ..errors import ArgumentError
-from ..types import Shape, as_dtype, broadcast_shapes, float32, int64
+from ..memory import spend
+from ..types import DType, Shape, as_dtype, broadcast_shapes, float32, int64
+from . import random
 from .generator import Generator, default_generator
 from .keywords import pytorch_keywords, write_out
 from .operands import as_tensor, from_array
+from .operations import convert
+from .segment import state
 
 METHODS = ("new_empty", "new_full", "new_ones", "new_tensor", "new_zeros")
 
@@ -96,7 +101,9 @@ def full(size: Any, fill_value: float, *, dtype: Any = None, device: Any = None,
     """Every element ``fill_value``."""
     value = fill_value.item() if hasattr(fill_value, "item") else fill_value
     default = float32 if isinstance(value, float) else as_dtype(type(value))
-    return _finish(np.full(_shape((size,)), value), dtype or default, requires_grad, device)
+    shape = _shape((size,))
+    spend(math.prod(shape) * 8)
+    return _finish(np.full(shape, value), dtype or default, requires_grad, device)
 
 
 @_sized
@@ -150,7 +157,11 @@ def eye(n: int, m: int | None = None, *, dtype: Any = None, device: Any = None, 
     return _finish(np.eye(n, m), dtype or float32, requires_grad, device)
 
 
-def _random(draw: Callable[[np.random.Generator, Shape], Any]) -> Callable[..., Any]:
+def _random(
+    draw: Callable[[np.random.Generator, Shape], Any], record: Callable[[Generator, Shape, DType], Any]
+) -> Callable[..., Any]:
+    """A constructor of random tensors, which draws at once, or in every run of the function that is being captured."""
+
     def create(
         *size: Any,
         generator: Generator | None = None,
@@ -158,15 +169,20 @@ def _random(draw: Callable[[np.random.Generator, Shape], Any]) -> Callable[..., 
         device: Any = None,
         requires_grad: bool = False,
     ) -> Any:
-        source = (generator or default_generator).numpy()
-        return _finish(draw(source, _shape(size)), dtype or float32, requires_grad, device)
+        source, shape = generator or default_generator, _shape(size)
+        if not state.segment.is_capturing:
+            return _finish(draw(source.numpy(), shape), dtype or float32, requires_grad, device)
+        if device is not None:
+            Device(device)
+        made = record(source, shape, as_dtype(dtype or float32))
+        return made.requires_grad_() if requires_grad else made
 
     return _sized(create)
 
 
-rand = _random(lambda source, shape: source.random(shape))
+rand = _random(lambda source, shape: source.random(shape), random.uniform)
 rand.__doc__ = "Numbers uniform in [0, 1)."
-randn = _random(lambda source, shape: source.standard_normal(shape))
+randn = _random(lambda source, shape: source.standard_normal(shape), random.standard_normal)
 randn.__doc__ = "Numbers from the standard normal distribution."
 
 
@@ -174,13 +190,18 @@ def randint(low: int, high: Any, size: Any = None, *, generator: Generator | Non
     """Whole numbers from ``low`` (0 if only one bound is given) to ``high`` - 1."""
     if size is None:
         low, high, size = 0, low, high
-    source = (generator or default_generator).numpy()
-    return _finish(source.integers(low, high, _shape((size,))), dtype or int64, False)
+    source, shape = generator or default_generator, _shape((size,))
+    if state.segment.is_capturing:
+        return convert(random.integers(source, int(low), int(high), shape), as_dtype(dtype or int64))
+    return _finish(source.numpy().integers(low, high, shape), dtype or int64, False)
 
 
 def randperm(n: int, *, generator: Generator | None = None, dtype: Any = None) -> Any:
     """0 ... n-1 in random order."""
-    return _finish((generator or default_generator).numpy().permutation(n), dtype or int64, False)
+    source = generator or default_generator
+    if state.segment.is_capturing:
+        return convert(random.permutation(source, n), as_dtype(dtype or int64))
+    return _finish(source.numpy().permutation(n), dtype or int64, False)
 
 
 @pytorch_keywords

@@ -17,15 +17,15 @@ from .reductions import ValuesAndIndices
 METHODS = ("cummax", "cummin", "cumprod", "cumsum", "diff", "logcumsumexp")
 
 
-def record_scan(build: Callable[..., Vertex], x: Any, dim: int) -> Any:
+def record_scan(build: Callable[..., Vertex], x: Any, dim: int, *attributes: Any) -> Any:
     """Record a scan of a tensor along ``dim``; a tensor without dimensions is a line of one element."""
     axis = normalize_axis(dim, x.dim())
     line = x if x.dim() else x.reshape(1)
     segment, (vertex,) = enter_all(line)
-    key = (build, axis)
+    key = (build, axis, *attributes)
     found = vertex.users.get(key)
     if found is None:
-        found = vertex.users[key] = build(vertex, axis)
+        found = vertex.users[key] = build(vertex, axis, *attributes)
     result = pending(found, segment)
     return result if x.dim() else result.reshape(())
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import CaptureError
 from ..graph.site import find_site
+from ..graph.vertex import Vertex
 from ..ops import random as random_ops
 from ..ops.arithmetic import add
 from ..types import Shape, int64, tensor_type
@@ -32,9 +33,9 @@ def _integers(storage: Storage, count: int) -> memoryview:
 class Generator:
     """A source of random numbers.
 
-    Numbers that are drawn inside programs (dropout) are a function of (seed, counter, stream, element): the counter
-    rises by one with every run of a program that draws. Numbers drawn at once (`rand`, initialisers) come from a
-    NumPy Philox generator with the same seed.
+    Numbers that are drawn inside programs (dropout, `rand` in a compiled function) are a function of (seed, counter,
+    stream, element): the counter rises by one with every run of a program that draws. Numbers drawn at once (`rand`
+    elsewhere, initialisers) come from a NumPy Philox generator with the same seed.
 
     >>> Generator(device="cpu").manual_seed(3).initial_seed()
     3
@@ -86,16 +87,20 @@ class Generator:
 
     def draw_uniform(self, shape: Shape) -> Any:
         """Record numbers uniform in [0, 1), float32: a new stream of this segment's counter value."""
-        segment = state.segment
-        if segment.generator is None:
-            segment.generator = (self, *self.begin(segment))
-        _, (seed, counter) = enter_all(*segment.generator[1:])
+        seed, counter = self.enter(state.segment)
         segment = state.segment
         vertex = random_ops.random_uniform(seed, counter, shape, segment.draws)
         segment.draws += 1
         return pending(vertex, segment)
 
-    def begin(self, segment: Any) -> tuple[Any, Any]:
+    def enter(self, segment: Any) -> tuple[Vertex, Vertex]:
+        """The seed and the counter of a segment, as vertices."""
+        if self not in segment.generators:
+            segment.generators[self] = self._begin(segment)
+        _, (seed, counter) = enter_all(*segment.generators[self])
+        return seed, counter
+
+    def _begin(self, segment: Any) -> tuple[Any, Any]:
         """Seed and counter for one segment: in a captured program state that it counts up itself, else two values."""
         if segment.is_capturing:
             for tensor in (self._seed, self._counter):

@@ -16,10 +16,12 @@ from ..errors import ArgumentError, CaptureError, DTypeError, GradientError, Sha
 from ..graph.vertex import Vertex
 from ..ops.elementwise import cast, stop_gradient
 from ..ops.movement import broadcast
-from . import shaping
+from ..types import DType, Shape, float64
+from . import random, shaping
 from .generator import Generator, default_generator
 from .indexing import basic_view, is_basic, is_same_view, positions_of, put, split_index, take_basic
 from .operands import as_tensor, enter_all, from_array
+from .operations import add, convert, lt, mul
 from .recording import is_detached, note_write, overwrite, resolve, type_of, vertex_of
 from .segment import flush, state
 from .strided import overlaps
@@ -165,9 +167,10 @@ IN_PLACE = (
     "arccosh", "arcsin", "arcsinh", "arctan", "arctan2", "arctanh", "asin", "asinh", "atan", "atan2", "atanh",
     "baddbmm", "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor",
     "ceil", "clamp", "clamp_max", "clamp_min", "clip", "copysign", "cos", "cosh", "cumprod", "cumsum", "deg2rad", "div",
-    "divide", "eq", "erf", "exp", "exp2", "expm1", "fix", "float_power", "floor", "floor_divide", "fmod", "frac", "ge",
+    "divide", "eq", "erf", "erfc", "erfinv", "exp", "exp2", "expm1", "fix", "float_power", "floor", "floor_divide",
+    "fmod", "frac", "ge",
     "greater", "greater_equal", "gt", "heaviside", "hypot", "index_add", "index_copy", "index_fill", "index_put", "le",
-    "lerp", "less", "less_equal", "log", "log10", "log1p", "log2", "logical_and", "logical_not", "logical_or",
+    "lerp", "less", "less_equal", "lgamma", "log", "log10", "log1p", "log2", "logical_and", "logical_not", "logical_or",
     "logical_xor", "logit", "lt", "masked_fill", "masked_scatter", "mul", "multiply", "nan_to_num", "ne", "neg",
     "negative", "not_equal", "pow", "rad2deg", "reciprocal", "relu", "remainder", "round", "rsqrt", "scatter",
     "scatter_add", "scatter_reduce", "sgn", "sigmoid", "sign", "sin", "sinc", "sinh", "sqrt", "square", "sub",
@@ -222,16 +225,24 @@ class InPlaceMethods:
 
     def uniform_(self: Any, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None) -> Any:
         """Fill with numbers uniform in [from_, to)."""
-        return _fill_random(self, generator, lambda source, shape: source.uniform(from_, to, shape))
+        return _fill_random(
+            self, generator, lambda source, shape: source.uniform(from_, to, shape),
+            lambda source, shape, dtype: add(mul(random.uniform(source, shape, dtype), to - from_), from_),
+        )  # fmt: skip
 
     def normal_(self: Any, mean: float = 0.0, std: float = 1.0, *, generator: Generator | None = None) -> Any:
         """Fill with normal numbers."""
-        return _fill_random(self, generator, lambda source, shape: source.normal(mean, std, shape))
+        return _fill_random(
+            self, generator, lambda source, shape: source.normal(mean, std, shape),
+            lambda source, shape, dtype: add(mul(random.standard_normal(source, shape, dtype), std), mean),
+        )  # fmt: skip
 
     def bernoulli_(self: Any, p: Any = 0.5, *, generator: Generator | None = None) -> Any:
         """Fill with 1 where a random number is below p (a number, or a tensor that broadcasts), else 0."""
-        bound = p._array() if hasattr(p, "_array") else p
-        return _fill_random(self, generator, lambda source, shape: source.random(shape) < bound)
+        return _fill_random(
+            self, generator, lambda source, shape: source.random(shape) < (p._array() if hasattr(p, "_array") else p),
+            lambda source, shape, dtype: lt(random.uniform(source, shape, dtype), p),
+        )  # fmt: skip
 
     def random_(self: Any, from_: int = 0, to: int | None = None, *, generator: Generator | None = None) -> Any:
         """Fill with whole numbers from ``from_`` up to ``to`` - 1; with one argument, from 0 up to that."""
@@ -239,7 +250,10 @@ class InPlaceMethods:
         if to is None:
             limit = 2 if dtype.kind == "bool" else 2 ** {"float32": 24, "float64": 53, "int32": 31}.get(dtype.name, 62)
             from_, to = (0, from_) if from_ else (0, limit)
-        return _fill_random(self, generator, lambda source, shape: source.integers(from_, to, shape))
+        return _fill_random(
+            self, generator, lambda source, shape: source.integers(from_, to, shape),
+            lambda source, shape, dtype: random.integers(source, from_, to, shape),
+        )  # fmt: skip
 
     def t_(self: Any) -> Any:
         """The transpose of a matrix, in place."""
@@ -263,9 +277,18 @@ class InPlaceMethods:
         setitem(self, index, value)
 
 
-def _fill_random(tensor: Any, generator: Generator | None, draw: Callable[[Any, tuple[int, ...]], Any]) -> Any:
-    drawn = draw((generator or default_generator).numpy(), tuple(tensor.shape))
-    return assign(tensor, from_array(np.asarray(drawn), tensor.dtype))
+def _fill_random(
+    tensor: Any,
+    generator: Generator | None,
+    draw: Callable[[np.random.Generator, Shape], Any],
+    record: Callable[[Generator, Shape, DType], Any],
+) -> Any:
+    """Fill with numbers drawn at once, or in every run of the function that is being captured."""
+    source, shape, dtype = generator or default_generator, tuple(tensor.shape), tensor.dtype
+    if not state.segment.is_capturing:
+        return assign(tensor, from_array(np.asarray(draw(source.numpy(), shape)), dtype))
+    drawn = record(source, shape, dtype if dtype.is_floating_point else float64)
+    return assign(tensor, convert(drawn, dtype))
 
 
 def _turn_into(tensor: Any, seen: Any) -> Any:

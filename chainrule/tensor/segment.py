@@ -50,7 +50,7 @@ class Segment:
     """
 
     __slots__ = (
-        "draws", "ended_at", "events", "expansion", "generator", "handles", "has_views", "is_done", "is_symbolic",
+        "draws", "ended_at", "events", "expansion", "generators", "handles", "has_views", "is_done", "is_symbolic",
         "keepalive", "leaves", "places", "ran_at", "slots", "snapshots", "updates",
     )  # fmt: skip
 
@@ -64,7 +64,7 @@ class Segment:
         self.events: list[Any] = []
         self.updates: dict[Any, Vertex] = {}
         self.draws = 0
-        self.generator: Any = None
+        self.generators: dict[Any, tuple[Any, Any]] = {}  # each with its seed and counter here
         self.is_done = False
         self.is_symbolic = False
         self.expansion: Any = None

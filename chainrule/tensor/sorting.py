@@ -32,13 +32,13 @@ def argsort(input: Any, dim: int = -1, descending: bool = False, stable: bool = 
     tensor([1, 2, 0])
     """
     x = as_tensor(input)
+    return _first_positions(x, dim, x.shape[normalize_axis(dim, x.dim())] if x.dim() else 1, descending)
+
+
+def _first_positions(x: Any, dim: int, count: int, descending: bool) -> Any:
+    """The first positions that `argsort` gives; where they are few it does not take a sort to find them."""
     ranked = operations.convert(x, int32) if x.dtype is bool_ else x
-    axis = normalize_axis(dim, x.dim())
-    if not descending or not x.dim():
-        return record_scan(scan.argsort, ranked, axis)
-    # Backwards twice, so that equal elements keep their order.
-    backwards = record_scan(scan.argsort, shaping.flip(ranked, axis), axis)
-    return operations.reverse_subtract(shaping.flip(backwards, axis), x.shape[axis] - 1)
+    return record_scan(scan.argsort, ranked, dim, count, bool(descending))
 
 
 @pytorch_keywords
@@ -73,12 +73,11 @@ def topk(input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool =
     extent = x.shape[axis] if x.dim() else 1
     if not 0 <= k <= extent:
         raise IndexOutOfRangeError(f"selected index k out of range: k is {k}, dimension {dim} has size {extent}")
-    if k == 1:  # no need to sort
+    if k == 1 or not x.dim():  # no need to sort
         find = reductions.argmax if largest else reductions.argmin
         indices = find(x, axis, True) if x.dim() else find(x)
     else:
-        indices = argsort(x, axis, largest)
-        indices = partition.narrow(indices, axis, 0, k) if x.dim() else indices
+        indices = _first_positions(x, axis, k, largest)
     return ValuesAndIndices(gather_known(x, axis, indices), indices)
 
 
@@ -89,16 +88,19 @@ def kthvalue(input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Values
     extent = x.shape[normalize_axis(dim, x.dim())] if x.dim() else 1
     if not 1 <= k <= extent:
         raise IndexOutOfRangeError(f"kthvalue(): selected number k out of range for dimension {dim}: {k} of {extent}")
-    return _at_ranks(x, as_tensor(k - 1), dim, keepdim)
+    return _at_ranks(x, as_tensor(k - 1), dim, keepdim, k)
 
 
-def _at_ranks(x: Any, rank: Any, dim: int, keepdim: bool) -> ValuesAndIndices:
-    """(values, indices) of the elements with a rank that broadcasts to x with one element along ``dim``."""
+def _at_ranks(x: Any, rank: Any, dim: int, keepdim: bool, count: int) -> ValuesAndIndices:
+    """(values, indices) of the elements with a rank that broadcasts to x with one element along ``dim``.
+
+    No rank is ``count`` or more.
+    """
     axis = normalize_axis(dim, x.dim())
     if not x.dim():
         return ValuesAndIndices(x.clone(), argsort(x))
     shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
-    indices = gather_known(argsort(x, axis), axis, shaping.expand(rank, *shape))
+    indices = gather_known(_first_positions(x, axis, count, False), axis, shaping.expand(rank, *shape))
     values = gather_known(x, axis, indices)
     if keepdim:
         return ValuesAndIndices(values, indices)
@@ -135,7 +137,7 @@ def _median(input: Any, dim: int | None, keepdim: bool, ignores_nan: bool) -> An
         rank = operations.clamp(operations.floor_divide(operations.sub(present, 1), 2), min=0)
     else:
         rank = operations.where(operations.eq(missing, 0), (count - 1) // 2, present)
-    return _at_ranks(x, rank, dim, keepdim)
+    return _at_ranks(x, rank, dim, keepdim, count)
 
 
 def _shared(x: Any, value: Any) -> Any:

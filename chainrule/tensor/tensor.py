@@ -16,7 +16,6 @@ from . import (
     creation,
     cumulative,
     elementwise,
-    error_function,
     gathering,
     indexing,
     linear_algebra,
@@ -28,6 +27,7 @@ from . import (
     scattering,
     shaping,
     sorting,
+    special,
     statistics,
 )
 from .display import format_tensor
@@ -449,8 +449,8 @@ def _rebuild(array: np.ndarray[Any, Any], requires_grad: bool) -> Tensor:
 
 
 _FAMILIES = (
-    bitwise, creation, cumulative, elementwise, error_function, gathering, linear_algebra, partition, properties,
-    sampling, scattering, sorting, statistics,
+    bitwise, creation, cumulative, elementwise, gathering, linear_algebra, partition, properties, sampling,
+    scattering, sorting, special, statistics,
 )  # fmt: skip
 _METHODS = {
     **{name: getattr(family, name) for family in _FAMILIES for name in family.METHODS},

@@ -40,10 +40,15 @@ def _is_finite(array: np.ndarray[Any, Any]) -> bool:
 
 
 def check_features(data: Any, name: str = "X") -> np.ndarray[Any, Any]:
-    """Return X as an array of numbers with rows first; refuse NaN, infinity and emptiness."""
+    """Return X as an array of numbers with rows first; refuse NaN, infinity and emptiness.
+
+    One dimension alone is for whole numbers, which a network may look up (`Embedding`).
+    """
     array = data if type(data) is np.ndarray and data.dtype.kind == "f" else as_array(data, name)
     if array.ndim == 0 or array.shape[0] == 0:
         raise DataError(f"{name} has no rows (shape {array.shape}); at least one is needed")
+    if array.ndim == 1 and array.dtype.kind == "f":
+        raise single_dimension(array.shape, name)
     if array.dtype.kind == "f" and not _is_finite(array):
         rows = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(1))
         raise DataError(
@@ -51,6 +56,14 @@ def check_features(data: Any, name: str = "X") -> np.ndarray[Any, Any]:
             "fix: impute or drop them, e.g. numpy.nan_to_num, or use `chainrule train`, which imputes"
         )
     return array
+
+
+def single_dimension(shape: tuple[int, ...], name: str = "X") -> DataError:
+    """The error for data of which nobody can say whether it is a row or a column."""
+    return DataError(
+        f"{name} has shape {shape}: expected rows and columns. fix: {name}.reshape(1, -1) for a single row, "
+        f"{name}.reshape(-1, 1) for rows of one value each"
+    )
 
 
 def as_features(data: Any, name: str = "X") -> Tensor:

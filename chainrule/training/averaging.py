@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ArgumentError
+from ..nn.utils import update_bn
 from ..optim.swa_utils import SWALR, AveragedModel, get_ema_multi_avg_fn
 from ..tensor.gradmode import no_grad
 from .callbacks import Callback
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 class WeightAverage(Callback):
     """Keeps an average of the model's weights, and gives it to the model at the end, if asked to.
 
-    ``averaged`` is a copy of the model with the average; it is made when a fit begins.
+    ``averaged`` is a copy of the model with the average; it is made when a fit begins. The running statistics of batch
+    normalisations belong to the last weights: at the end they are estimated anew over the training rows (`update_bn`).
     """
 
     averaged: AveragedModel | None = None
@@ -31,10 +33,17 @@ class WeightAverage(Callback):
         self.averaged = self._new_average(trainer)
 
     def on_fit_end(self, trainer: Trainer) -> None:
-        if self.replace and self.averaged is not None and self.averaged.n_averaged.item():
+        if self.averaged is None or not self.averaged.n_averaged.item():
+            return
+        network = self.averaged.module
+        update_bn(trainer.training_rows.X, network, batch_size=trainer.training_rows.batch_size)
+        network.eval()
+        if self.replace:
             with no_grad():
-                for parameter, mean in zip(trainer.model.parameters(), self.averaged.module.parameters(), strict=True):
+                for parameter, mean in zip(trainer.model.parameters(), network.parameters(), strict=True):
                     parameter.write(mean.detach().numpy())
+                for buffer, estimate in zip(trainer.model.buffers(), network.buffers(), strict=True):
+                    buffer.copy_(estimate)
 
 
 class EMA(WeightAverage):

@@ -22,7 +22,10 @@ class Callback:
     """
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """Before the first epoch. ``trainer.epochs`` and ``trainer.steps_per_epoch`` say how long it will be."""
+        """Before the first epoch. ``trainer.epochs`` and ``trainer.steps_per_epoch`` say how long it will be.
+
+        Until the end, ``trainer.training_rows`` has the data: ``X``, ``y`` and ``weights`` (or None).
+        """
 
     def on_epoch_begin(self, trainer: Trainer) -> None:
         """Before each epoch."""

@@ -15,9 +15,13 @@ from chainrule.files.architecture import build
 from chainrule.files.archive import read_archive
 from chainrule.files.network import write_network
 from chainrule.files.weights import is_weights_file, read_weights, write_weights
+from chainrule.memory import budget
 from chainrule.tensor.creation import from_numpy
 from chainrule.tensor.tensor import Tensor
 from chainrule.training.history import History
+
+UNSTORED = 1 << 20
+"""Bytes that the layers of a model file may take for what the file need not hold."""
 
 
 @dataclass
@@ -70,7 +74,14 @@ def load_model(path: str | os.PathLike[str]) -> LoadedModel:
     classes = {
         name: value for name, value in vars(nn).items() if isinstance(value, type) and issubclass(value, nn.Module)
     }
-    module = build(documents["architecture"], classes)
+    stored = sum(array.nbytes for array in archive.arrays.values())
+    try:
+        with budget(UNSTORED + 4 * stored):  # twice for weights that are ones first, twice for float16
+            module = build(documents["architecture"], classes)
+    except MemoryError:
+        raise ModelFileError(
+            f"{path}: its layers would take much more memory than its weights, {stored} bytes. The file is damaged"
+        ) from None
     try:
         module.load_state_dict(archive.arrays)
     except StateDictError as error:

@@ -15,7 +15,7 @@ import numpy as np
 from .. import nn, optim
 from ..compiler.capture import compile
 from ..data.splits import split_rows
-from ..errors import ArgumentError, DataError, ModelFileError, NonFiniteError
+from ..errors import ArgumentError, DataError, ModelFileError, NonFiniteError, ShapeError
 from ..files.architecture import build, describe
 from ..nn.memo import has_only_builtin_parts
 from ..nn.regularizers import Regularizer
@@ -24,7 +24,7 @@ from ..tensor.gradmode import no_grad
 from ..tensor.operands import from_array
 from ..tensor.segment import state
 from ..types import DType, float32
-from .arrays import as_features, as_targets, check_features
+from .arrays import as_features, as_targets, check_features, single_dimension
 from .callbacks import Callback, records_in_step
 from .history import History
 from .metrics import find_metric
@@ -145,7 +145,7 @@ class Trainer:
     ) -> None:
         """All epochs, shuffled as ``seed`` says unless it is None, and what must be done however they end."""
         step = self._training_step(training)
-        self.epochs, self.steps_per_epoch = epochs, training.steps
+        self.epochs, self.steps_per_epoch, self.training_rows = epochs, training.steps, training
         for callback in self.callbacks:
             callback.on_fit_begin(self)
         progress.start(epochs, training.rows)
@@ -316,8 +316,14 @@ class Trainer:
         size = 1 << (rows - 1).bit_length()
         if size != rows:
             block = np.concatenate([block, np.zeros((size - rows, *block.shape[1:]), block.dtype)])
-        output = self._forward(from_array(block, self._input_dtype))
-        return output._array()[:rows].copy()
+        output = self._forward(from_array(block, self._input_dtype))._array()
+        if output.ndim == 0 or len(output) != size:
+            if block.ndim == 1:
+                raise single_dimension((rows,))
+            raise ShapeError(
+                f"the model gives shape {output.shape} for {size} rows; its first dimension must be that of the rows"
+            )
+        return np.array(output[:rows])
 
     def _compute(self, X: Any) -> Any:
         with no_grad():

@@ -29,6 +29,7 @@ LAYERS = [
     nn.Residual(nn.ReLU(), projection=nn.Identity()),
     nn.Highway(3, nn.Tanh(), gate_bias=-1.0, dtype="float64"),
     nn.Parallel(nn.Linear(3, 4), nn.Sequential(nn.ReLU()), join="sum"),
+    nn.DenseBlock(nn.Linear(3, 4), nn.Linear(7, 2), dim=-1),
     nn.BatchNorm1d(4),
     nn.BatchNorm1d(4, momentum=None, dtype="float64"),
     nn.BatchNorm1d(4, affine=False, dtype="float64"),

@@ -78,6 +78,20 @@ def test_a_deep_highway_starts_by_carrying_its_input_through() -> None:
     np.testing.assert_allclose(values(deep(cr.tensor(X, dtype=cr.float32))), X, rtol=1e-5)
 
 
+def test_each_layer_of_a_dense_block_sees_all_that_came_before() -> None:
+    block = nn.DenseBlock(nn.Linear(4, 3), nn.Sequential(nn.Linear(7, 2), nn.Tanh()), nn.Linear(9, 1)).double()
+    weights = [(values(part.weight), values(part.bias)) for part in block.modules() if isinstance(part, nn.Linear)]
+    expected = X
+    for number, (weight, bias) in enumerate(weights):
+        new = expected @ weight.T + bias
+        expected = np.concatenate([expected, np.tanh(new) if number == 1 else new], 1)
+    np.testing.assert_allclose(values(block(cr.tensor(X))), expected, rtol=1e-12)
+    assert cr.autograd.gradcheck(block, (cr.tensor(X, requires_grad=True),))
+    rows = nn.DenseBlock(nn.Identity(), dim=0)
+    np.testing.assert_array_equal(values(rows(cr.tensor(X))), np.concatenate([X, X]))
+    np.testing.assert_array_equal(values(nn.DenseBlock()(cr.tensor(X))), X)
+
+
 def test_parallel_joins_its_branches() -> None:
     x = cr.tensor(X)
     branches = nn.Linear(4, 3).double(), nn.Linear(4, 3).double()
@@ -91,7 +105,8 @@ def test_networks_of_branches_train_and_are_saved(tmp_path: Path) -> None:
     cr.manual_seed(0)
     model = nn.Sequential(
         nn.Parallel(nn.Linear(4, 3), nn.Sequential(nn.Linear(4, 5), nn.Tanh()), dim=-1),
-        nn.Residual(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.ReLU()),
+        nn.DenseBlock(nn.Linear(8, 3), nn.Sequential(nn.Linear(11, 5), nn.Tanh()), dim=-1),
+        nn.Residual(nn.Linear(16, 8), nn.BatchNorm1d(8), nn.ReLU()),
         nn.Residual(nn.Linear(8, 6), projection=nn.Linear(8, 6)),
         nn.Highway(6, nn.Tanh(), gate_bias=-1.0),
         nn.Maxout(6, 4, pieces=3),
@@ -107,7 +122,7 @@ def test_networks_of_branches_train_and_are_saved(tmp_path: Path) -> None:
     x = cr.tensor(X, dtype=cr.float32)
     np.testing.assert_array_equal(values(loaded.eval()(x)), values(model.eval()(x)))
     rows = [layer.name for layer in model.summary(x).layers]
-    assert "1.body.1: BatchNorm1d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)" in rows
+    assert "2.body.1: BatchNorm1d(8, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)" in rows
     assert sum(layer.parameters for layer in model.summary(x).layers) == model.summary().parameters
 
 
@@ -125,8 +140,10 @@ def test_networks_of_branches_train_and_are_saved(tmp_path: Path) -> None:
         (lambda: nn.Parallel(join="add"), ArgumentError, "'concatenate' or 'sum', got 'add'"),
         (lambda: nn.Parallel()(cr.ones(2)), ArgumentError, "no branches"),
         (lambda: nn.Parallel(nn.Linear(2, 3), nn.Linear(2, 4), join="sum")(cr.ones(5, 2)), ShapeError,
-         r"branch 1 gives shape \(5, 4\), the first one \(5, 3\): they must be equal"),
+         r"branch 1 gives shape \(5, 4\), branch 0 \(5, 3\): they must be equal"),
         (lambda: nn.Parallel(nn.Linear(2, 3), nn.Linear(2, 4), dim=0)(cr.ones(5, 2)), ShapeError, "differ only in"),
+        (lambda: nn.DenseBlock(nn.Linear(2, 3), dim=0)(cr.ones(5, 2)), ShapeError,
+         "layer 0 gives shape \\(5, 3\\), what came before \\(5, 2\\): they must differ only in dimension 0"),
         (lambda: nn.Highway(3)(cr.ones(2, 4)), ShapeError, "its last dimension must be 3"),
     ],
 )  # fmt: skip

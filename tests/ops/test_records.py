@@ -336,7 +336,9 @@ def _torch_twins() -> dict[str, Callable[..., Any]]:
         "cumulative_sum": lambda x, axis: torch.cumsum(x, axis, dtype=x.dtype),
         "cumulative_product": lambda x, axis: torch.cumprod(x, axis, dtype=x.dtype),
         "cumulative_argmax": lambda x, axis: torch.cummax(x, axis).indices,
-        "argsort": lambda x, axis: torch.argsort(x, dim=axis, stable=True),
+        "argsort": lambda x, axis, count, descending: torch.argsort(
+            x, dim=axis, stable=True, descending=descending
+        ).narrow(axis, 0, count),
         "max": lambda x, axes: torch.amax(x, axes) if axes else x + 0,
         "min": lambda x, axes: torch.amin(x, axes) if axes else x + 0,
         "argmax": lambda x, axes: torch.argmax(x, axes[0]),

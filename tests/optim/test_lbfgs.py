@@ -10,7 +10,7 @@ import chainrule as cr
 from chainrule import nn
 from chainrule.errors import ArgumentError
 from chainrule.optim import LBFGS
-from chainrule.optim.lbfgs import InverseHessian
+from chainrule.optim.inverse_hessian import InverseHessian
 from chainrule.optim.line_search import Point, strong_wolfe
 
 WOLFE = {"line_search_fn": "strong_wolfe"}
@@ -151,25 +151,26 @@ def test_float32_and_weights_that_lie_by_columns() -> None:
     np.testing.assert_allclose(layer.weight.detach().numpy(), W, atol=1e-4)
 
 
-@pytest.mark.parametrize("count", [0, 1, 4, 9])
-def test_the_compact_form_is_the_recursion(count: int) -> None:
-    """Against the update of BFGS itself, H := (I - s yᵀ/yᵀs) H (I - y sᵀ/yᵀs) + s sᵀ/yᵀs, over the last 4 pairs."""
+@pytest.mark.parametrize(("count", "limit"), [(0, 4), (1, 4), (4, 4), (9, 4), (9, 20), (14, 6), (3, 1)])
+def test_the_compact_form_is_the_recursion(count: int, limit: int) -> None:
+    """Against the update of BFGS itself, H := (I - s yᵀ/yᵀs) H (I - y sᵀ/yᵀs) + s sᵀ/yᵀs, over the last pairs."""
     rng = np.random.default_rng(0)
     steps = rng.normal(size=(count, 6))
     hessian = np.diag(np.arange(1.0, 7.0))
-    inverse = InverseHessian(6, limit=4)
+    inverse = InverseHessian(6, limit)
     for step in steps:
         inverse.append(step, hessian @ step)
     expected = np.eye(6)
     if count:
         last = hessian @ steps[-1]
         expected = expected * (steps[-1] @ last) / (last @ last)
-    for step in steps[-4:]:
+    for step in steps[-limit:]:
         change = hessian @ step
         turn = np.eye(6) - np.outer(change, step) / (change @ step)
         expected = turn.T @ expected @ turn + np.outer(step, step) / (change @ step)
     vector = rng.normal(size=6)
-    np.testing.assert_allclose(inverse @ vector, expected @ vector, rtol=1e-9)
+    np.testing.assert_allclose(inverse @ vector, expected @ vector, rtol=1e-8)
+    np.testing.assert_array_equal(inverse.pairs()[0], steps[-limit:])
 
 
 @pytest.mark.parametrize("first", [1e-4, 0.3, 2.0, 50.0, 1e6])

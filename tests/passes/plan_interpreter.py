@@ -111,7 +111,10 @@ def run_body(kernel, memories, accumulator=None):
         elif step.operation == "random_uniform":
             value = uniform(*operands, step.value)
         elif step.operation in SCANS:
-            value = SCANS[step.operation].reference(*operands, axis=len(shape) - 1)
+            record = SCANS[step.operation]
+            names = [name for name in record.attributes if name != "axis"]
+            options = dict(zip(names, step.value or (), strict=True))
+            value = record.reference(*operands, axis=len(shape) - 1, **options)
         elif step.operation == "cast":
             value = operands[0].astype(step.dtype.numpy)
         else:
@@ -142,7 +145,9 @@ def run_kernel(kernel, memories):
         accumulator = np.matmul(*operands).astype(kernel.dtype.numpy)
     results, grid = run_body(kernel, memories, accumulator)
     for store in kernel.stores:
-        index = place(store.access, grid, kernel.domain, results)
+        wanted = results[store.instruction].shape  # less than the domain where a scan gives only the first points
+        points = grid[(slice(None), *map(slice, wanted))]
+        index = place(store.access, points, wanted, results)
         memory, value = memories[store.access.buffer], results[store.instruction]
         assert memory.dtype == value.dtype
         assert index.size == 0 or (index.min() >= 0 and index.max() < memory.size), "written outside its buffer"

@@ -206,7 +206,8 @@ TABLE: dict[str, str] = {
         X.amax(axis=(0, 1)) ; m.trace(Q) ; X.trace() ; V.trace() ; X.any() ; m.any(B, 0)
     """,
     "elementwise": """
-        m.erfc(X) ; m.erfc(X * 6) ; m.erfc(N) ; m.erfc(K) ; m.erfc(L * 13.7) ; m.erfc(D)
+        m.erfc(X) ; m.erfc(X * 6) ; m.erfc(N) ; m.erfc(K) ; m.erfc(L * 13.7) ; m.erfc(D) ; m.erfinv(C) ; m.lgamma(P)
+        m.erfinv(C * 0.1) ; m.erfinv(N) ; m.erfinv(K) ; m.lgamma(X * 3) ; m.lgamma(P * 1e6) ; m.lgamma(K) ; m.lgamma(N)
         m.logaddexp2(X, Y) ; m.ldexp(X.detach(), K) ; X.where(B, Y) ; X.where(B, 0.5) ; m.clone(X) ; m.detach(X)
         m.reciprocal(P) ; m.exp2(X) ; m.log2(P) ; m.log10(P) ; m.tan(C) ; m.sinh(X) ; m.cosh(X) ; m.asinh(X)
         m.acosh(P + 1) ; m.atanh(C) ; m.asin(C) ; m.acos(C) ; m.atan(X) ; m.arctan(N) ; m.atan2(X, Y) ; X.atan2(O)

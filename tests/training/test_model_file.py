@@ -114,6 +114,32 @@ def test_weights_that_do_not_fit_the_architecture_are_refused(tmp_path: Path) ->
         load(path)
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        {"class": "Linear", "arguments": {"in_features": 10**6, "out_features": 10**6}},
+        {"class": "Embedding", "arguments": {"num_embeddings": 10**6, "embedding_dim": 10**6}},
+        {"class": "BatchNorm1d", "arguments": {"num_features": 10**12, "affine": False}},
+        {"class": "LayerNorm", "arguments": {"normalized_shape": [10**5, 10**6]}},
+        {"class": "PReLU", "arguments": {"num_parameters": 10**12}},
+        {"class": "Bilinear", "arguments": {"in1_features": 10**4, "in2_features": 10**4, "out_features": 10**4}},
+        {"class": "Sequential", "arguments": {}, "children": {
+            str(n): {"class": "Linear", "arguments": {"in_features": 10**3, "out_features": 10**2}} for n in range(10)
+        }},
+    ],
+    ids=lambda layer: layer["class"],
+)  # fmt: skip
+def test_layers_far_larger_than_the_weights_of_the_file_are_refused_before_they_are_made(
+    layer: dict[str, Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "net.chain"
+    save(network(), path)
+    archive = read_archive(path)
+    write_archive(path, {**archive.documents, "architecture": layer}, archive.arrays, "1")
+    with pytest.raises(ModelFileError, match=r"would take much more memory than its weights, \d+ bytes"):
+        load(path)
+
+
 @pytest.mark.parametrize("name", ["preparation", "target", "history", "architecture", "metadata"])
 def test_a_damaged_part_is_a_model_file_error(name: str, tmp_path: Path) -> None:
     path = tmp_path / "net.chain"

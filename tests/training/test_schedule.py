@@ -1,5 +1,6 @@
 """Schedules, clipping and averages in Trainer: weights equal those of PyTorch's own loop over the same batches."""
 
+import itertools
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -212,6 +213,40 @@ def test_stochastic_weight_averaging_equals_pytorch() -> None:
     torch_training(lambda model: (sgd(torch)(model.parameters()), None, ""), after_epoch=update)
     assert_equal(trained(sgd(cr), SWA(start=0.5, lr=0.01, anneal_epochs=2)).model, average[0].module, rtol=1e-6)
     assert_equal(trained(sgd(cr), SWA(start=3, lr=0.01, anneal_epochs=2)).model, average[0].module, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [cr.float32, cr.float64])
+@pytest.mark.parametrize("average", [EMA, SWA])
+def test_averages_have_statistics_of_their_own(average: Any, dtype: Any) -> None:
+    """As PyTorch's update_bn gives them to the averaged weights, over the rows in batches of their order."""
+    torch = pytest.importorskip("torch")
+    X, y = data()
+
+    def fitted(replace: bool) -> tuple[Any, Any]:
+        cr.manual_seed(0)
+        model = nn.Sequential(nn.Linear(X.shape[1], 5), nn.BatchNorm1d(5), nn.Tanh(), nn.Linear(5, 1)).to(dtype)
+        callback = average(0.5, replace=replace)
+        cr.Trainer(model, "mse", sgd(cr)(model.parameters()), callbacks=[callback], seed=0).fit(
+            X, y, epochs=EPOCHS, batch_size=BATCH, verbose=0
+        )
+        return model, callback.averaged.module
+
+    last, kept = fitted(False)
+    model, averaged = fitted(True)
+    twin = torch.nn.Sequential(
+        torch.nn.Linear(X.shape[1], 5), torch.nn.BatchNorm1d(5), torch.nn.Tanh(), torch.nn.Linear(5, 1)
+    ).double()
+    twin.load_state_dict({name: torch.tensor(np.array(value)) for name, value in kept.state_dict().items()})
+    count = -(-len(X) // BATCH)
+    edges = [len(X) * number // count for number in range(count + 1)]
+    batches = [torch.tensor(X[a:b]) for a, b in itertools.pairwise(edges)]
+    torch.optim.swa_utils.update_bn(batches, twin)
+    for name, value in twin.state_dict().items():
+        for network in (kept, model, averaged):
+            found = network.state_dict()[name].numpy()
+            np.testing.assert_allclose(found, value, rtol=1e-9 if dtype is cr.float64 else 1e-4, atol=1e-6)
+    assert not np.allclose(last[1].running_mean.numpy(), kept[1].running_mean.numpy())
+    assert not kept.training and not model.training
 
 
 def test_an_average_of_nothing_changes_nothing() -> None:

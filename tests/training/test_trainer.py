@@ -10,7 +10,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn
-from chainrule.errors import ArgumentError, DataError, NonFiniteError, TargetError
+from chainrule.errors import ArgumentError, DataError, NonFiniteError, ShapeError, TargetError
 from chainrule.training.callbacks import Callback, EarlyStopping
 
 Array = np.ndarray[Any, Any]
@@ -228,6 +228,27 @@ def test_saving_and_loading_keeps_predictions(tmp_path: Any) -> None:
 def test_bad_data_gets_one_clear_error(X: Array, y: Array, options: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         cr.Trainer(network()).fit(X, y, verbose=0, **options)
+
+
+def test_a_single_dimension_may_be_a_row_or_a_column() -> None:
+    trainer = cr.Trainer(network())
+    for row in (np.ones(4), np.ones(3), np.ones(4, np.int64), np.ones(3, np.int64), [1, 2, 3, 4], cr.ones(4)):
+        with pytest.raises(DataError, match=r"X has shape \([34],\): .*X.reshape\(1, -1\) for a single row"):
+            trainer.predict(row)
+    assert trainer.predict(np.ones((1, 4))).shape == (1, 1)
+    with pytest.raises(DataError, match=r"X has shape \(4,\)"):
+        trainer.fit(np.ones(4), np.ones(4), verbose=0)
+    table = cr.Trainer(nn.Sequential(nn.Embedding(5, 3), nn.Linear(3, 1)))
+    assert table.predict([1, 4, 4]).shape == (3, 1)
+
+
+def test_a_model_that_mixes_its_rows_cannot_predict() -> None:
+    class Mean(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x.mean(0)
+
+    with pytest.raises(ShapeError, match="shape \\(4,\\) for 8 rows; its first dimension must be that of"):
+        cr.Trainer(Mean(), optimizer=lambda parameters: None).predict(np.ones((6, 4)))
 
 
 def test_fractions_are_no_classes() -> None:

@@ -16,13 +16,16 @@ from chainrule.passes.plan import Nest, Plan, Reduction, Scan
 
 STEP = 1.5  # nanoseconds for an element of a cumulative scan
 MERGE_STEP = 3.0  # nanoseconds for an element in one round of merging
+MOST_INSERTED = 32
+"""So many elements are found by insertion, which in the worst case then takes as long as a sort of a thousand."""
 KEYS = {"float32": "int32", "float64": "int64", "int32": "int32", "int64": "int64"}
 
 
 def emit_scan(module: Module, scan: Scan, plan: Plan, name: str) -> KernelInfo:
     """Write a scan as the kernel function ``name``; a task is a part of the outermost dimension."""
     sorts, length = scan.body[-1].operation == "argsort", scan.domain[-1]
-    nanoseconds = scan.size * (MERGE_STEP * math.ceil(math.log2(max(2, length))) if sorts else STEP)
+    rounds = math.ceil(math.log2(max(2, length))) if sorts and scan.body[-1].value[0] > MOST_INSERTED else 1
+    nanoseconds = scan.size * (MERGE_STEP * rounds if sorts else STEP)
     extent = scan.domain[0] if len(scan.domain) > 1 else 1
     unit = math.ceil(extent / max(1, min(MOST_TASKS, int(nanoseconds / TASK))))
     tasks = math.ceil(extent / unit)
@@ -97,8 +100,9 @@ class Cumulative:
 class Sort:
     """A stable merge sort, from the bottom up: runs of 1, 2, 4, ... sorted elements, two of them merged to one.
 
-    Elements become integers of the same order, NaN the largest of them; each is moved together with its position,
-    between two areas of scratch memory.
+    Elements become integers of the same order (of the opposite one, where the largest come first), NaN the largest of
+    them; each is moved together with its position, between two areas of scratch memory. The first few positions are
+    found by insertion: each element is put among the best so far, if it belongs there.
     """
 
     def __init__(self, f: Function, scan: Scan, scratch: Value) -> None:
@@ -106,6 +110,7 @@ class Sort:
         self.operand, self.access = scan.body[-1].operands[0], scan.stores[0].access
         self.key = KEYS[scan.body[self.operand].dtype.name]
         self.length = scan.domain[-1]
+        self.count, self.is_descending = scan.body[-1].value
         keys, positions = self._area_bytes(scan)
         self.areas = [(scratch.byte(at), scratch.byte(at + keys)) for at in (0, keys + positions)]
 
@@ -123,29 +128,66 @@ class Sort:
     def emit(self, outside: Point) -> None:
         """One line."""
         f, last = self.f, len(self.scan.domain) - 1
-        (keys, positions), other = self.areas
-        with f.loop(0, self.length, name="line") as loop:
-            point = outside.enter(last, loop.index)
-            f.store(self._as_key(point.value(self.operand)), keys.at(loop.index, self.key))
-            f.store(loop.index.cast("int32"), positions.at(loop.index, "int32"))
-        if self.length > 1:
-            with f.repeat([f.index(1), keys, positions, *other], name="round") as round:
-                width, *areas = round.values
-                self._merge_runs(width, areas)
-                round.next([width * 2, *areas[2:], *areas[:2]], until=width * 2 >= self.length)
-            positions = round.results[2]
-        with f.loop(0, self.length, name="write") as loop:
+        positions = self._insert(outside) if self.count <= MOST_INSERTED else self._sort(outside)
+        with f.loop(0, self.count, name="write") as loop:
             position = f.load(positions.at(loop.index, "int32"), Type("int32"))
             outside.enter(last, loop.index).store(position.cast("int64"), self.access)
 
+    def _key_at(self, outside: Point, index: Value) -> Value:
+        point = outside.enter(len(self.scan.domain) - 1, index)
+        return self._as_key(point.value(self.operand))
+
+    def _insert(self, outside: Point) -> Value:
+        """Keep the first elements so far, in order; return where their positions are."""
+        f, count = self.f, self.count
+        (keys, positions), _ = self.areas
+        if count:
+            with f.loop(0, self.length, name="line") as loop:
+                index, key = loop.index, self._key_at(outside, loop.index)
+                last = f.load(keys.at(f.index(count - 1), self.key), Type(self.key))  # used once it has been written
+                with f.when((index < count) | (key < last), name="insert"):
+                    self._put(key, index, keys, positions)
+        return positions
+
+    def _put(self, key: Value, position: Value, keys: Value, positions: Value) -> None:
+        """Move what comes behind ``key`` one place on (what was last is lost), and write it there."""
+        f = self.f
+        with f.loop(
+            0, position.minimum(self.count - 1), carried=[position.minimum(self.count - 1)], name="move"
+        ) as loop:
+            (place,) = loop.values
+            before = place - 1
+            other = f.load(keys.at(before, self.key), Type(self.key))
+            moves = key < other
+            with f.when(moves, name="shift"):
+                f.store(other, keys.at(place, self.key))
+                f.store(f.load(positions.at(before, "int32"), Type("int32")), positions.at(place, "int32"))
+            loop.next([moves.select(before, place)])
+        (place,) = loop.results
+        f.store(key, keys.at(place, self.key))
+        f.store(position.cast("int32"), positions.at(place, "int32"))
+
+    def _sort(self, outside: Point) -> Value:
+        """Sort the line; return where the positions are."""
+        f = self.f
+        (keys, positions), other = self.areas
+        with f.loop(0, self.length, name="line") as loop:
+            f.store(self._key_at(outside, loop.index), keys.at(loop.index, self.key))
+            f.store(loop.index.cast("int32"), positions.at(loop.index, "int32"))
+        with f.repeat([f.index(1), keys, positions, *other], name="round") as round:
+            width, *areas = round.values
+            self._merge_runs(width, areas)
+            round.next([width * 2, *areas[2:], *areas[:2]], until=width * 2 >= self.length)
+        return round.results[2]
+
     def _as_key(self, value: Value) -> Value:
         """An integer that is larger if the value is; both zeros become one, all NaN the largest."""
-        if value.type.element not in FLOATS:
-            return value
-        bits = 31 if self.key == "int32" else 63
-        integer = (value + 0.0).bitcast(self.key)
-        ordered = integer ^ ((integer >> bits) & (2**bits - 1))
-        return value.is_nan().select(2**bits - 1, ordered)
+        if value.type.element in FLOATS:
+            bits = 31 if self.key == "int32" else 63
+            integer = (value + 0.0).bitcast(self.key)
+            ordered = integer ^ ((integer >> bits) & (2**bits - 1))
+            value = value.is_nan().select(2**bits - 1, ordered)
+        return ~value if self.is_descending else value
 
     def _merge_runs(self, width: Value, areas: list[Value]) -> None:
         """Merge every two neighbouring runs of ``width`` elements of the first area into the second."""
