@@ -6,6 +6,7 @@ from typing import Any
 
 from ..execution.executable import Executable, make_executable
 from ..execution.interpreter import Interpreter
+from ..execution.one_off import OneOff
 from ..graph.graph import Graph, rebuild
 from ..graph.vertex import Vertex, make_vertex
 from ..ops.source import make_input
@@ -15,8 +16,15 @@ from .build import Strides
 MAX_PROGRAMS = 256
 """Executables kept; the one unused for longest goes first."""
 
-Program = Executable | Interpreter
+MAX_MET = 4096
+"""Structures remembered that were met once; the oldest goes first."""
+
+HEAVY = 2_000_000_000
+"""Floating point operations from which on a graph is compiled when first met: running it slowly would take as long."""
+
+Program = Executable | Interpreter | OneOff
 _PROGRAMS: dict[Any, Program] = {}
+_MET: dict[int, None] = {}
 
 
 def structure(graph: Graph, output_strides: tuple[Strides, ...]) -> tuple[Any, ...]:
@@ -50,16 +58,36 @@ def canonical(graph: Graph) -> Graph:
     return rebuild(graph, copy)
 
 
-def find_program(graph: Graph, output_strides: tuple[Strides, ...]) -> Program:
-    """Return the executable of ``graph``: from the cache, or compiled now."""
+def find_program(graph: Graph, output_strides: tuple[Strides, ...], recurs: bool = True) -> Program:
+    """Return what runs ``graph``: from the cache, compiled now, or vertex by vertex.
+
+    A graph of which nobody knows whether it ``recurs`` is compiled when its structure is met for the second time.
+    """
     key: tuple[Any, ...] = (structure(graph, output_strides), settings.backend, settings.cpu_features)
     if settings.backend == "debug":  # whose errors name lines of the user's program
         key += tuple(vertex.site for vertex in graph.order())
     program = _PROGRAMS.pop(key, None)
     if program is None:
+        if not recurs and settings.backend == "native" and _is_new(hash(key)) and _cost(graph) < HEAVY:
+            return OneOff(graph, output_strides)
         free = canonical(graph)
         program = make_executable(free, output_strides)
         while len(_PROGRAMS) >= MAX_PROGRAMS:
             _PROGRAMS.pop(next(iter(_PROGRAMS)))
     _PROGRAMS[key] = program
     return program
+
+
+def _is_new(key: int) -> bool:
+    """Whether a structure is met for the first time; equal hashes only mean that one is compiled too early."""
+    if key in _MET:
+        return False
+    if len(_MET) >= MAX_MET:
+        _MET.pop(next(iter(_MET)))
+    _MET[key] = None
+    return True
+
+
+def _cost(graph: Graph) -> int:
+    order = graph.order()
+    return sum(vertex.primitive.cost(vertex.type, *(operand.type for operand in vertex.inputs)) for vertex in order)

@@ -133,6 +133,12 @@ class Scan(Nest):
     """
 
 
+def is_narrow(left: Shape, right: Shape) -> bool:
+    """Whether a product of these shapes is one of a matrix and a vector: its sums are made of interleaved ones."""
+    rows = math.prod(left[:-1]) if math.prod(right[:-2]) == 1 else left[-2]
+    return left[-1] > 2 and (rows == 1 or right[-1] == 1)
+
+
 @dataclass(frozen=True)
 class Product:
     """``accumulator[b, i, j] = Σₖ left[b, i, k] · right[b, k, j]``, then the body and the stores at every (b, i, j).

@@ -1,0 +1,42 @@
+"""In which order sums are made: decided by the shape of what is summed, so that every way of running has the same bits.
+
+A reduction walks its dimensions in their order, the last one innermost. Along that one, ``fold_period`` interleaved sums
+take one element after another, and are added up at the end, the upper half onto the lower, again and again. A sum over a
+dimension starts afresh for each index of the dimensions around it, and is then added to theirs; dimensions of more than
+`LONGEST_SUM` steps are summed in parts. Missing elements are neutral (-0.0 for sums), so short dimensions are no special
+case.
+"""
+
+from __future__ import annotations
+
+import math
+
+from chainrule.types import Shape
+
+LONGEST_SUM = 4096  # additions to one accumulator; longer sums are made of parts
+PART = 1024  # vectors or rows in such a part
+ACCUMULATORS = 4  # interleaved sums; vectors of sums where elements lie in the lanes
+
+LONG_REDUCTION = 1 << 18  # elements from which on a reduction to few results is worth partial results
+FEW_RESULTS = 1 << 10
+CHUNK = 1 << 15  # elements of a chunk
+MOST_CHUNKS = 64
+
+
+def fold_period(extent: int, is_last: bool, lanes: int) -> int:
+    """Interleaved sums along the innermost reduced dimension: more if it is the last dimension of what is reduced."""
+    most = ACCUMULATORS * lanes if is_last else ACCUMULATORS
+    return min(most, 1 << max(extent - 1, 0).bit_length())
+
+
+def chunk_length(domain: Shape, axes: Shape, lanes: int) -> tuple[int, int]:
+    """Position among ``axes`` and length of the chunks that are summed by themselves; length 0 for a single chunk."""
+    points, reduced = math.prod(domain), math.prod(domain[axis] for axis in axes)
+    if points < LONG_REDUCTION or points // reduced >= FEW_RESULTS:
+        return 0, 0
+    blocks = [1] * len(axes)
+    blocks[-1] = ACCUMULATORS * lanes if axes[-1] == len(domain) - 1 else ACCUMULATORS
+    position = max(range(len(axes)), key=lambda p: domain[axes[p]] // blocks[p])
+    extent, block = domain[axes[position]], blocks[position]
+    length = math.ceil(math.ceil(extent / min(MOST_CHUNKS, points // CHUNK)) / block) * block
+    return (position, length) if length < extent else (0, 0)

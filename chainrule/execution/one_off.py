@@ -1,0 +1,123 @@
+"""Running a graph that is met once: vertex by vertex, without compiling it, and to the bit as its program would.
+
+Whatever is rounded correctly or only moves elements is computed by the primitive's own reference; the rest by kernels
+that are generic in shape.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from array import array
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..graph.graph import Graph
+from ..graph.vertex import Vertex
+from ..passes.simplify import simplify
+from ..types import Shape, TensorType
+from .generic_kernels import accumulate, evaluate_elementwise, multiply
+
+Array = np.ndarray[Any, Any]
+Rule = Callable[[Vertex, list[Array]], Array]
+
+
+class OneOff:
+    """A graph behind an executable's interface, to be run once or a few times."""
+
+    def __init__(self, graph: Graph, output_strides: Sequence[Shape | None]) -> None:
+        self.graph = simplify(graph)
+        self.output_strides = tuple(output_strides)
+        self.pointer_count = len(graph.inputs) + len(graph.outputs)
+        self.lock = threading.Lock()
+
+    def bind(self, pointers: array[int]) -> None:
+        """There is no working memory to fill in."""
+
+    def run(self, pointers: array[int], argument: ctypes.c_void_p, repeats: int) -> None:
+        """Evaluate ``repeats`` times, reading and writing at the addresses in ``pointers``."""
+        graph, count = self.graph, len(self.graph.inputs)
+        inputs = {
+            vertex: _memory(address, vertex.type, vertex.attributes["strides"])
+            for address, vertex in zip(pointers[:count], graph.inputs, strict=True)
+        }
+        places = [
+            _memory(address, vertex.type, strides)
+            for address, vertex, strides in zip(pointers[count:], graph.outputs, self.output_strides, strict=True)
+        ]
+        places += [inputs[target] for target, _ in graph.updates]
+        for _ in range(repeats):
+            values = evaluate(graph, inputs)
+            # A view may see memory that is about to be overwritten.
+            values = [value if value.flags.owndata else value.copy() for value in values]
+            for place, value in zip(places, values, strict=True):
+                place[...] = value
+
+
+def evaluate(graph: Graph, inputs: dict[Vertex, Array]) -> list[Array]:
+    """The values of the roots of a graph; they may share memory with the inputs."""
+    order, values = graph.order(), dict(inputs)
+    last = {operand: vertex for vertex in order for operand in vertex.inputs}
+    last.update(dict.fromkeys(graph.roots))
+    with np.errstate(all="ignore"):
+        for vertex in order:
+            if vertex in values:
+                continue
+            operands = [values[operand] for operand in vertex.inputs]
+            values[vertex] = RULES.get(vertex.primitive.name, _by_reference)(vertex, operands)
+            for operand in vertex.inputs:
+                if last[operand] is vertex:
+                    values.pop(operand, None)
+    return [values[vertex] for vertex in graph.roots]
+
+
+_Memory = ctypes.c_uint8 * (1 << 46)
+
+
+def _memory(address: int, type: TensorType, strides: Shape | None) -> Array:
+    """The NumPy view of a tensor at ``address``; strides in elements, None for row-major."""
+    dtype, size = type.dtype.numpy, type.dtype.size
+    steps = None if strides is None else tuple(step * size for step in strides)
+    return np.ndarray(type.shape, dtype, _Memory.from_address(address), 0, steps)
+
+
+def _by_reference(vertex: Vertex, operands: list[Array]) -> Array:
+    reference: Any = vertex.primitive.reference
+    return np.asarray(reference(*operands, **vertex.attributes), vertex.dtype.numpy)
+
+
+def _by_kernel(vertex: Vertex, operands: list[Array]) -> Array:
+    if vertex.dtype.kind != "float" or vertex.type.size == 0:
+        return _by_reference(vertex, operands)
+    return evaluate_elementwise(vertex.primitive.native, operands, vertex.dtype.numpy)
+
+
+def _cast(vertex: Vertex, operands: list[Array]) -> Array:
+    (x,) = operands
+    if x.dtype.kind == "f" and vertex.dtype.kind == "int" and x.size:
+        return evaluate_elementwise("cast", operands, vertex.dtype.numpy)
+    return x.astype(vertex.dtype.numpy)
+
+
+def _constant(vertex: Vertex, operands: list[Array]) -> Array:
+    return np.broadcast_to(np.asarray(vertex.attributes["value"], vertex.dtype.numpy), vertex.shape)
+
+
+def _accumulate(vertex: Vertex, operands: list[Array]) -> Array:
+    if vertex.dtype.kind != "float":
+        return _by_reference(vertex, operands)
+    return accumulate(vertex.primitive.name, operands[0], vertex.attributes["axes"])
+
+
+RULES: dict[str, Rule] = {
+    **dict.fromkeys(
+        ("exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "sigmoid", "power", "atan2", "floor_divide",
+         "remainder"), _by_kernel,
+    ),
+    **dict.fromkeys(("sum", "prod"), _accumulate),
+    "cast": _cast,
+    "constant": _constant,
+    "matmul": lambda vertex, operands: multiply(*operands),
+}  # fmt: skip
