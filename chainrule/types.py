@@ -100,6 +100,8 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
 
     Errors: `ShapeError` naming the axis when two sizes differ and neither is 1.
     """
+    if shapes and shapes.count(shapes[0]) == len(shapes):
+        return shapes[0]
     rank = max(map(len, shapes), default=0)
     result = [1] * rank
     for shape in shapes:

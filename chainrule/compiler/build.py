@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..graph.graph import Graph, topological_order
+from ..graph.site import find_site, made_at
 from ..graph.vertex import Vertex
 from ..tensor.events import Backward
 from ..tensor.recording import slot_owner
@@ -45,8 +46,9 @@ def build(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion | Non
     try:
         if expansion is None:
             expansion = Expansion(segment)
-            for event in segment.events:
-                expansion.process(event)
+            with made_at(find_site()):
+                for event in segment.events:
+                    expansion.process(event)
         expansion.take_over()
     finally:
         state.segment = waiting

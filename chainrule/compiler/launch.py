@@ -12,7 +12,15 @@ from ..execution.one_off import OneOff
 from ..graph.vertex import Growth, Vertex
 from ..memory import ALIGNMENT
 from ..tensor.recording import make_slot, slot_owner, snapshot, stored
-from ..tensor.segment import ALIVE, Segment, addresses, forget_recorded, install_runner, leaf_number
+from ..tensor.segment import (
+    ALIVE,
+    Segment,
+    addresses,
+    forget_recorded,
+    forget_users,
+    install_runner,
+    leaf_number,
+)
 from ..tensor.storage import Clock, Storage, allocate
 from ..types import Shape
 from .build import Recorded, build
@@ -288,8 +296,12 @@ def _bind_new(segment: Segment, key: Any, live: list[Vertex]) -> Launch:
     if len(_LAUNCHES) >= MAX_LAUNCHES or Growth.total > MAX_VERTICES:
         _LAUNCHES.clear()
         forget_recorded()
-    launch = Launch(segment, build(segment, tuple(dict.fromkeys(live))), recurs=False)
-    if not isinstance(launch.program, OneOff):
+    recorded = build(segment, tuple(dict.fromkeys(live)))
+    launch = Launch(segment, recorded, recurs=False)
+    if isinstance(launch.program, OneOff):
+        for vertex in recorded.graph.order():
+            forget_users(vertex)  # a circle, which only Python's garbage collector would find
+    else:
         _LAUNCHES[key] = launch
     launch.shares_results = len(set(live)) < len(live)
     Growth.new = 0

@@ -25,13 +25,16 @@ from .native_code import kernel_code
 
 Array = np.ndarray[Any, Any]
 
+WIDEST = 64
+"""At least the lanes of any vector."""
+
 
 @cache
 def _kernel(target: Target, kind: str, *parameters: str) -> Callable[..., None]:
     """The function of a kernel; pointers and numbers are Python integers. Kept: there are few kernels."""
     library = Library(kernel_code(target, kind, parameters, lambda: kernel_text(target, kind, *parameters)), target)
     pointers = {"elementwise": len(parameters) - 1, "fold": 2, "dot": 3, "product": 3}[kind]
-    numbers = {"elementwise": 1, "fold": 3, "dot": 2, "product": 7}[kind]
+    numbers = {"elementwise": len(parameters) - 1, "fold": 3, "dot": 2, "product": 7}[kind]
     prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * pointers, *[ctypes.c_int64] * numbers)
     function: Any = prototype(library.address("run"))
     function.library = library
@@ -45,13 +48,20 @@ def _address(array: Array) -> int:
 
 def evaluate_elementwise(operation: str, operands: list[Array], dtype: Any) -> Array:
     """``operation`` of operands that broadcast, as an array of ``dtype``."""
-    if len(operands) > 1:
-        operands = list(np.broadcast_arrays(*operands))
-    operands = [operand if operand.flags.c_contiguous else operand.copy() for operand in operands]
-    out = np.empty(operands[0].shape, dtype)
+    shape = np.broadcast_shapes(*(operand.shape for operand in operands)) if len(operands) > 1 else operands[0].shape
+    out = np.empty(shape, dtype)
+    prepared, steps = [], []
+    for operand in operands:
+        if operand.size == 1 and out.size > 1:
+            prepared.append(np.full(WIDEST, operand, operand.dtype))
+        elif operand.shape != shape:
+            prepared.append(np.broadcast_to(operand, shape).copy())
+        else:
+            prepared.append(operand if operand.flags.c_contiguous else operand.copy())
+        steps.append(int(prepared[-1].size == out.size))
     elements = [operand.dtype.name for operand in operands]
     kernel = _kernel(host_target(settings.cpu_features), "elementwise", operation, *elements, out.dtype.name)
-    kernel(*map(_address, operands), _address(out), out.size)
+    kernel(*map(_address, prepared), _address(out), out.size, *steps)
     return out
 
 

@@ -28,7 +28,7 @@ class OneOff:
     """A graph behind an executable's interface, to be run once or a few times."""
 
     def __init__(self, graph: Graph, output_strides: Sequence[Shape | None]) -> None:
-        self.graph = simplify(graph)
+        self.graph = simplify(graph) if _needs_rules(graph) else graph
         self.output_strides = tuple(output_strides)
         self.pointer_count = len(graph.inputs) + len(graph.outputs)
         self.lock = threading.Lock()
@@ -54,6 +54,33 @@ class OneOff:
             values = [value if value.flags.owndata else value.copy() for value in values]
             for place, value in zip(places, values, strict=True):
                 place[...] = value
+
+
+def _needs_rules(graph: Graph) -> bool:
+    """Whether a rule of `simplify` might change a bit: it computes with constants, or joins what is padded."""
+    constants: set[Vertex] = set()
+    for vertex in graph.order():
+        name, inputs = vertex.primitive.name, vertex.inputs
+        if name == "constant":
+            constants.add(vertex)
+        elif vertex.type.size == 0:
+            return True
+        elif inputs and constants.issuperset(inputs):
+            if name in RULES:
+                return True
+            constants.add(vertex)
+        elif name in _LOOKED_AT and _LOOKED_AT[name](vertex, constants):
+            return True
+    return False
+
+
+_LOOKED_AT: dict[str, Callable[[Vertex, set[Vertex]], bool]] = {
+    "power": lambda vertex, constants: vertex.inputs[1] in constants,
+    "where": lambda vertex, constants: vertex.inputs[0] in constants or vertex.inputs[1] is vertex.inputs[2],
+    "add": lambda vertex, constants: any(operand.primitive.name == "pad" for operand in vertex.inputs),
+    "argmax": lambda vertex, constants: vertex.type.size == vertex.inputs[0].type.size,
+    "argmin": lambda vertex, constants: vertex.type.size == vertex.inputs[0].type.size,
+}
 
 
 def evaluate(graph: Graph, inputs: dict[Vertex, Array]) -> list[Array]:
@@ -94,6 +121,10 @@ def _by_kernel(vertex: Vertex, operands: list[Array]) -> Array:
     return evaluate_elementwise(vertex.primitive.native, operands, vertex.dtype.numpy)
 
 
+def _where(vertex: Vertex, operands: list[Array]) -> Array:
+    return evaluate_elementwise("where", operands, vertex.dtype.numpy)
+
+
 def _cast(vertex: Vertex, operands: list[Array]) -> Array:
     (x,) = operands
     if x.dtype.kind == "f" and vertex.dtype.kind == "int" and x.size:
@@ -117,6 +148,7 @@ RULES: dict[str, Rule] = {
          "remainder"), _by_kernel,
     ),
     **dict.fromkeys(("sum", "prod"), _accumulate),
+    "where": _where,
     "cast": _cast,
     "constant": _constant,
     "matmul": lambda vertex, operands: multiply(*operands),

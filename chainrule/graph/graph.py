@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from .vertex import Vertex, make_vertex
 
@@ -24,9 +25,13 @@ class Graph:
         """Everything that must be computed: outputs, then the new values of updated inputs."""
         return self.outputs + tuple(value for _, value in self.updates)
 
-    def order(self) -> list[Vertex]:
+    def order(self) -> tuple[Vertex, ...]:
         """All vertices, each after its inputs."""
-        return topological_order(self.roots)
+        return self._order
+
+    @cached_property
+    def _order(self) -> tuple[Vertex, ...]:
+        return tuple(topological_order(self.roots))
 
 
 def topological_order(roots: Iterable[Vertex], given: Container[Vertex] = ()) -> list[Vertex]:
@@ -39,16 +44,17 @@ def topological_order(roots: Iterable[Vertex], given: Container[Vertex] = ()) ->
     stack = list(roots)[::-1]
     while stack:
         vertex = stack[-1]
-        if vertex in done:
-            stack.pop()
-            continue
-        waiting = [] if vertex in given else [operand for operand in vertex.inputs if operand not in done]
-        if waiting:
-            stack.extend(reversed(waiting))
-        else:
+        if vertex not in done:
+            height = len(stack)
+            if vertex not in given:
+                for operand in reversed(vertex.inputs):
+                    if operand not in done:
+                        stack.append(operand)
+            if len(stack) > height:
+                continue
             done.add(vertex)
             order.append(vertex)
-            stack.pop()
+        stack.pop()
     return order
 
 

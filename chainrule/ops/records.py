@@ -41,7 +41,9 @@ def elementwise_type_rule(arity: int, kinds: Sequence[str], result: DType | None
                 raise DTypeError(
                     f"expected operands of one dtype, got {first} and {operand.dtype}. fix: convert with .to()"
                 )
-        return tensor_type(result or first, broadcast_shapes(*(operand.shape for operand in types)))
+        if result is None and types.count(types[0]) == arity:
+            return types[0]
+        return tensor_type(result or first, broadcast_shapes(*[operand.shape for operand in types]))
 
     return rule
 

@@ -116,7 +116,9 @@ def number_vertex(value: Any, beside: Vertex, place: Any, is_float_result: bool 
 
 def meet(a: Vertex, b: Vertex, needs_float: bool = False) -> tuple[Vertex, Vertex]:
     """Cast two vertices to the type in which they meet."""
-    dtype = result_dtype(a, b)
+    dtype = a.type.dtype
+    if b.type.dtype is not dtype:
+        dtype = result_dtype(a, b)
     if needs_float and not dtype.is_floating_point:
         dtype = float32
     return cast(a, dtype), cast(b, dtype)

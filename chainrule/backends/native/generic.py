@@ -23,13 +23,14 @@ PANEL_DEPTH = 128
 
 
 def elementwise(f: Function, operation: str, operands: tuple[str, ...], result: str) -> None:
-    """``result[i] = operation(operands[i]...)`` for i < count, the last argument."""
-    *sources, target, count = f.arguments
+    """``result[i] = operation(operands[i · step]...)`` for i < count; an operand of step 0 is one vector, repeated."""
+    arity = len(operands)
+    sources, target, count, steps = f.arguments[:arity], *f.arguments[arity : arity + 2], f.arguments[arity + 2 :]
     lanes = f.module.target.lanes(max((*operands, result), key=lambda element: Type(element).bytes))
     with f.loop(0, count, lanes) as loop:
         active = f.first_lanes(count - loop.index, lanes)
-        pairs = zip(sources, operands, strict=True)
-        values = [f.load(source.at(loop.index, element), Type(element, lanes), active) for source, element in pairs]
+        triples = zip(sources, steps, operands, strict=True)
+        values = [f.load(x.at(loop.index * step, e), Type(e, lanes), active) for x, step, e in triples]
         value = values[0].cast(result) if operation == "cast" else ELEMENTWISE[operation](*values)
         f.store(value, target.at(loop.index, result), active)
 
@@ -172,14 +173,15 @@ def kernel_text(target: Target, kind: str, *parameters: str) -> str:
     """The LLVM module of one kernel, whose function is ``run``: pointers, then numbers.
 
     ``kind``: ``"elementwise"`` (operation, operands' elements..., result's element), ``"fold"`` (operation, element),
-    ``"dot"`` (element) or ``"product"`` (element). The numbers of a product are rows, columns, depth, and the distances
+    ``"dot"`` (element) or ``"product"`` (element). Those of elementwise kernels are the count and the operands' steps; those
+    of a product rows, columns, depth, and the distances
     left to the next row and next k, right to the next k and next column.
     """
     module = Module(target)
     if kind == "elementwise":
         operation, *operands, result = parameters
         count = len(operands) + 1
-        return _function(module, count, 1, lambda f: elementwise(f, operation, tuple(operands), result))
+        return _function(module, count, count, lambda f: elementwise(f, operation, tuple(operands), result))
     if kind == "fold":
         return _function(module, 2, 3, lambda f: fold(f, *parameters))
     if kind == "dot":
