@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.native.cpu import Target, host_target
+from ..backends.native.cpu import host_target
 from ..backends.native.generic import kernel_text
 from ..backends.native.jit import Library
-from ..backends.native.order import chunk_length, fold_period
+from ..backends.native.order import chunk_length, fold_period, part_length
 from ..passes.plan import is_narrow
+from ..memory import address_of
 from ..settings import settings
-from ..types import Shape
+from ..types import DTYPES, Shape
 from .native_code import kernel_code
 
 Array = np.ndarray[Any, Any]
@@ -30,11 +31,12 @@ WIDEST = 64
 
 
 @cache
-def _kernel(target: Target, kind: str, *parameters: str) -> Callable[..., None]:
+def _kernel(features: str, kind: str, *parameters: str) -> Callable[..., None]:
     """The function of a kernel; pointers and numbers are Python integers. Kept: there are few kernels."""
+    target = host_target(features)
     library = Library(kernel_code(target, kind, parameters, lambda: kernel_text(target, kind, *parameters)), target)
     pointers = {"elementwise": len(parameters) - 1, "fold": 2, "dot": 3, "product": 3}[kind]
-    numbers = {"elementwise": len(parameters) - 1, "fold": 3, "dot": 2, "product": 7}[kind]
+    numbers = {"elementwise": len(parameters) - 1, "fold": 5, "dot": 2, "product": 7}[kind]
     prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * pointers, *[ctypes.c_int64] * numbers)
     function: Any = prototype(library.address("run"))
     function.library = library
@@ -42,35 +44,38 @@ def _kernel(target: Target, kind: str, *parameters: str) -> Callable[..., None]:
 
 
 def _address(array: Array) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
+    """Where the elements of a contiguous array lie (what `address_of` says, in a third of its time)."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(array)) if array.flags.writeable else address_of(array)
 
 
-def evaluate_elementwise(operation: str, operands: list[Array], dtype: Any) -> Array:
-    """``operation`` of operands that broadcast, as an array of ``dtype``."""
-    shape = np.broadcast_shapes(*(operand.shape for operand in operands)) if len(operands) > 1 else operands[0].shape
+_ELEMENTS = {dtype.numpy: dtype.name for dtype in DTYPES.values()}
+
+
+def evaluate_elementwise(operation: str, operands: list[Array], shape: Shape, dtype: Any) -> Array:
+    """``operation`` of operands that broadcast to ``shape``, which is not empty, as an array of ``dtype``."""
     out = np.empty(shape, dtype)
     prepared, steps = [], []
     for operand in operands:
-        if operand.size == 1 and out.size > 1:
-            prepared.append(np.full(WIDEST, operand, operand.dtype))
-        elif operand.shape != shape:
-            prepared.append(np.broadcast_to(operand, shape).copy())
+        if operand.shape != shape:
+            is_single = operand.size == 1
+            operand = np.full(WIDEST, operand) if is_single else np.broadcast_to(operand, shape).copy()
+            steps.append(0 if is_single else 1)
         else:
-            prepared.append(operand if operand.flags.c_contiguous else operand.copy())
-        steps.append(int(prepared[-1].size == out.size))
-    elements = [operand.dtype.name for operand in operands]
-    kernel = _kernel(host_target(settings.cpu_features), "elementwise", operation, *elements, out.dtype.name)
+            operand = operand if operand.flags.c_contiguous else operand.copy()
+            steps.append(1)
+        prepared.append(operand)
+    elements = [_ELEMENTS[operand.dtype] for operand in (*operands, out)]
+    kernel = _kernel(settings.cpu_features, "elementwise", operation, *elements)
     kernel(*map(_address, prepared), _address(out), out.size, *steps)
     return out
 
 
-def _fold(operation: str, lines: Array, period: int) -> Array:
-    """(count, length) → (count, period): sums of every ``period``-th element."""
+def _fold(operation: str, lines: Array, period: int, part: int, halvings: int) -> Array:
+    """(count, length) → (count, period): sums of every ``period``-th element, in parts, and halved so often."""
     out = np.empty((lines.shape[0], period), lines.dtype)
-    kernel = _kernel(host_target(settings.cpu_features), "fold", operation, lines.dtype.name)
-    kernel(_address(lines), _address(out), lines.shape[0], lines.shape[1], period)
-    return out
+    kernel = _kernel(settings.cpu_features, "fold", operation, _ELEMENTS[lines.dtype])
+    kernel(_address(lines), _address(out), lines.shape[0], lines.shape[1], period, part, halvings)
+    return out[:, : period >> halvings] if halvings else out
 
 
 def accumulate(operation: str, x: Array, axes: Shape) -> Array:
@@ -81,15 +86,15 @@ def accumulate(operation: str, x: Array, axes: Shape) -> Array:
     x, axes = _without_ones(x, axes)
     if not axes:
         return x.reshape(shape)
-    target = host_target(settings.cpu_features)
-    lanes = target.lanes(x.dtype.name)
-    position, length = chunk_length(x.shape, axes, lanes)
-    if length:
-        axis = axes[position]
-        starts = range(0, x.shape[axis], length)
-        parts = [_accumulate(operation, x[(slice(None),) * axis + (slice(s, s + length),)], axes, lanes) for s in starts]
-        return accumulate(operation, np.stack(parts), (0,)).reshape(shape)
-    return _accumulate(operation, x, axes, lanes).reshape(shape)
+    lanes = host_target(settings.cpu_features).lanes(_ELEMENTS[x.dtype])
+    extents = tuple(x.shape[axis] for axis in axes)
+    position, length = chunk_length(extents, x.size // math.prod(extents), axes[-1] == x.ndim - 1, lanes)
+    if not length:
+        return _accumulate(operation, x, axes, extents, lanes).reshape(shape)
+    axis, nominal = axes[position], (*extents[:position], length, *extents[position + 1 :])
+    chunks = [x[(slice(None),) * axis + (slice(s, s + length),)] for s in range(0, x.shape[axis], length)]
+    parts = [_accumulate(operation, chunk, axes, nominal, lanes) for chunk in chunks]
+    return accumulate(operation, np.stack(parts), (0,)).reshape(shape)
 
 
 def _without_ones(x: Array, axes: Shape) -> tuple[Array, Shape]:
@@ -98,29 +103,27 @@ def _without_ones(x: Array, axes: Shape) -> tuple[Array, Shape]:
     return x.reshape([x.shape[axis] for axis in places]), tuple(i for i, axis in enumerate(places) if axis in axes)
 
 
-def _accumulate(operation: str, x: Array, axes: Shape, lanes: int) -> Array:
+def _accumulate(operation: str, x: Array, axes: Shape, nominal: Shape, lanes: int) -> Array:
     """The reduction of one chunk: lines are folded, then the dimensions around them, then the places of each result.
 
+    ``nominal`` are the extents of ``axes``, in a chunk that is not the shorter last one.
     Dimensions before the first reduced one count lines; kept ones behind it are part of a place.
     """
     kept = [axis for axis in range(x.ndim) if axis not in axes]
     outer = [axis for axis in kept if axis < axes[0]] if kept and kept[-1] == x.ndim - 1 else kept
     inner = [axis for axis in kept if axis not in outer]
     lines = np.ascontiguousarray(x.transpose([*outer, *axes, *inner]))
-    extents = [x.shape[axis] for axis in axes]
     width = math.prod(x.shape[axis] for axis in inner)
-    period = fold_period(extents[-1], axes[-1] == x.ndim - 1, lanes) * width
-    length = extents.pop() * width
-    while True:
-        lines = _fold(operation, lines.reshape(-1, length), period)
-        if not extents:
-            break
-        length = extents.pop() * period
-    combine = np.add if operation == "sum" else np.multiply
-    while period > width:
-        period //= 2
-        lines = combine(lines[:, :period], lines[:, period:])
-    return lines.reshape([x.shape[axis] for axis in [*outer, *inner]]).transpose(np.argsort([*outer, *inner]))
+    places = fold_period(nominal[-1], axes[-1] == x.ndim - 1, lanes)
+    period = width
+    for number in reversed(range(len(axes))):
+        step = places if number == len(axes) - 1 else 1
+        length, period = x.shape[axes[number]] * period, step * period
+        part = part_length(math.ceil(nominal[number] / step))
+        lines = _fold(operation, lines.reshape(-1, length), period, part, 0 if number else places.bit_length() - 1)
+    order = [*outer, *inner]
+    result = lines.reshape([x.shape[axis] for axis in order])
+    return result if order == kept else result.transpose(np.argsort(order))
 
 
 def multiply(x: Array, y: Array) -> Array:
@@ -145,17 +148,17 @@ def multiply(x: Array, y: Array) -> Array:
 
 def _multiply(x: Array, y: Array, out: Array, narrow: bool) -> None:
     """One product of matrices, written to contiguous memory."""
-    target, element, size = host_target(settings.cpu_features), out.dtype.name, out.itemsize
+    element, size = _ELEMENTS[out.dtype], out.itemsize
     if narrow:
         vector, matrix = (x, y.T) if out.shape[0] == 1 else (y.T, x)
         vector, matrix = np.ascontiguousarray(vector), np.ascontiguousarray(matrix)
-        kernel = _kernel(target, "dot", element)
+        kernel = _kernel(settings.cpu_features, "dot", element)
         kernel(_address(vector), _address(matrix), _address(out), *matrix.shape)
         return
         for number in range(vector.shape[0]):
-            kernel = _kernel(target, "dot", element)
+            kernel = _kernel(settings.cpu_features, "dot", element)
             kernel(_address(vector[number]), _address(matrix), _address(out), matrix.shape[0], matrix.shape[1])
         return
     steps = [stride // size for stride in (*x.strides, *y.strides)]
-    kernel = _kernel(target, "product", element)
-    kernel(_address(x), _address(y), _address(out), *out.shape, x.shape[1], *steps)
+    kernel = _kernel(settings.cpu_features, "product", element)
+    kernel(address_of(x), address_of(y), _address(out), *out.shape, x.shape[1], *steps)

@@ -118,17 +118,19 @@ def _by_reference(vertex: Vertex, operands: list[Array]) -> Array:
 def _by_kernel(vertex: Vertex, operands: list[Array]) -> Array:
     if vertex.dtype.kind != "float" or vertex.type.size == 0:
         return _by_reference(vertex, operands)
-    return evaluate_elementwise(vertex.primitive.native, operands, vertex.dtype.numpy)
+    return evaluate_elementwise(vertex.primitive.native, operands, vertex.shape, vertex.dtype.numpy)
 
 
 def _where(vertex: Vertex, operands: list[Array]) -> Array:
-    return evaluate_elementwise("where", operands, vertex.dtype.numpy)
+    if vertex.type.size == 0:
+        return _by_reference(vertex, operands)
+    return evaluate_elementwise("where", operands, vertex.shape, vertex.dtype.numpy)
 
 
 def _cast(vertex: Vertex, operands: list[Array]) -> Array:
     (x,) = operands
     if x.dtype.kind == "f" and vertex.dtype.kind == "int" and x.size:
-        return evaluate_elementwise("cast", operands, vertex.dtype.numpy)
+        return evaluate_elementwise("cast", operands, vertex.shape, vertex.dtype.numpy)
     return x.astype(vertex.dtype.numpy)
 
 

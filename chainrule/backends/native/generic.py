@@ -1,7 +1,7 @@
 """Kernels that are generic in shape: one machine code for every size, with extents and addresses as arguments.
 
 A graph that is met once runs on them, vertex by vertex. They use the same formulas as the kernels of compiled programs,
-and accumulate in the same order, so the bits agree. Memory is contiguous unless strides (in elements) are arguments.
+and accumulate in the same order (see `order`), so the bits agree. Memory is contiguous unless strides (in elements) are arguments.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 from chainrule.backends.native.cpu import Target
 from chainrule.backends.native.language import INDEX, POINTER, Function, Module, Type, Value
-from chainrule.backends.native.order import LONGEST_SUM, PART
 from chainrule.backends.native.product_dot import sum_each
 from chainrule.backends.native.reduction import accumulation
 from chainrule.backends.native.vector_math import ELEMENTWISE
@@ -38,15 +37,14 @@ def elementwise(f: Function, operation: str, operands: tuple[str, ...], result: 
 def fold(f: Function, operation: str, element: str) -> None:
     """Fold each of ``count`` lines of ``length`` elements to ``period`` sums: of every ``period``-th element, in order.
 
-    Long sums are made of parts, as `chainrule.backends.native.nest` does it.
+    After ``part`` elements a sum starts afresh; what it was is added to those before. Then the upper half of the sums is
+    added to the lower, ``halvings`` times.
     """
-    source, target, count, length, period = f.arguments
+    source, target, count, length, period, part, halvings = f.arguments
     kind, lanes = accumulation(operation, element), f.module.target.lanes(element)
     (neutral,) = kind.identity(f, lanes)
     rows, rest = length // period, length % period
-    is_long = (rows + (rest > 0).zero_extend("int64")) > LONGEST_SUM
-    part = is_long.select(f.index(PART), rows + 1)
-    parts = rows // part + 1
+    parts = (rows + part) // part
     with f.loop(0, count, name="line") as line:
         first, sums = source.at(line.index * length, element), target.at(line.index * period, element)
         with f.loop(0, parts, name="part") as block:
@@ -58,13 +56,20 @@ def fold(f: Function, operation: str, element: str) -> None:
                 with f.loop(start, stop, carried=[begin, neutral], name="row") as row:
                     value = f.load(row.values[0], Type(element, lanes), active)
                     row.next([row.values[0].at(period, element), *kind.merge([row.values[1]], [value])])
-                left = f.first_lanes((stop.equal(rows)).select(rest - place.index, f.index(0)), lanes) & active
+                left = f.first_lanes((start + part > rows).select(rest - place.index, f.index(0)), lanes) & active
                 last = left.select(f.load(row.results[0], Type(element, lanes), left), neutral)
                 (total,) = kind.merge([row.results[1]], [last])
                 here = sums.at(place.index, element)
                 before = f.load(here, Type(element, lanes), active)
                 (both,) = kind.merge([before], [total])
                 f.store(block.index.equal(0).broadcast(lanes).select(total, both), here, active)
+        with f.loop(0, halvings, carried=[period], name="halving") as halving:
+            half = halving.values[0].shift_right_logical(1)
+            with f.loop(0, half, lanes, name="place") as place:
+                active, here = f.first_lanes(half - place.index, lanes), sums.at(place.index, element)
+                lower, upper = (f.load(x, Type(element, lanes), active) for x in (here, here.at(half, element)))
+                f.store(*kind.merge([lower], [upper]), here, active)
+            halving.next([half])
 
 
 def dot(f: Function, element: str) -> None:
@@ -183,7 +188,7 @@ def kernel_text(target: Target, kind: str, *parameters: str) -> str:
         count = len(operands) + 1
         return _function(module, count, count, lambda f: elementwise(f, operation, tuple(operands), result))
     if kind == "fold":
-        return _function(module, 2, 3, lambda f: fold(f, *parameters))
+        return _function(module, 2, 5, lambda f: fold(f, *parameters))
     if kind == "dot":
         return _function(module, 3, 2, lambda f: dot(f, *parameters))
     return _function(module, 3, 7, lambda f: product(f, *parameters))

@@ -29,14 +29,18 @@ def fold_period(extent: int, is_last: bool, lanes: int) -> int:
     return min(most, 1 << max(extent - 1, 0).bit_length())
 
 
-def chunk_length(domain: Shape, axes: Shape, lanes: int) -> tuple[int, int]:
-    """Position among ``axes`` and length of the chunks that are summed by themselves; length 0 for a single chunk."""
-    points, reduced = math.prod(domain), math.prod(domain[axis] for axis in axes)
-    if points < LONG_REDUCTION or points // reduced >= FEW_RESULTS:
+def chunk_length(extents: Shape, results: int, is_last: bool, lanes: int) -> tuple[int, int]:
+    """Which of the reduced dimensions is cut, and the length of its chunks, summed by themselves; 0 for none."""
+    points = math.prod(extents) * results
+    if points < LONG_REDUCTION or results >= FEW_RESULTS:
         return 0, 0
-    blocks = [1] * len(axes)
-    blocks[-1] = ACCUMULATORS * lanes if axes[-1] == len(domain) - 1 else ACCUMULATORS
-    position = max(range(len(axes)), key=lambda p: domain[axes[p]] // blocks[p])
-    extent, block = domain[axes[position]], blocks[position]
+    blocks = [1] * (len(extents) - 1) + [ACCUMULATORS * lanes if is_last else ACCUMULATORS]
+    position = max(range(len(extents)), key=lambda p: extents[p] // blocks[p])
+    extent, block = extents[position], blocks[position]
     length = math.ceil(math.ceil(extent / min(MOST_CHUNKS, points // CHUNK)) / block) * block
     return (position, length) if length < extent else (0, 0)
+
+
+def part_length(rows: int) -> int:
+    """How many rows (steps of the interleaved sums) of a long sum are summed by themselves."""
+    return PART if rows > LONGEST_SUM else rows
