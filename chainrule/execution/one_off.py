@@ -147,9 +147,9 @@ def _accumulate(vertex: Vertex, operands: list[Array]) -> Array:
 RULES: dict[str, Rule] = {
     **dict.fromkeys(
         ("exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "sigmoid", "power", "atan2", "floor_divide",
-         "remainder"), _by_kernel,
+         "remainder", "maximum", "minimum"), _by_kernel,
     ),
-    **dict.fromkeys(("sum", "prod"), _accumulate),
+    **dict.fromkeys(("sum", "prod", "max", "min"), _accumulate),
     "where": _where,
     "cast": _cast,
     "constant": _constant,

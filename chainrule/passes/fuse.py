@@ -32,8 +32,8 @@ _COSTLY = {"exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "sigmoid
 class Order(NamedTuple):
     """How reductions go through their points: the reduced dimensions in order, whether the last of all is among them.
 
-    ``rounding`` is what the order matters to: the size of floats that are summed, 0 for other reductions but for those
-    of positions, which cannot be done in chunks.
+    ``rounding`` is what the order matters to: the size of floats (also of extrema: 0.0 may meet -0.0), 0 for integers;
+    positions cannot be found in chunks.
     """
 
     axes: tuple[int, ...]
@@ -58,7 +58,7 @@ def _rounding(node: Node) -> int:
     name, dtype = node.vertex.primitive.name, node.vertex.dtype
     if name in ("argmax", "argmin"):
         return POSITIONS
-    return dtype.size if dtype.kind == "float" and name in ("sum", "prod") else 0
+    return dtype.size if dtype.kind == "float" else 0
 
 
 class Group:

@@ -193,8 +193,7 @@ def reduces_last(nest: Nest) -> bool:
 def sum_lanes(nest: Nest, target: Target) -> int:
     """The lanes that decide on the order of a nest's sums: those of the floats that are summed."""
     dtypes = [nest.body[r.instruction].dtype for r in nest.reductions]
-    rounded = [nest.body[r.instruction].dtype for r in nest.reductions if r.operation in EMPTY]
-    floats = [dtype for dtype in rounded if dtype.kind == "float"]
+    floats = [dtype for dtype in dtypes if dtype.kind == "float"]
     return min(target.lanes(dtype.name) for dtype in floats or dtypes)
 
 
