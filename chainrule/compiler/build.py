@@ -75,12 +75,8 @@ def _collect(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion) -
         else:
             fresh.append((owner, gradient))
     outputs = (*live, *(gradient for _, gradient in fresh))
-    updates = {slot: value for slot, value in updates.items() if value is not slot}
-    order = topological_order((*outputs, *updates.values()))
-    sources = [vertex for vertex in order if vertex.primitive.name == "input"]
-    sources += [slot for slot in updates if slot not in set(sources)]
-    graph = Graph(tuple(sources), outputs, tuple(updates.items()))
-    inputs = tuple(_bound_to(vertex, segment) for vertex in sources)
+    graph = Graph.of(outputs, tuple((slot, value) for slot, value in updates.items() if value is not slot))
+    inputs = tuple(_bound_to(vertex, segment) for vertex in graph.inputs)
     strides = (*(None for _ in live), *(owner._strides for owner, _ in fresh))
     owners = tuple(owner for owner, _ in fresh)
     history = _keeps_history(segment, live)

@@ -181,7 +181,7 @@ def _draw_initial_values(recorded: Recorded) -> None:
     tensors = [source for source in recorded.inputs if not isinstance(source, int) and source is not None]
     undrawn = [tensor for tensor in tensors if tensor._storage.undrawn is not None]
     if undrawn:
-        undrawn[0]._storage.undrawn.follow(recorded.graph.roots, undrawn)
+        undrawn[0]._storage.undrawn.follow(recorded.graph.order(), undrawn)
     for tensor in undrawn:
         tensor._storage.draw()
 

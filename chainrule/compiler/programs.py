@@ -34,10 +34,11 @@ def structure(graph: Graph, output_strides: tuple[Strides, ...]) -> tuple[Any, .
     for vertex in (*graph.inputs, *graph.order()):
         if vertex not in numbers:
             numbers[vertex] = len(numbers)
-            attributes = tuple(
-                (name, repr(value) if isinstance(value, float) else value) for name, value in vertex.attributes.items()
-            )
-            rows.append((vertex.primitive, attributes, tuple(numbers[operand] for operand in vertex.inputs)))
+            attributes: Any = ()
+            if vertex.attributes:
+                pairs = vertex.attributes.items()
+                attributes = tuple([(name, repr(value) if isinstance(value, float) else value) for name, value in pairs])
+            rows.append((vertex.primitive, attributes, tuple([numbers[operand] for operand in vertex.inputs])))
     outputs = tuple(numbers[vertex] for vertex in graph.outputs)
     updates = tuple((numbers[target], numbers[value]) for target, value in graph.updates)
     return (tuple(rows), len(graph.inputs), outputs, updates, output_strides)
@@ -89,5 +90,6 @@ def _is_new(key: int) -> bool:
 
 
 def _cost(graph: Graph) -> int:
-    order = graph.order()
-    return sum(vertex.primitive.cost(vertex.type, *(operand.type for operand in vertex.inputs)) for vertex in order)
+    """Floating point operations of the products."""
+    products = [vertex for vertex in graph.order() if vertex.primitive.family == "matmul"]
+    return sum(vertex.primitive.cost(vertex.type, *(operand.type for operand in vertex.inputs)) for vertex in products)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import math
+import threading
 from collections.abc import Callable
 from functools import cache
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 
 from ..backends.native.cpu import host_target
 from ..backends.native.generic import kernel_text
-from ..backends.native.jit import Library
+from ..backends.native.jit import Library, object_code
 from ..backends.native.order import chunk_length, fold_period, part_length
 from ..passes.plan import is_narrow
 from ..memory import address_of
@@ -31,16 +32,26 @@ WIDEST = 64
 
 
 @cache
-def _kernel(features: str, kind: str, *parameters: str) -> Callable[..., None]:
-    """The function of a kernel; pointers and numbers are Python integers. Kept: there are few kernels."""
+def _library(features: str) -> Library:
+    """Where the kernels are loaded, which stay: there are few."""
     target = host_target(features)
-    library = Library(kernel_code(target, kind, parameters, lambda: kernel_text(target, kind, *parameters)), target)
+    return Library(object_code("", target), target)
+
+
+@cache
+def _kernel(features: str, kind: str, *parameters: str) -> Callable[..., None]:
+    """The function of a kernel; pointers and numbers are Python integers."""
+    target, name = host_target(features), "_".join((kind, *parameters))
+    with _loading:
+        library = _library(features)
+        library.add(kernel_code(target, name, lambda: kernel_text(target, name, kind, *parameters)))
     pointers = {"elementwise": len(parameters) - 1, "fold": 2, "dot": 3, "product": 3}[kind]
     numbers = {"elementwise": len(parameters) - 1, "fold": 5, "dot": 2, "product": 7}[kind]
     prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * pointers, *[ctypes.c_int64] * numbers)
-    function: Any = prototype(library.address("run"))
-    function.library = library
-    return function  # type: ignore[no-any-return]
+    return prototype(library.address(name))
+
+
+_loading = threading.Lock()
 
 
 def _address(array: Array) -> int:

@@ -55,12 +55,12 @@ def compile_graph(graph: Graph, output_strides: Sequence[Shape | None], target: 
     return layout, code
 
 
-def kernel_code(target: Target, kind: str, parameters: Sequence[str], text: Callable[[], str]) -> bytes:
+def kernel_code(target: Target, name: str, text: Callable[[], str]) -> bytes:
     """Return the machine code of a kernel that is generic in shape; ``text`` writes its LLVM module."""
     directory = settings.cache_directory if settings.cache_enabled else None
     if directory is None:
         return object_code(text(), target)
-    key = cache_key(f"{_compiler_version()}\n{kind} {' '.join(parameters)}", target)
+    key = cache_key(f"{_compiler_version()}\n{name}", target)
     code = disk_cache.load(directory, key)
     if code is None:
         code = object_code(text(), target)

@@ -20,6 +20,16 @@ class Graph:
     outputs: tuple[Vertex, ...]
     updates: tuple[tuple[Vertex, Vertex], ...] = ()
 
+    @classmethod
+    def of(cls, outputs: tuple[Vertex, ...], updates: tuple[tuple[Vertex, Vertex], ...]) -> Graph:
+        """The graph of these roots, whose inputs are all that they need, and the updated ones behind them."""
+        order = tuple(topological_order((*outputs, *(value for _, value in updates))))
+        sources = [vertex for vertex in order if vertex.primitive.name == "input"]
+        known = set(sources)
+        graph = cls((*sources, *(slot for slot, _ in updates if slot not in known)), outputs, updates)
+        graph.__dict__["_order"] = order
+        return graph
+
     @property
     def roots(self) -> tuple[Vertex, ...]:
         """Everything that must be computed: outputs, then the new values of updated inputs."""

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from ..graph.graph import topological_order
 from ..graph.vertex import Vertex
 from .traits import TRAITS
 
@@ -28,10 +27,10 @@ PASSES_ON = {"add", "cast", "stop_gradient"}
 class Uses:
     """The vertices of a graph in order, and what each of them is used for."""
 
-    def __init__(self, roots: Iterable[Vertex]) -> None:
+    def __init__(self, order: Iterable[Vertex]) -> None:
         self.position: dict[Vertex, int] = {}
         self.consumers: defaultdict[Vertex, list[Vertex]] = defaultdict(list)
-        for position, vertex in enumerate(topological_order(roots)):
+        for position, vertex in enumerate(order):
             self.position[vertex] = position
             for operand in vertex.inputs:
                 self.consumers[operand].append(vertex)

@@ -104,9 +104,9 @@ class Undrawn(NamedTuple):
         self.start.is_drawn = True
         view_array(storage, storage.address, self.type, self.strides)[...] = self.start.values(self.type.shape)
 
-    def follow(self, roots: Iterable[Any], weights: Iterable[Any]) -> None:
-        """Let ``weights``, which are as this one, follow the activations behind them in the graph of ``roots``."""
-        follow_graph(roots, weights)
+    def follow(self, order: Iterable[Any], weights: Iterable[Any]) -> None:
+        """Let ``weights``, which are as this one, follow the activations behind them among the vertices in ``order``."""
+        follow_graph(order, weights)
 
 
 def start_by_default(weight: Parameter, bias: Parameter | None) -> None:
@@ -146,9 +146,12 @@ def follow_activations(layers: Iterable[Any]) -> None:
         waiting = getattr(getattr(layer, "weight", None), "start", None)
 
 
-def follow_graph(roots: Iterable[Any], weights: Iterable[Any]) -> None:
-    """Let weights follow the activations behind them in a recorded graph; where there is none, nothing changes."""
-    uses = Uses(roots)
+def follow_graph(order: Iterable[Any], weights: Iterable[Any]) -> None:
+    """Let weights follow the activations behind them among the vertices of a graph, which are in order.
+
+    Where there is none, nothing changes.
+    """
+    uses = Uses(order)
     for weight in weights:
         found = activation_behind(weight._slot, uses)
         if found is not None:

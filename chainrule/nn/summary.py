@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from ..graph.graph import topological_order
 from ..tensor.gradmode import no_grad
 from ..tensor.recording import Handle, type_of
 from .initialization import follow_graph
@@ -83,7 +84,7 @@ def _output_shapes(module: Any, inputs: tuple[Any, ...]) -> dict[Any, str]:
     try:
         with no_grad(), mode(module, lambda part: False):  # running statistics stay as they are
             module(*inputs)
-        follow_graph(roots, [weight for weight in module.parameters() if weight._storage.undrawn is not None])
+        follow_graph(topological_order(roots), [weight for weight in module.parameters() if weight._storage.undrawn is not None])
     finally:
         for handle in handles:
             handle.remove()

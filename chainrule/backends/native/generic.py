@@ -6,8 +6,6 @@ and accumulate in the same order (see `order`), so the bits agree. Memory is con
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from chainrule.backends.native.cpu import Target
 from chainrule.backends.native.language import INDEX, POINTER, Function, Module, Type, Value
 from chainrule.backends.native.product_dot import sum_each
@@ -167,28 +165,23 @@ class _Tile:
             f.store(value, place, active)
 
 
-def _function(module: Module, pointers: int, numbers: int, emit: Callable[[Function], None]) -> str:
-    arguments = [(f"p{i}", POINTER) for i in range(pointers)] + [(f"n{i}", INDEX) for i in range(numbers)]
-    with module.function("run", arguments) as f:
-        emit(f)
-    return str(module)
-
-
-def kernel_text(target: Target, kind: str, *parameters: str) -> str:
-    """The LLVM module of one kernel, whose function is ``run``: pointers, then numbers.
+def kernel_text(target: Target, name: str, kind: str, *parameters: str) -> str:
+    """The LLVM module of one kernel, the function ``name`` of some pointers and then numbers.
 
     ``kind``: ``"elementwise"`` (operation, operands' elements..., result's element), ``"fold"`` (operation, element),
-    ``"dot"`` (element) or ``"product"`` (element). Those of elementwise kernels are the count and the operands' steps; those
-    of a product rows, columns, depth, and the distances
-    left to the next row and next k, right to the next k and next column.
+    ``"dot"`` (element) or ``"product"`` (element). The numbers of an elementwise kernel are the count and the operands'
+    steps; of a fold count, length, period, part and halvings; of a dot count and depth; of a product rows, columns,
+    depth, and the distances left to the next row and next k, right to the next k and next column.
     """
+    arity = len(parameters) - 1
+    pointers, numbers, emit = {
+        "elementwise": (arity, arity, lambda f: elementwise(f, parameters[0], parameters[1:-1], parameters[-1])),
+        "fold": (2, 5, lambda f: fold(f, *parameters)),
+        "dot": (3, 2, lambda f: dot(f, *parameters)),
+        "product": (3, 7, lambda f: product(f, *parameters)),
+    }[kind]
+    arguments = [(f"p{i}", POINTER) for i in range(pointers)] + [(f"n{i}", INDEX) for i in range(numbers)]
     module = Module(target)
-    if kind == "elementwise":
-        operation, *operands, result = parameters
-        count = len(operands) + 1
-        return _function(module, count, count, lambda f: elementwise(f, operation, tuple(operands), result))
-    if kind == "fold":
-        return _function(module, 2, 5, lambda f: fold(f, *parameters))
-    if kind == "dot":
-        return _function(module, 3, 2, lambda f: dot(f, *parameters))
-    return _function(module, 3, 7, lambda f: product(f, *parameters))
+    with module.function(name, arguments) as f:
+        emit(f)
+    return str(module)
