@@ -20,6 +20,8 @@ from .harness import AtMost, Benchmark, Faster, Measure, fresh_process, thread_c
 OPERATIONS = 300
 STEPS = 20
 INPUTS, CLASSES, MOST_ROWS = 32, 10, 256
+LIMITS = ((2, 7), (64, 257), (32, MOST_ROWS + 1))
+"""Depth, width and rows: from, up to but not including."""
 
 CELLS: tuple[Callable[[Any, Any, Any], Any], ...] = (
     lambda m, x, y: x + y,
@@ -100,7 +102,8 @@ def changing_loop(name: str) -> Callable[[], Measure]:
 
         def draw() -> tuple[int, int, int]:
             while True:
-                sizes = tuple(int(generator.integers(*limits)) for limits in ((2, 7), (64, 257), (32, MOST_ROWS + 1)))
+                depth, width, rows = (int(generator.integers(*limits)) for limits in LIMITS)
+                sizes = (depth, width, rows)
                 if sizes not in seen:
                     seen.add(sizes)
                     return sizes
@@ -130,7 +133,7 @@ def main(library: str) -> None:
 
 
 BENCHMARK = Benchmark(
-    title=f"{OPERATIONS} operations of {OPERATIONS} shapes in a fresh process, and one step of a loop of ever other graphs",
+    title=f"{OPERATIONS} operations of {OPERATIONS} shapes in a fresh process; one step of a loop whose graph changes",
     contestants={
         "chainrule notebook, cold": notebook("chainrule"),
         "chainrule notebook, from disk cache": notebook("chainrule", is_cached=True),

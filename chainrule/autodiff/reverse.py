@@ -59,8 +59,9 @@ def _vertices_on_the_way(order: Sequence[Vertex], leaves: set[Vertex]) -> set[Ve
 
 def _passes_gradient(vertex: Vertex, wanted: set[Vertex]) -> bool:
     """Whether a gradient flows from ``vertex`` to one of its operands that is wanted."""
-    differentiable = vertex.primitive.is_differentiable and vertex.dtype.is_floating_point
-    return differentiable and any(operand in wanted for operand in vertex.inputs)
+    if wanted.isdisjoint(vertex.inputs):
+        return False
+    return vertex.primitive.is_differentiable and vertex.dtype.is_floating_point
 
 
 def _apply_rule(g: Vertex, out: Vertex) -> Sequence[Vertex | None]:

@@ -36,8 +36,8 @@ def structure(graph: Graph, output_strides: tuple[Strides, ...]) -> tuple[Any, .
             numbers[vertex] = len(numbers)
             attributes: Any = ()
             if vertex.attributes:
-                pairs = vertex.attributes.items()
-                attributes = tuple([(name, repr(value) if isinstance(value, float) else value) for name, value in pairs])
+                items = vertex.attributes.items()
+                attributes = tuple([(name, repr(x) if isinstance(x, float) else x) for name, x in items])
             rows.append((vertex.primitive, attributes, tuple([numbers[operand] for operand in vertex.inputs])))
     outputs = tuple(numbers[vertex] for vertex in graph.outputs)
     updates = tuple((numbers[target], numbers[value]) for target, value in graph.updates)

@@ -1,7 +1,7 @@
-"""Kernels that are generic in shape, as functions of NumPy arrays; each is compiled, or read from the disk, when needed.
+"""Kernels that are generic in shape, as functions of NumPy arrays; compiled, or read from the disk, when first needed.
 
-`accumulate` and `multiply` fix the order in which sums are made. It is that of compiled programs: see
-`chainrule.backends.native.schedule.canonical` and `chainrule.passes.plan.Product.is_narrow`.
+`accumulate` and `multiply` make sums in the order of compiled programs: see `chainrule.backends.native.order` and
+`chainrule.passes.plan.is_narrow`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from ..backends.native.cpu import host_target
 from ..backends.native.generic import kernel_text
 from ..backends.native.jit import Library, object_code
 from ..backends.native.order import chunk_length, fold_period, part_length
-from ..passes.plan import is_narrow
 from ..memory import address_of
+from ..passes.plan import is_narrow
 from ..settings import settings
 from ..types import DTYPES, Shape
 from .native_code import kernel_code
@@ -56,7 +56,7 @@ _loading = threading.Lock()
 
 def _address(array: Array) -> int:
     """Where the elements of a contiguous array lie (what `address_of` says, in a third of its time)."""
-    return ctypes.addressof(ctypes.c_char.from_buffer(array)) if array.flags.writeable else address_of(array)
+    return ctypes.addressof(ctypes.c_char.from_buffer(array.data)) if array.flags.writeable else address_of(array)
 
 
 _ELEMENTS = {dtype.numpy: dtype.name for dtype in DTYPES.values()}
@@ -165,10 +165,6 @@ def _multiply(x: Array, y: Array, out: Array, narrow: bool) -> None:
         vector, matrix = np.ascontiguousarray(vector), np.ascontiguousarray(matrix)
         kernel = _kernel(settings.cpu_features, "dot", element)
         kernel(_address(vector), _address(matrix), _address(out), *matrix.shape)
-        return
-        for number in range(vector.shape[0]):
-            kernel = _kernel(settings.cpu_features, "dot", element)
-            kernel(_address(vector[number]), _address(matrix), _address(out), matrix.shape[0], matrix.shape[1])
         return
     steps = [stride // size for stride in (*x.strides, *y.strides)]
     kernel = _kernel(settings.cpu_features, "product", element)

@@ -86,7 +86,7 @@ _LOOKED_AT: dict[str, Callable[[Vertex, set[Vertex]], bool]] = {
 def evaluate(graph: Graph, inputs: dict[Vertex, Array]) -> list[Array]:
     """The values of the roots of a graph; they may share memory with the inputs."""
     order, values = graph.order(), dict(inputs)
-    last = {operand: vertex for vertex in order for operand in vertex.inputs}
+    last: dict[Vertex, Vertex | None] = {operand: vertex for vertex in order for operand in vertex.inputs}
     last.update(dict.fromkeys(graph.roots))
     with np.errstate(all="ignore"):
         for vertex in order:
@@ -107,7 +107,8 @@ def _memory(address: int, type: TensorType, strides: Shape | None) -> Array:
     """The NumPy view of a tensor at ``address``; strides in elements, None for row-major."""
     dtype, size = type.dtype.numpy, type.dtype.size
     steps = None if strides is None else tuple(step * size for step in strides)
-    return np.ndarray(type.shape, dtype, _Memory.from_address(address), 0, steps)
+    memory: Any = _Memory.from_address(address)
+    return np.ndarray(type.shape, dtype, memory, 0, steps)
 
 
 def _by_reference(vertex: Vertex, operands: list[Array]) -> Array:
@@ -135,7 +136,8 @@ def _cast(vertex: Vertex, operands: list[Array]) -> Array:
 
 
 def _constant(vertex: Vertex, operands: list[Array]) -> Array:
-    return np.broadcast_to(np.asarray(vertex.attributes["value"], vertex.dtype.numpy), vertex.shape)
+    value = np.array(vertex.attributes["value"], vertex.dtype.numpy)
+    return np.ndarray(vertex.shape, value.dtype, value, 0, (0,) * len(vertex.shape))
 
 
 def _accumulate(vertex: Vertex, operands: list[Array]) -> Array:

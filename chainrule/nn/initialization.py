@@ -105,7 +105,7 @@ class Undrawn(NamedTuple):
         view_array(storage, storage.address, self.type, self.strides)[...] = self.start.values(self.type.shape)
 
     def follow(self, order: Iterable[Any], weights: Iterable[Any]) -> None:
-        """Let ``weights``, which are as this one, follow the activations behind them among the vertices in ``order``."""
+        """Let ``weights``, which are as this one, follow the activations behind them; ``order``: a graph's vertices."""
         follow_graph(order, weights)
 
 

@@ -84,7 +84,8 @@ def _output_shapes(module: Any, inputs: tuple[Any, ...]) -> dict[Any, str]:
     try:
         with no_grad(), mode(module, lambda part: False):  # running statistics stay as they are
             module(*inputs)
-        follow_graph(topological_order(roots), [weight for weight in module.parameters() if weight._storage.undrawn is not None])
+        undrawn = [weight for weight in module.parameters() if weight._storage.undrawn is not None]
+        follow_graph(topological_order(roots), undrawn)
     finally:
         for handle in handles:
             handle.remove()

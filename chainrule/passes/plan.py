@@ -98,7 +98,7 @@ class Reduction:
 
     ``operation``: ``"sum"``, ``"prod"``, ``"max"``, ``"min"``, ``"argmax"``, ``"argmin"``. Index reductions have one
     axis. An empty sum is 0, an empty product 1. The order of a sum follows from the vertex, not from the loops that it
-    came into: ``axes`` are in the order of the vertex's operand, and ``is_last`` says whether its last dimension is one.
+    came into: ``axes`` are in the order of its operand, and ``is_last`` says whether the operand's last axis is one.
     """
 
     operation: str

@@ -8,15 +8,14 @@ import pytest
 from chainrule.execution.one_off import OneOff, evaluate
 from chainrule.graph.graph import Graph
 from chainrule.graph.text import format_graph
-from chainrule.graph.vertex import Vertex
+from chainrule.graph.vertex import Vertex, apply
 from chainrule.ops.arithmetic import add, multiply, power, subtract
 from chainrule.ops.comparison import less, where
 from chainrule.ops.elementwise import exp, log, sqrt
 from chainrule.ops.matmul import matmul
-from chainrule.ops.movement import broadcast, reshape, slice_, swap_last_axes, transpose
+from chainrule.ops.movement import broadcast, pad, reshape, slice_, swap_last_axes, transpose
 from chainrule.ops.reduction import PROD, expand_reduced, max_, sum_
 from chainrule.ops.source import constant, make_input
-from chainrule.graph.vertex import apply
 from chainrule.reference import Array
 from chainrule.settings import settings
 from chainrule.types import DType, Shape, float32, float64, tensor_type
@@ -55,7 +54,7 @@ def assert_same_bits(graph: Graph, values: Sequence[Array]) -> None:
         assert found.dtype == expected.dtype
         assert found.shape == expected.shape
         different = np.argwhere(np.atleast_1d(bits(found) != bits(expected)))
-        assert not len(different), f"{len(different)} differ, first {different[0]}\n{format_graph(Graph((), (vertex,)))}"
+        assert not len(different), f"differ at {different[:3]}\n{format_graph(Graph((), (vertex,)))}"
 
 
 @pytest.mark.parametrize("number", range(40))
@@ -125,9 +124,10 @@ PRODUCTS: list[tuple[Shape, Shape]] = [
     ((1, 1), (1, 1)), ((1, 5), (5, 1)), ((1, 100), (100, 1)), ((1, 100), (100, 7)), ((9, 100), (100, 1)),
     ((1, 37), (37, 200)), ((200, 37), (37, 1)), ((2, 40), (40, 3)), ((3, 2), (2, 1)), ((17, 33), (33, 19)),
     ((150, 150), (150, 150)), ((25, 784), (784, 10)), ((64, 300), (300, 129)), ((13, 1), (1, 17)), ((3, 0), (0, 2)),
-    ((4, 5, 6), (6, 7)), ((4, 1, 6), (6, 7)), ((4, 1, 60), (4, 60, 7)), ((4, 5, 60), (4, 60, 1)), ((1, 5, 6), (3, 6, 2)),
-    ((2, 1, 3, 4), (5, 4, 2)), ((4, 5, 60), (60, 1)), ((5, 60), (4, 60, 1)), ((1, 1, 60), (60, 9)), ((4, 1, 9), (1, 9, 4)),
-    ((300, 600), (600, 90)),
+    ((4, 5, 6), (6, 7)), ((4, 1, 6), (6, 7)), ((4, 1, 60), (4, 60, 7)), ((4, 5, 60), (4, 60, 1)),
+    ((1, 5, 6), (3, 6, 2)),
+    ((2, 1, 3, 4), (5, 4, 2)), ((4, 5, 60), (60, 1)), ((5, 60), (4, 60, 1)), ((1, 1, 60), (60, 9)),
+    ((4, 1, 9), (1, 9, 4)), ((300, 600), (600, 90)),
 ]  # fmt: skip
 
 
@@ -154,13 +154,9 @@ def test_rules_that_change_bits_are_applied() -> None:
     left, right = slice_(x, (0, 0), (40, 3), (1, 1)), slice_(x, (0, 3), (40, 6), (1, 1))
     outputs = (
         multiply(x, exp(number)), power(x, 2), power(x, 3), power(x, -1), power(x, 0), power(x, 1.7),
-        power(exp(x), multiply(number, 2)), sum_(broadcast(log(number), (1000, 7)), (0,)), where(less(number, 1), exp(x), x),
-        multiply(multiply(x, 0.1), 0.3), sum_(sum_(x, (1,)), (0,)), sum_(matmul(reshape(x, (4, 10, 6)), number_matrix(inputs)), (0,)),
-        add(multiply(left, 2), right),
+        power(exp(x), multiply(number, 2)), sum_(broadcast(log(number), (1000, 7)), (0,)),
+        where(less(number, 1), exp(x), x), multiply(multiply(x, 0.1), 0.3), sum_(sum_(x, (1,)), (0,)),
+        sum_(matmul(reshape(x, (4, 10, 6)), make(rng, (4, 6, 5), float32, inputs)), (0,)),
+        add(pad(left, (0, 0), (0, 3), (0, 0)), pad(right, (0, 3), (0, 0), (0, 0))),
     )  # fmt: skip
     assert_same_bits(Graph(tuple(inputs), outputs), list(inputs.values()))
-
-
-def number_matrix(inputs: dict[Vertex, Array]) -> Vertex:
-    """A matrix for each of 4 batches."""
-    return make(np.random.default_rng(3), (4, 6, 5), float32, inputs)

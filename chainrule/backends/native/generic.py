@@ -1,7 +1,7 @@
 """Kernels that are generic in shape: one machine code for every size, with extents and addresses as arguments.
 
-A graph that is met once runs on them, vertex by vertex. They use the same formulas as the kernels of compiled programs,
-and accumulate in the same order (see `order`), so the bits agree. Memory is contiguous unless strides (in elements) are arguments.
+A graph that is met once runs on them, vertex by vertex. They use the formulas of the kernels of compiled programs, and
+accumulate in their order (see `order`), so the bits agree. Memory is contiguous unless strides (in elements) are given.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def elementwise(f: Function, operation: str, operands: tuple[str, ...], result: 
 def fold(f: Function, operation: str, element: str) -> None:
     """Fold each of ``count`` lines of ``length`` elements to ``period`` sums: of every ``period``-th element, in order.
 
-    After ``part`` elements a sum starts afresh; what it was is added to those before. Then the upper half of the sums is
-    added to the lower, ``halvings`` times.
+    After ``part`` elements a sum starts afresh; what it was is added to those before. Then the upper half of the sums
+    is added to the lower, ``halvings`` times.
     """
     source, target, count, length, period, part, halvings = f.arguments
     kind, lanes = accumulation(operation, element), f.module.target.lanes(element)
@@ -66,7 +66,8 @@ def fold(f: Function, operation: str, element: str) -> None:
             with f.loop(0, half, lanes, name="place") as place:
                 active, here = f.first_lanes(half - place.index, lanes), sums.at(place.index, element)
                 lower, upper = (f.load(x, Type(element, lanes), active) for x in (here, here.at(half, element)))
-                f.store(*kind.merge([lower], [upper]), here, active)
+                (half_sum,) = kind.merge([lower], [upper])
+                f.store(half_sum, here, active)
             halving.next([half])
 
 
@@ -158,8 +159,8 @@ class _Tile:
             factors = [f.load(packed.at(first, element), vector) for first in firsts]
             for number, start in enumerate(starts):
                 value = f.load(start.at(distance, element), Type(element)).broadcast(self.lanes)
-                for place, factor in enumerate(factors, number * TILE_VECTORS):
-                    sums[place] = value.fma(factor, sums[place])
+                for position, factor in enumerate(factors, number * TILE_VECTORS):
+                    sums[position] = value.fma(factor, sums[position])
             loop.next([packed.at(TILE_VECTORS * self.lanes, element), distance + self.steps[1], *sums])
         for place, value, active in zip(places, loop.results[2:], actives * rows, strict=True):
             f.store(value, place, active)

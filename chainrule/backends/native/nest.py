@@ -232,7 +232,11 @@ class NestEmitter:
 
     def _reduce(self, points: list[Point], position: int, sums: Accumulators) -> None:
         """Add the points of the loops from a position on to the accumulators."""
-        span, step, extent = self._reduced_span(position, points[0]), self.unrolling.block(position), self.extent(position)
+        span, step, extent = (
+            self._reduced_span(position, points[0]),
+            self.unrolling.block(position),
+            self.extent(position),
+        )
         if self.chunk is not None and self.chunk.position == position:
             extent = self.chunk.length
         rows = math.ceil(extent / step)
@@ -241,9 +245,7 @@ class NestEmitter:
         else:
             self._reduce_directly(points, position, span, sums)
 
-    def _reduce_in_parts(
-        self, points: list[Point], position: int, span: Span, size: int, sums: Accumulators
-    ) -> None:
+    def _reduce_in_parts(self, points: list[Point], position: int, span: Span, size: int, sums: Accumulators) -> None:
         def part(index: Value) -> None:
             partial = sums.fresh()
             stop = (index + size).minimum(span.stop)

@@ -1,10 +1,10 @@
-"""In which order sums are made: decided by the shape of what is summed, so that every way of running has the same bits.
+"""In which order sums are made: decided by the shape of what is summed, so that all ways of running have the same bits.
 
-A reduction walks its dimensions in their order, the last one innermost. Along that one, ``fold_period`` interleaved sums
-take one element after another, and are added up at the end, the upper half onto the lower, again and again. A sum over a
-dimension starts afresh for each index of the dimensions around it, and is then added to theirs; dimensions of more than
-`LONGEST_SUM` steps are summed in parts. Missing elements are neutral (-0.0 for sums), so short dimensions are no special
-case.
+A reduction walks its dimensions in their order, the last one innermost. Along that one `fold_period` interleaved sums
+take one element after another, and are added up at the end, the upper half onto the lower, again and again. A sum over
+a dimension starts afresh for each index of the dimensions around it, and is then added to theirs; dimensions of more
+than `LONGEST_SUM` steps are summed in parts, and reductions of many elements to few results in chunks. What is missing
+is neutral (-0.0 for sums), so that short dimensions are no special case.
 """
 
 from __future__ import annotations

@@ -228,9 +228,7 @@ def multiply(
     sums = add_products(f, loop.results, steps, rest, len(tile), columns)[2:]
     while len(sums) > count:
         pairs = [sums[start : start + 2 * count] for start in range(0, len(sums), 2 * count)]
-        sums = [
-            pair[i] + pair[count + i] if len(pair) > count else pair[i] for pair in pairs for i in range(count)
-        ]
+        sums = [pair[i] + pair[count + i] if len(pair) > count else pair[i] for pair in pairs for i in range(count)]
     return in_rows(sums[:count], len(tile[0]))
 
 

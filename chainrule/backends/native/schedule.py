@@ -14,7 +14,7 @@ from chainrule.backends.native.body import Variation
 from chainrule.backends.native.cpu import Target
 from chainrule.backends.native.kernel import accesses, whole_lines
 from chainrule.backends.native.order import fold_period
-from chainrule.passes.plan import Access, Buffer, Instruction, Nest, Plan, Reduction, Store
+from chainrule.passes.plan import Access, Buffer, Instruction, Nest, Plan, Store
 from chainrule.types import Shape
 
 COSTS = {
@@ -41,8 +41,8 @@ class Schedule:
     """A simplified nest and its loops.
 
     ``order``: dimensions, outermost first; the first ``kept`` of them are kept (not reduced). ``vector``: the dimension
-    of the lanes, None for scalar code. ``period``: see `sum_period`. ``parallel``: the outermost loop may be split among threads. ``nanoseconds``: a
-    rough estimate of the work.
+    of the lanes, None for scalar code. ``period``: see `sum_period`. ``parallel``: the outermost loop may be split
+    among threads. ``nanoseconds``: a rough estimate of the work.
     """
 
     nest: Nest
