@@ -52,7 +52,7 @@ def _vertices_on_the_way(order: Sequence[Vertex], leaves: set[Vertex]) -> set[Ve
     """Vertices that depend on a leaf through differentiable primitives."""
     wanted: set[Vertex] = set()
     for vertex in order:
-        if vertex in leaves or _passes_gradient(vertex, wanted):
+        if vertex in leaves or (vertex.inputs and _passes_gradient(vertex, wanted)):
             wanted.add(vertex)
     return wanted
 

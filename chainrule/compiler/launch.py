@@ -300,7 +300,8 @@ def _bind_new(segment: Segment, key: Any, live: list[Vertex]) -> Launch:
     launch = Launch(segment, recorded, recurs=False)
     if isinstance(launch.program, OneOff):
         for vertex in recorded.graph.order():
-            forget_users(vertex)  # a circle, which only Python's garbage collector would find
+            if vertex.inputs:
+                forget_users(vertex)  # a circle, which only Python's garbage collector would find
     else:
         _LAUNCHES[key] = launch
     launch.shares_results = len(set(live)) < len(live)

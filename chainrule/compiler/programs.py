@@ -6,7 +6,7 @@ from typing import Any
 
 from ..execution.executable import Executable, make_executable
 from ..execution.interpreter import Interpreter
-from ..execution.one_off import OneOff
+from ..execution.one_off import OneOff, can_evaluate
 from ..graph.graph import Graph, rebuild
 from ..graph.vertex import Vertex, make_vertex
 from ..ops.source import make_input
@@ -20,7 +20,7 @@ MAX_MET = 4096
 """Structures remembered that were met once; the oldest goes first."""
 
 HEAVY = 2_000_000_000
-"""Floating point operations from which on a graph is compiled when first met: running it slowly would take as long."""
+"""Floating point operations of products from which on a graph is compiled at once: running it takes about as long."""
 
 Program = Executable | Interpreter | OneOff
 _PROGRAMS: dict[Any, Program] = {}
@@ -69,7 +69,7 @@ def find_program(graph: Graph, output_strides: tuple[Strides, ...], recurs: bool
         key += tuple(vertex.site for vertex in graph.order())
     program = _PROGRAMS.pop(key, None)
     if program is None:
-        if not recurs and settings.backend == "native" and _is_new(hash(key)) and _cost(graph) < HEAVY:
+        if not recurs and settings.backend == "native" and _is_new(hash(key)) and _is_light(graph):
             return OneOff(graph, output_strides)
         free = canonical(graph)
         program = make_executable(free, output_strides)
@@ -89,7 +89,8 @@ def _is_new(key: int) -> bool:
     return True
 
 
-def _cost(graph: Graph) -> int:
-    """Floating point operations of the products."""
+def _is_light(graph: Graph) -> bool:
+    """Whether a graph is to be run vertex by vertex."""
     products = [vertex for vertex in graph.order() if vertex.primitive.family == "matmul"]
-    return sum(vertex.primitive.cost(vertex.type, *(operand.type for operand in vertex.inputs)) for vertex in products)
+    work = sum(vertex.primitive.cost(vertex.type, *(operand.type for operand in vertex.inputs)) for vertex in products)
+    return work < HEAVY and can_evaluate(graph)

@@ -140,6 +140,10 @@ def _accumulate(operation: str, x: Array, axes: Shape, nominal: Shape, lanes: in
 def multiply(x: Array, y: Array) -> Array:
     """The matrix product over batches that broadcast, in the order of compiled programs."""
     narrow = is_narrow(x.shape, y.shape)
+    if x.ndim == y.ndim == 2 and x.size and y.size:
+        out = np.empty((x.shape[0], y.shape[1]), x.dtype)
+        _multiply(x, y, out, narrow)
+        return out
     batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     out = np.empty((*batch, x.shape[-2], y.shape[-1]), x.dtype)
     if out.size == 0 or x.shape[-1] == 0:
@@ -148,8 +152,6 @@ def multiply(x: Array, y: Array) -> Array:
     if math.prod(y.shape[:-2]) == 1 and math.prod(batch) > 1:  # the rows of all batches are rows of one product
         rows = np.broadcast_to(x, (*batch, *x.shape[-2:])).reshape(-1, x.shape[-1])
         _multiply(rows, y.reshape(y.shape[-2:]), out.reshape(-1, y.shape[-1]), narrow)
-    elif not batch:
-        _multiply(x, y, out, narrow)
     else:
         left, right = np.broadcast_to(x, (*batch, *x.shape[-2:])), np.broadcast_to(y, (*batch, *y.shape[-2:]))
         for place in np.ndindex(batch):

@@ -1,7 +1,7 @@
 """Running a graph that is met once: vertex by vertex, without compiling it, and to the bit as its program would.
 
-Whatever is rounded correctly or only moves elements is computed by the primitive's own reference; the rest by kernels
-that are generic in shape.
+What NumPy computes to the bit is left to the primitive's own reference; the rest is done by kernels that are generic in
+shape.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class OneOff:
         places += [inputs[target] for target, _ in graph.updates]
         for _ in range(repeats):
             values = evaluate(graph, inputs)
-            # A view may see memory that is about to be overwritten.
-            values = [value if value.flags.owndata else value.copy() for value in values]
+            if graph.updates:  # a view may see memory that is about to be overwritten
+                values = [value if value.flags.owndata else value.copy() for value in values]
             for place, value in zip(places, values, strict=True):
-                place[...] = value
+                np.copyto(place, value)
 
 
 def _needs_rules(graph: Graph) -> bool:
@@ -66,7 +66,7 @@ def _needs_rules(graph: Graph) -> bool:
         elif vertex.type.size == 0:
             return True
         elif inputs and constants.issuperset(inputs):
-            if name in RULES:
+            if RULES.get(name) is not _by_reference:
                 return True
             constants.add(vertex)
         elif name in _LOOKED_AT and _LOOKED_AT[name](vertex, constants):
@@ -93,7 +93,7 @@ def evaluate(graph: Graph, inputs: dict[Vertex, Array]) -> list[Array]:
             if vertex in values:
                 continue
             operands = [values[operand] for operand in vertex.inputs]
-            values[vertex] = RULES.get(vertex.primitive.name, _by_reference)(vertex, operands)
+            values[vertex] = RULES.get(vertex.primitive.name, _by_kernel)(vertex, operands)
             for operand in vertex.inputs:
                 if last[operand] is vertex:
                     values.pop(operand, None)
@@ -117,22 +117,15 @@ def _by_reference(vertex: Vertex, operands: list[Array]) -> Array:
 
 
 def _by_kernel(vertex: Vertex, operands: list[Array]) -> Array:
-    if vertex.dtype.kind != "float" or vertex.type.size == 0:
+    if vertex.type.size == 0:
         return _by_reference(vertex, operands)
     return evaluate_elementwise(vertex.primitive.native, operands, vertex.shape, vertex.dtype.numpy)
 
 
-def _where(vertex: Vertex, operands: list[Array]) -> Array:
-    if vertex.type.size == 0:
-        return _by_reference(vertex, operands)
-    return evaluate_elementwise("where", operands, vertex.shape, vertex.dtype.numpy)
-
-
 def _cast(vertex: Vertex, operands: list[Array]) -> Array:
-    (x,) = operands
-    if x.dtype.kind == "f" and vertex.dtype.kind == "int" and x.size:
-        return evaluate_elementwise("cast", operands, vertex.shape, vertex.dtype.numpy)
-    return x.astype(vertex.dtype.numpy)
+    """NumPy does not say what integer a float becomes that is none."""
+    leaves_floats = operands[0].dtype.kind == "f" and vertex.dtype.kind == "int"
+    return _by_kernel(vertex, operands) if leaves_floats else _by_reference(vertex, operands)
 
 
 def _constant(vertex: Vertex, operands: list[Array]) -> Array:
@@ -146,14 +139,28 @@ def _accumulate(vertex: Vertex, operands: list[Array]) -> Array:
     return accumulate(vertex.primitive.name, operands[0], vertex.attributes["axes"])
 
 
+EXACT = (
+    "negative", "abs", "sign", "floor", "ceil", "round", "sqrt", "rsqrt", "add", "subtract", "multiply", "divide",
+    "equal", "not_equal", "less", "less_equal", "logical_and", "logical_or", "logical_not", "bitwise_and",
+    "stop_gradient", "iota", "reshape", "transpose", "broadcast", "slice", "flip", "pad", "concatenate", "argmax",
+    "argmin", "take", "scatter", "scatter_add", "dynamic_slice", "dynamic_update", "cumulative_sum",
+    "cumulative_product", "cumulative_argmax", "argsort", "random_uniform",
+)  # fmt: skip
+"""Primitives that NumPy rounds correctly, or in the only order there is, or that only choose and move."""
+
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(
-        ("exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "sigmoid", "power", "atan2", "floor_divide",
-         "remainder", "maximum", "minimum"), _by_kernel,
-    ),
+    **dict.fromkeys(EXACT, _by_reference),
     **dict.fromkeys(("sum", "prod", "max", "min"), _accumulate),
-    "where": _where,
     "cast": _cast,
     "constant": _constant,
     "matmul": lambda vertex, operands: multiply(*operands),
-}  # fmt: skip
+}
+"""How the vertices of a primitive are evaluated; other elementwise ones by their kernels."""
+
+
+def can_evaluate(graph: Graph) -> bool:
+    """Whether there is a rule for every vertex: primitives that others have added may have none."""
+    return all(
+        vertex.primitive.name in RULES or vertex.primitive.family == "elementwise" or not vertex.primitive.reference
+        for vertex in graph.order()
+    )

@@ -55,12 +55,13 @@ def topological_order(roots: Iterable[Vertex], given: Container[Vertex] = ()) ->
     while stack:
         vertex = stack[-1]
         if vertex not in done:
-            height = len(stack)
+            is_ready = True
             if vertex not in given:
-                for operand in reversed(vertex.inputs):
+                for operand in vertex.inputs[::-1]:
                     if operand not in done:
                         stack.append(operand)
-            if len(stack) > height:
+                        is_ready = False
+            if not is_ready:
                 continue
             done.add(vertex)
             order.append(vertex)

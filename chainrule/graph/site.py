@@ -76,9 +76,10 @@ def find_site() -> Site:
     site: tuple[str, int] | None = None
     modules: list[object] = []
     while frame is not None:
-        if not frame.f_code.co_filename.startswith(_PACKAGE):
-            site = site or (frame.f_code.co_filename, frame.f_lineno)
-        if frame.f_code.co_name == "__call__":
+        code = frame.f_code
+        if site is None and not code.co_filename.startswith(_PACKAGE):
+            site = code.co_filename, frame.f_lineno
+        if code.co_name == "__call__":
             owner = frame.f_locals.get("self")
             if _children(owner) is not None:
                 modules.append(owner)
