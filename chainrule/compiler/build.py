@@ -46,9 +46,10 @@ def build(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion | Non
     try:
         if expansion is None:
             expansion = Expansion(segment)
-            with made_at(find_site()):
-                for event in segment.events:
-                    expansion.process(event)
+            if segment.events:
+                with made_at(find_site()):  # what an optimiser records belongs to the line that runs the segment
+                    for event in segment.events:
+                        expansion.process(event)
         expansion.take_over()
     finally:
         state.segment = waiting

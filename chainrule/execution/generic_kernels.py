@@ -17,7 +17,7 @@ import numpy as np
 
 from ..backends.native.cpu import host_target
 from ..backends.native.generic import kernel_text
-from ..backends.native.jit import Library, object_code
+from ..backends.native.jit import Library
 from ..backends.native.order import chunk_length, fold_period, part_length
 from ..memory import address_of
 from ..passes.plan import is_narrow
@@ -34,8 +34,7 @@ WIDEST = 64
 @cache
 def _library(features: str) -> Library:
     """Where the kernels are loaded, which stay: there are few."""
-    target = host_target(features)
-    return Library(object_code("", target), target)
+    return Library(None, host_target(features))
 
 
 @cache

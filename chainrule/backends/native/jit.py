@@ -20,17 +20,17 @@ from chainrule.errors import CompilationError
 class Library:
     """Machine code in memory. Its addresses are valid as long as the library is neither closed nor collected."""
 
-    def __init__(self, object_code: bytes, target: Target) -> None:
+    def __init__(self, object_code: bytes | None, target: Target) -> None:
         initialize()
         # The engine owns the empty module and the target machine; the object is copied into its memory.
         empty = llvm.parse_assembly("")
         empty.triple = target.triple
         self._engine = llvm.create_mcjit_compiler(empty, target.machine())
-        self._engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
-        self._engine.finalize_object()
+        if object_code is not None:
+            self.add(object_code)
 
     def add(self, object_code: bytes) -> None:
-        """Load more machine code, whose functions have names of their own: much cheaper than another library."""
+        """Load machine code, whose functions have names of their own: much cheaper than another library."""
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
         self._engine.finalize_object()
 
