@@ -33,9 +33,10 @@ class Direct:
     def __init__(self, product: Product, f: Function) -> None:
         self.product = product
         self.lanes = vector_lanes(f, product.dtype.name, product.columns)
-        sums = sums_in_registers(f)
+        self.chains = f.module.target.lanes(product.dtype.name) if product.is_narrow else 1
+        sums = sums_in_registers(f) // self.chains
         widest = 8 if product.rows == 1 else 4
-        vectors = min(-(-product.columns // self.lanes), widest, sums // min(product.rows, sums // 2))
+        vectors = min(-(-product.columns // self.lanes), widest, sums // min(product.rows, max(1, sums // 2)))
         self.tile_columns = vectors * self.lanes
         self.tile_rows = even_split(product.rows, sums // vectors)
         self.has_whole_rows = self.tile_columns >= product.columns and self.tile_rows > 1
@@ -73,7 +74,7 @@ class Direct:
             steps = Steps(left_row, left_depth, right_depth)
             site.prefetch(row, column, rows, columns)
             tile = zeros(f, site.element, rows, columns, self.lanes)
-            tile = multiply(f, site.left(row), right, steps, self.product.depth, tile, columns)
+            tile = multiply(f, site.left(row), right, steps, self.product.depth, tile, columns, chains=self.chains)
             site.finish(row, column, tile, columns)
 
         start, stop = row_block * self.block_rows, f.index(self.whole_rows)
