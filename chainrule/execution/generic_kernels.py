@@ -10,7 +10,6 @@ import ctypes
 import math
 import threading
 from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -31,26 +30,34 @@ WIDEST = 64
 """At least the lanes of any vector."""
 
 
-@cache
-def _library(features: str) -> Library:
-    """Where the kernels are loaded, which stay: there are few."""
-    return Library(None, host_target(features))
+_libraries: dict[str, Library] = {}
+_kernels: dict[tuple[str, ...], Callable[..., None]] = {}
+_loading = threading.Lock()
 
 
-@cache
-def _kernel(features: str, kind: str, *parameters: str) -> Callable[..., None]:
-    """The function of a kernel; pointers and numbers are Python integers."""
+def _kernel(*key: str) -> Callable[..., None]:
+    """The function of a kernel, by features of the processor, kind and parameters; what it takes are integers.
+
+    Kernels are loaded once and stay: there are few.
+    """
+    kernel = _kernels.get(key)
+    if kernel is None:
+        with _loading:
+            kernel = _kernels.get(key) or _load(*key)
+            _kernels[key] = kernel
+    return kernel
+
+
+def _load(features: str, kind: str, *parameters: str) -> Callable[..., None]:
     target, name = host_target(features), "_".join((kind, *parameters))
-    with _loading:
-        library = _library(features)
-        library.add(kernel_code(target, name, lambda: kernel_text(target, name, kind, *parameters)))
+    library = _libraries.get(features)
+    if library is None:
+        library = _libraries[features] = Library(None, target)
+    library.add(kernel_code(target, name, lambda: kernel_text(target, name, kind, *parameters)))
     pointers = {"elementwise": len(parameters) - 1, "fold": 2, "dot": 3, "product": 3}[kind]
     numbers = {"elementwise": len(parameters) - 1, "fold": 5, "dot": 2, "product": 7}[kind]
     prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * pointers, *[ctypes.c_int64] * numbers)
     return prototype(library.address(name))
-
-
-_loading = threading.Lock()
 
 
 def _address(array: Array) -> int:
