@@ -52,15 +52,16 @@ def _vertices_on_the_way(order: Sequence[Vertex], leaves: set[Vertex]) -> set[Ve
     """Vertices that depend on a leaf through differentiable primitives."""
     wanted: set[Vertex] = set()
     for vertex in order:
-        if vertex in leaves or _passes_gradient(vertex, wanted):
+        if vertex in leaves or (vertex.inputs and _passes_gradient(vertex, wanted)):
             wanted.add(vertex)
     return wanted
 
 
 def _passes_gradient(vertex: Vertex, wanted: set[Vertex]) -> bool:
     """Whether a gradient flows from ``vertex`` to one of its operands that is wanted."""
-    differentiable = vertex.primitive.is_differentiable and vertex.dtype.is_floating_point
-    return differentiable and any(operand in wanted for operand in vertex.inputs)
+    if wanted.isdisjoint(vertex.inputs):
+        return False
+    return vertex.primitive.is_differentiable and vertex.dtype.is_floating_point
 
 
 def _apply_rule(g: Vertex, out: Vertex) -> Sequence[Vertex | None]:

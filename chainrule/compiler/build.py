@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..graph.graph import Graph, topological_order
+from ..graph.site import find_site, made_at
 from ..graph.vertex import Vertex
 from ..tensor.events import Backward
 from ..tensor.recording import slot_owner
@@ -45,8 +46,10 @@ def build(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion | Non
     try:
         if expansion is None:
             expansion = Expansion(segment)
-            for event in segment.events:
-                expansion.process(event)
+            if segment.events:
+                with made_at(find_site()):  # what an optimiser records belongs to the line that runs the segment
+                    for event in segment.events:
+                        expansion.process(event)
         expansion.take_over()
     finally:
         state.segment = waiting
@@ -73,12 +76,8 @@ def _collect(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion) -
         else:
             fresh.append((owner, gradient))
     outputs = (*live, *(gradient for _, gradient in fresh))
-    updates = {slot: value for slot, value in updates.items() if value is not slot}
-    order = topological_order((*outputs, *updates.values()))
-    sources = [vertex for vertex in order if vertex.primitive.name == "input"]
-    sources += [slot for slot in updates if slot not in set(sources)]
-    graph = Graph(tuple(sources), outputs, tuple(updates.items()))
-    inputs = tuple(_bound_to(vertex, segment) for vertex in sources)
+    graph = Graph.of(outputs, tuple((slot, value) for slot, value in updates.items() if value is not slot))
+    inputs = tuple(_bound_to(vertex, segment) for vertex in graph.inputs)
     strides = (*(None for _ in live), *(owner._strides for owner, _ in fresh))
     owners = tuple(owner for owner, _ in fresh)
     history = _keeps_history(segment, live)

@@ -8,10 +8,19 @@ from sys import getrefcount
 from typing import Any
 from weakref import ref
 
+from ..execution.one_off import OneOff
 from ..graph.vertex import Growth, Vertex
 from ..memory import ALIGNMENT
 from ..tensor.recording import make_slot, slot_owner, snapshot, stored
-from ..tensor.segment import ALIVE, Segment, addresses, forget_recorded, install_runner, leaf_number
+from ..tensor.segment import (
+    ALIVE,
+    Segment,
+    addresses,
+    forget_recorded,
+    forget_users,
+    install_runner,
+    leaf_number,
+)
 from ..tensor.storage import Clock, Storage, allocate
 from ..types import Shape
 from .build import Recorded, build
@@ -44,9 +53,9 @@ class Launch:
     Parameters, gradients and other slots keep their addresses from run to run; leaves and results are filled in.
     """
 
-    def __init__(self, segment: Segment, recorded: Recorded) -> None:
+    def __init__(self, segment: Segment, recorded: Recorded, recurs: bool = True) -> None:
         _draw_initial_values(recorded)
-        self.program = find_program(recorded.graph, recorded.output_strides)
+        self.program = find_program(recorded.graph, recorded.output_strides, recurs)
         count = self.program.pointer_count
         self.pointers = array("Q", bytes(8 * count))
         self.pointer_argument = ctypes.c_void_p(self.pointers.buffer_info()[0])
@@ -280,11 +289,21 @@ def _separate(handles: list[Any], segment: Segment) -> None:
 
 
 def _bind_new(segment: Segment, key: Any, live: list[Vertex]) -> Launch:
-    """Bind a program to what has not been met before; sometimes forget everything that was."""
+    """Bind a program to what has not been met before; sometimes forget everything that was.
+
+    What runs vertex by vertex is not kept: when it is met again, it is compiled.
+    """
     if len(_LAUNCHES) >= MAX_LAUNCHES or Growth.total > MAX_VERTICES:
         _LAUNCHES.clear()
         forget_recorded()
-    launch = _LAUNCHES[key] = Launch(segment, build(segment, tuple(dict.fromkeys(live))))
+    recorded = build(segment, tuple(dict.fromkeys(live)))
+    launch = Launch(segment, recorded, recurs=False)
+    if isinstance(launch.program, OneOff):
+        for vertex in recorded.graph.order():
+            if vertex.inputs:
+                forget_users(vertex)  # a circle, which only Python's garbage collector would find
+    else:
+        _LAUNCHES[key] = launch
     launch.shares_results = len(set(live)) < len(live)
     Growth.new = 0
     return launch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -58,6 +58,19 @@ def compile_graph(
     layout, code = _build(graph, output_strides, target)
     disk_cache.store(directory, key, json.dumps(asdict(layout)).encode() + b"\n" + code)
     return layout, code
+
+
+def kernel_code(target: Target, name: str, text: Callable[[], str]) -> bytes:
+    """Return the machine code of a kernel that is generic in shape; ``text`` writes its LLVM module."""
+    directory = settings.cache_directory if settings.cache_enabled else None
+    if directory is None:
+        return object_code(text(), target)
+    key = cache_key(f"{_compiler_version()}\n{name}", target)
+    code = disk_cache.load(directory, key)
+    if code is None:
+        code = object_code(text(), target)
+        disk_cache.store(directory, key, code)
+    return code
 
 
 def lower_graph(graph: Graph, output_strides: Sequence[Shape | None], target: Target) -> tuple[Plan, Program]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,12 +20,22 @@ class Graph:
     outputs: tuple[Vertex, ...]
     updates: tuple[tuple[Vertex, Vertex], ...] = ()
 
+    @classmethod
+    def of(cls, outputs: tuple[Vertex, ...], updates: tuple[tuple[Vertex, Vertex], ...]) -> Graph:
+        """The graph of these roots, whose inputs are all that they need, and the updated ones behind them."""
+        order = tuple(topological_order((*outputs, *(value for _, value in updates))))
+        sources = [vertex for vertex in order if vertex.primitive.name == "input"]
+        known = set(sources)
+        graph = cls((*sources, *(slot for slot, _ in updates if slot not in known)), outputs, updates)
+        graph.__dict__["_order"] = order
+        return graph
+
     @property
     def roots(self) -> tuple[Vertex, ...]:
         """Everything that must be computed: outputs, then the new values of updated inputs."""
         return self.outputs + tuple(value for _, value in self.updates)
 
-    def order(self) -> Sequence[Vertex]:
+    def order(self) -> tuple[Vertex, ...]:
         """All vertices, each after its inputs."""
         return self._order
 
@@ -44,16 +54,18 @@ def topological_order(roots: Iterable[Vertex], given: Container[Vertex] = ()) ->
     stack = list(roots)[::-1]
     while stack:
         vertex = stack[-1]
-        if vertex in done:
-            stack.pop()
-            continue
-        waiting = [] if vertex in given else [operand for operand in vertex.inputs if operand not in done]
-        if waiting:
-            stack.extend(reversed(waiting))
-        else:
+        if vertex not in done:
+            is_ready = True
+            if vertex not in given:
+                for operand in vertex.inputs[::-1]:
+                    if operand not in done:
+                        stack.append(operand)
+                        is_ready = False
+            if not is_ready:
+                continue
             done.add(vertex)
             order.append(vertex)
-            stack.pop()
+        stack.pop()
     return order
 
 

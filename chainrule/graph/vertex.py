@@ -82,8 +82,10 @@ def make_vertex(
         result = primitive.type_rule(*[vertex.type for vertex in inputs], **attributes)
     except ChainruleError as error:
         raise type(error)(f"{error}\n  where: {site or find_site()}") from None
-    differentiable = primitive.is_differentiable and (
-        not isinstance(result, TensorType) or result.dtype.is_floating_point
-    )
-    requires_grad = differentiable and any(vertex.requires_grad for vertex in inputs)
+    requires_grad = False
+    for vertex in inputs:
+        if vertex.requires_grad:
+            is_float = not isinstance(result, TensorType) or result.dtype.is_floating_point
+            requires_grad = primitive.is_differentiable and is_float
+            break
     return Vertex(primitive, inputs, attributes, result, requires_grad, site or find_site())

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from ..errors import DTypeError, ShapeError
 from ..graph.primitive import Invalid, Primitive, Sample, register
 from ..graph.vertex import Vertex, apply
 from ..types import TensorType, broadcast_shapes, float32, int64, tensor_type
-from .movement import swap_last_axes
+from .movement import reshape, swap_last_axes
 
 
 def _type_rule(x: TensorType, y: TensorType) -> TensorType:
@@ -27,7 +29,21 @@ def _type_rule(x: TensorType, y: TensorType) -> TensorType:
 
 def _vjp(g: Vertex, out: Vertex, x: Vertex, y: Vertex) -> tuple[Vertex, Vertex]:
     """dX = G Yᵀ, dY = Xᵀ G."""
-    return matmul(g, swap_last_axes(y)), matmul(swap_last_axes(x), g)
+    return _gradient(g, swap_last_axes(y), x), _gradient(swap_last_axes(x), g, y)
+
+
+def _gradient(left: Vertex, right: Vertex, operand: Vertex) -> Vertex:
+    """The product, summed over the batch where an operand without batch is shared by all of it.
+
+    That sum is one product, over batches and inner positions together: so the gradient of a weight that many time steps
+    share is.
+    """
+    batch = left.shape[:-2]
+    if len(operand.shape) > 2 or not batch or right.shape[:-2] != batch:
+        return matmul(left, right)
+    depth = math.prod(right.shape[:-1])
+    tall = reshape(swap_last_axes(left), (depth, left.shape[-2]))
+    return matmul(swap_last_axes(tall), reshape(right, (depth, right.shape[-1])))
 
 
 MATMUL = register(

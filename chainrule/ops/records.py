@@ -31,6 +31,8 @@ def elementwise_type_rule(arity: int, kinds: Sequence[str], result: DType | None
     """Return the rule of an elementwise primitive: ``arity`` operands of one type of ``kinds``, shapes broadcast."""
 
     def rule(*types: TensorType) -> TensorType:
+        if result is None and len(types) == arity and types.count(types[0]) == arity and types[0].dtype.kind in kinds:
+            return types[0]
         if len(types) != arity:
             raise ArgumentError(f"expected {arity} operands, got {len(types)}")
         first = types[0].dtype
@@ -41,7 +43,7 @@ def elementwise_type_rule(arity: int, kinds: Sequence[str], result: DType | None
                 raise DTypeError(
                     f"expected operands of one dtype, got {first} and {operand.dtype}. fix: convert with .to()"
                 )
-        return tensor_type(result or first, broadcast_shapes(*(operand.shape for operand in types)))
+        return tensor_type(result or first, broadcast_shapes(*[operand.shape for operand in types]))
 
     return rule
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import struct
 from typing import Any
@@ -126,7 +127,11 @@ def constant(value: float | int | bool, dtype: DType, shape: Shape = ()) -> Vert
     Errors: `ArgumentError` for a value that ``dtype`` cannot hold.
     """
     try:
-        with np.errstate(over="ignore"):  # 1e300 is infinity in float32
+        if dtype.kind == "float":
+            value = float(value)
+            if dtype is float32:
+                value = ctypes.c_float(value).value  # 1e300 is infinity
+        else:
             value = dtype.numpy.type(value).item()
     except (OverflowError, ValueError, TypeError):
         raise ArgumentError(f"{value!r} cannot be an element of {dtype}") from None

@@ -27,7 +27,7 @@ def state_tensor(shape: Shape, dtype: DType, strides: Shape | None = None) -> An
     storage = allocate(type.nbytes)
     tensor = stored(storage, storage.address, type, strides)
     make_slot(tensor)
-    memory_of(tensor)[...] = 0
+    storage.array.fill(0)
     return tensor
 
 

@@ -13,7 +13,7 @@ from .access import IndexMap, alias_origin, compose, identity_map, is_alias, loc
 from .fuse import Fused, Group
 from .nodes import Node, Read, Write
 from .place import Home, Placement
-from .plan import Access, Buffer, DynamicTerm, Instruction, Kernel, Nest, Product, Reduction, Scan, Store
+from .plan import Access, Buffer, DynamicTerm, Instruction, Kernel, Nest, Product, Reduction, Scan, Store, is_narrow
 
 
 @dataclass(frozen=True)
@@ -142,8 +142,8 @@ class _KernelWriter:
         product = self.group.product
         left, right = (self._access(read.index, read.base, None) for read in product.reads)
         depth = product.vertex.inputs[0].shape[-1]
-        dtype = product.vertex.dtype
-        return Product(name, dtype, domain[:-2], domain[-2], domain[-1], depth, left, right, body, stores)
+        dtype, narrow = product.vertex.dtype, is_narrow(*(operand.shape for operand in product.vertex.inputs))
+        return Product(name, dtype, domain[:-2], domain[-2], domain[-1], depth, left, right, body, stores, narrow)
 
     def _write_node(self, node: Node) -> None:
         vertex, places = node.vertex, self.group.places[node]
@@ -159,9 +159,9 @@ class _KernelWriter:
         elif node.kind == "reduction":
             assert node.write is not None
             access = self._access(node.write.index, vertex, places)
-            axes = tuple(sorted(places[axis] for axis in node.axes))
+            axes = tuple(places[axis] for axis in node.axes)
             value = self._read(node.reads[0], places)
-            self.reductions.append(Reduction(vertex.primitive.native, access, value, axes))
+            self.reductions.append(Reduction(vertex.primitive.native, access, value, axes, node.reduces_last))
         else:
             self.values[vertex] = value = self._compute(node, places)
             if node in self.stored:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..graph.vertex import Vertex
 from ..types import Shape
@@ -28,15 +29,47 @@ SMALL = 64  # points of a nest whose work is about as long as the call of a kern
 _COSTLY = {"exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "sigmoid", "power"}
 
 
+class Order(NamedTuple):
+    """How reductions go through their points: the reduced dimensions in order, whether the last of all is among them.
+
+    ``rounding`` is what the order matters to: the size of floats (also of extrema: 0.0 may meet -0.0), 0 for integers;
+    positions cannot be found in chunks.
+    """
+
+    axes: tuple[int, ...]
+    is_last: bool
+    rounding: int
+
+    def joined(self, other: Order, domain: Shape) -> Order | None:
+        """The order of both, None if they differ."""
+        if self[:2] != other[:2]:
+            return None
+        kinds = {self.rounding, other.rounding} - {0}
+        if POSITIONS in kinds and math.prod(domain) < LONG:
+            kinds.discard(POSITIONS)
+        return None if len(kinds) > 1 else self._replace(rounding=max((0, *kinds), key=abs))
+
+
+POSITIONS = -1
+LONG = 1 << 18  # points from which on reductions are done in chunks, or earlier
+
+
+def _rounding(node: Node) -> int:
+    name, dtype = node.vertex.primitive.name, node.vertex.dtype
+    if name in ("argmax", "argmin"):
+        return POSITIONS
+    return dtype.size if dtype.kind == "float" else 0
+
+
 class Group:
     """Nodes that become one kernel. ``places[node][d]`` is the group's dimension along dimension d of a node's domain.
 
-    ``axes`` are the dimensions reduced by its reductions, None without any. ``bits`` marks the members by bits of their
+    ``order`` says how its reductions sum, None without any. ``bits`` marks the members by bits of their
     numbers, ``reaches`` one member or more of each group that depends on this one. Nodes that fill or
     scan, or write in order, stay alone.
     """
 
-    __slots__ = ("axes", "bits", "domain", "is_alone", "members", "places", "product", "reaches")
+    __slots__ = ("bits", "domain", "is_alone", "members", "order", "places", "product", "reaches")
 
     def __init__(self, node: Node, reaches: int) -> None:
         identity = tuple(range(len(node.domain)))
@@ -44,7 +77,7 @@ class Group:
         self.product = node if node.kind == "product" else None
         self.domain = node.domain
         self.places = {node: identity}
-        self.axes: frozenset[int] | None = frozenset(node.axes) if node.kind == "reduction" else None
+        self.order = Order(node.axes, node.reduces_last, _rounding(node)) if node.kind == "reduction" else None
         self.is_alone = node.kind in ("fill", "scan") or (node.write is not None and node.write.is_ordered)
         self.bits = 1 << node.number
         self.reaches = reaches
@@ -151,7 +184,7 @@ class _Fusion:
         for group in self._nests():
             if math.prod(group.domain) > SMALL:
                 continue
-            same = kept.setdefault((group.domain, group.axes is None), [])
+            same = kept.setdefault((group.domain, group.order is None), [])
             identity = {d: d for d in range(len(group.domain))}
             if not any(self._merge(other, group, identity) for other in same[-MERGE_TRIALS:]):
                 same.append(group)
@@ -201,8 +234,8 @@ class _Fusion:
             return False
         group.places.update(moved)
         group.members += other.members
-        if other.axes is not None:
-            group.axes = frozenset(mapping[axis] for axis in other.axes)
+        if other.order is not None:
+            group.order = _joined(group, other, mapping)
         group.bits |= other.bits
         for node in other.members:
             self.group_of[node.number] = group
@@ -273,6 +306,11 @@ def _are_compatible(group: Group, other: Group, mapping: dict[int, int]) -> bool
         return False
     if core(group.domain) != tuple(other.domain[d] for d in sorted(mapping, key=mapping.__getitem__)):
         return False
-    if other.axes is None:
-        return True
-    return not group.product and group.axes in (None, frozenset(mapping[axis] for axis in other.axes))
+    return other.order is None or not (group.product or _joined(group, other, mapping) is None)
+
+
+def _joined(group: Group, other: Group, mapping: dict[int, int]) -> Order | None:
+    """The order of the reductions of both groups, of which the other has some; None if they differ."""
+    assert other.order is not None
+    moved = other.order._replace(axes=tuple(mapping[axis] for axis in other.order.axes))
+    return moved if group.order is None else group.order.joined(moved, group.domain)

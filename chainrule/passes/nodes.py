@@ -85,6 +85,11 @@ class Node:
         return tuple(d for d, extent in enumerate(self.domain) if extent != 1)
 
     @property
+    def reduces_last(self) -> bool:
+        """Whether the last dimension is reduced."""
+        return len(self.domain) - 1 in self.axes
+
+    @property
     def gives_value(self) -> bool:
         """Whether others may use the value where it is computed: it is complete there, and that of ``vertex``."""
         return self.kind in ("elementwise", "product")

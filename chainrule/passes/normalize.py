@@ -65,7 +65,7 @@ def _select_nest(nest: Nest, dimensions: Sequence[int], domain: Shape) -> Nest:
         replace(
             reduction,
             access=_select(reduction.access, dimensions),
-            axes=tuple(i for i, d in enumerate(dimensions) if d in reduction.axes),
+            axes=tuple(dimensions.index(axis) for axis in reduction.axes if axis in dimensions),
         )
         for reduction in nest.reductions
     )
@@ -99,7 +99,7 @@ def _are_one(accesses: Sequence[Access], outer: int, inner: int, extent: int) ->
 
 
 def _merge_dimensions(nest: Nest) -> Nest:
-    """Merge neighbouring dimensions; both or neither must be reduced."""
+    """Merge neighbouring dimensions that are not reduced; the order of sums follows from those that are."""
     if len(nest.domain) < 2:
         return nest
     accesses = _accesses(nest)
@@ -107,7 +107,7 @@ def _merge_dimensions(nest: Nest) -> Nest:
     kept: list[int] = []
     domain: list[int] = []
     for d, extent in enumerate(nest.domain):
-        if kept and (kept[-1] in axes) == (d in axes) and _are_one(accesses, kept[-1], d, extent):
+        if kept and kept[-1] not in axes and d not in axes and _are_one(accesses, kept[-1], d, extent):
             kept[-1] = d
             domain[-1] *= extent
         else:

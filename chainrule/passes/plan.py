@@ -98,13 +98,15 @@ class Reduction:
     """Reduce an instruction's value over the domain dimensions ``axes`` and write it to ``access`` (stride 0 on axes).
 
     ``operation``: ``"sum"``, ``"prod"``, ``"max"``, ``"min"``, ``"argmax"``, ``"argmin"``. Index reductions have one
-    axis. An empty sum is 0, an empty product 1.
+    axis. An empty sum is 0, an empty product 1. The order of a sum follows from the vertex, not from the loops that it
+    came into: ``axes`` are in the order of its operand, and ``is_last`` says whether the operand's last axis is one.
     """
 
     operation: str
     access: Access
     instruction: int
     axes: tuple[int, ...]
+    is_last: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,10 +137,20 @@ class Scan(Nest):
     """
 
 
+def is_narrow(left: Shape, right: Shape) -> bool:
+    """Whether a product of these shapes is one of a matrix and a vector.
+
+    Its sums are made of as many interleaved ones as a vector has lanes; other sums are made in the order of k.
+    """
+    rows = math.prod(left[:-1]) if math.prod(right[:-2]) == 1 else left[-2]
+    return left[-1] > 2 and (rows == 1 or right[-1] == 1)
+
+
 @dataclass(frozen=True)
 class Product:
     """``accumulator[b, i, j] = Σₖ left[b, i, k] · right[b, k, j]``, then the body and the stores at every (b, i, j).
 
+    ``is_narrow``: see `is_narrow`; the order of each sum follows from that, not from the layout of the operands.
     ``batch`` has any number of dimensions. ``left`` strides are over (batch..., i, k), ``right`` over (batch..., k, j);
     body and stores over (batch..., i, j).
     """
@@ -153,6 +165,7 @@ class Product:
     right: Access
     body: tuple[Instruction, ...]
     stores: tuple[Store, ...]
+    is_narrow: bool = False
 
     @property
     def domain(self) -> Shape:

@@ -110,23 +110,6 @@ def multiply_by_exact_inverse(vertex: Vertex) -> Vertex | None:
     return build(vertex, "multiply", x, filled(y, 1 / divisor))
 
 
-@rule("multiply")
-def join_factors(vertex: Vertex) -> Vertex | None:
-    """multiply(multiply(x, 0.5), 0.1) → multiply(x, 0.05), where both shrink or both grow, so that ∞ stays as it was"""
-    x, y = vertex.inputs
-    if x.primitive.name != "multiply" or vertex.dtype.kind != "float":
-        return None
-    inner, outer = value_of(x.inputs[1]), value_of(y)
-    if inner is None or outer is None or not inner or not outer:
-        return None
-    if max(abs(inner), abs(outer)) > 1 > min(abs(inner), abs(outer)):
-        return None
-    limits = np.finfo(vertex.dtype.numpy)
-    if not float(limits.tiny) <= abs(inner * outer) <= float(limits.max):
-        return None
-    return shaped(vertex, build(vertex, "multiply", x.inputs[0], filled(y, inner * outer)))
-
-
 @rule("power")
 def expand_small_power(vertex: Vertex) -> Vertex | None:
     """power(x, 0) → 1; power(x, 2) → x·x; power(x, 3) → x·x·x; power(x, -1) → 1/x, at special values too.

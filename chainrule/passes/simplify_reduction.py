@@ -38,9 +38,9 @@ def reduce_constant(vertex: Vertex) -> Vertex | None:
 
 @rule("sum", "prod", "max", "min")
 def join_reductions(vertex: Vertex) -> Vertex | None:
-    """sum(sum(x, axes), axes) → sum(x, axes): sums may be taken in any order"""
+    """sum(sum(x, axes), axes) → sum(x, axes) for integers: with floats the order decides on bits"""
     x = vertex.inputs[0]
-    if x.primitive is not vertex.primitive:
+    if x.primitive is not vertex.primitive or vertex.dtype.kind == "float":
         return None
     inner = x.attributes["axes"]
     kept = [axis for axis in range(len(x.inputs[0].shape)) if axis not in inner]
@@ -52,23 +52,3 @@ def join_reductions(vertex: Vertex) -> Vertex | None:
 def drop_empty_product(vertex: Vertex) -> Vertex | None:
     """matmul(x, y) over an inner size of 0 → 0"""
     return filled(vertex, 0) if vertex.inputs[0].shape[-1] == 0 else None
-
-
-@rule("sum")
-def sum_batch_inside_product(vertex: Vertex) -> Vertex | None:
-    """sum(matmul(x, y)) over all batch axes → one product: Σ over batches and inner positions together.
-
-    So the gradient of a weight that is shared by many time steps is one matrix product.
-    """
-    product = vertex.inputs[0]
-    batch_rank = len(product.shape) - 2
-    if product.primitive.name != "matmul" or batch_rank == 0 or vertex.attributes["axes"] != tuple(range(batch_rank)):
-        return None
-    x, y = product.inputs
-    if x.shape[:-2] != y.shape[:-2]:
-        return None
-    depth = math.prod(y.shape[:-1])
-    swapped = build(vertex, "transpose", x, permutation=(*range(batch_rank), batch_rank + 1, batch_rank))
-    tall = build(vertex, "reshape", swapped, shape=(depth, x.shape[-2]))
-    left = build(vertex, "transpose", tall, permutation=(1, 0))
-    return build(vertex, "matmul", left, build(vertex, "reshape", y, shape=(depth, y.shape[-1])))

@@ -79,17 +79,17 @@ def gradient_leaves(root: Vertex) -> tuple[tuple[Vertex, Vertex], ...]:
     """
     found: Any = root.users.get("gradient leaves")
     if found is None:
-        on_the_way: set[Vertex] = set()
-        stack = [root]
-        while stack:
-            vertex = stack.pop()
-            if vertex.requires_grad and vertex not in on_the_way:
-                on_the_way.add(vertex)
-                stack.extend(() if "version of" in vertex.users else vertex.inputs)
+        order = topological_order([root])
+        on_the_way = {root}
+        for vertex in reversed(order):
+            if vertex in on_the_way and vertex.requires_grad and "version of" not in vertex.users:
+                on_the_way.update(vertex.inputs)
         found = tuple(
             (vertex, version_of(vertex))
-            for vertex in topological_order([root])
-            if vertex in on_the_way and (vertex.primitive.name == "input" or "version of" in vertex.users)
+            for vertex in order
+            if vertex in on_the_way
+            and vertex.requires_grad
+            and (vertex.primitive.name == "input" or "version of" in vertex.users)
         )
         if any(leaf_number(leaf) is not None for leaf, _ in found):
             raise GradientError(

@@ -44,7 +44,11 @@ _OF_BOOLEANS = {"add": "logical_or", "multiply": "logical_and", "maximum": "logi
 
 def _binary_vertex(primitive: Primitive, a: Vertex, b: Vertex, needs_float: bool, reverse: bool) -> Vertex:
     """Apply a binary primitive to vertices of any types."""
-    left, right = meet(a, b, needs_float)
+    dtype = a.type.dtype
+    if dtype is b.type.dtype and (dtype.kind == "float" or not needs_float):
+        left, right = a, b
+    else:
+        left, right = meet(a, b, needs_float)
     if left.dtype is bool_:
         primitive = PRIMITIVES[_OF_BOOLEANS.get(primitive.name, primitive.name)]
     return apply(primitive, *((right, left) if reverse else (left, right)))

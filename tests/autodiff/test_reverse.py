@@ -268,3 +268,14 @@ def test_directional_derivatives_see_a_wrong_gradient(seed: int) -> None:
     wrong = trace(lambda x: multiply(x, elementwise.stop_gradient(x)), [a])
     analytic, numeric = directional_derivatives(wrong, [a], rng)
     assert analytic == pytest.approx(numeric / 2, rel=1e-5, abs=1e-8)
+
+
+def test_gradient_of_an_operand_that_a_batch_shares_is_one_product():
+    rng = np.random.default_rng(0)
+    x, w = source.make_input(tensor_type(float64, (2, 5, 3))), source.make_input(tensor_type(float64, (3, 4)))
+    root = sum_(exp(matmul(x, w)), (0, 1, 2))
+    (by_w,) = gradients(root, [w])
+    assert by_w is not None and by_w.primitive.name == "matmul"
+    values = [rng.normal(size=(2, 5, 3)), rng.normal(size=(3, 4))]
+    (found,), _ = evaluate(Graph((x, w), (by_w,)), values)
+    np.testing.assert_allclose(found, np.einsum("bik,bij->kj", values[0], np.exp(values[0] @ values[1])))

@@ -79,10 +79,13 @@ def test_reductions_of_one_array_share_a_nest_beside_an_epilogue_that_uses_it():
     assert isinstance(product, Product) and len(nest.reductions) == 2
 
 
-def test_reduced_dimensions_merge_with_reduced_ones_only():
+def test_reduced_dimensions_stay_as_they_are():
+    """The order of sums follows from them; the others merge."""
     x = new_input(3, 4, 5)
     (kernel,) = plan_of([x], [sum_(x, (1, 2))]).kernels
-    assert kernel.domain == (3, 20) and kernel.reductions[0].axes == (1,)
+    assert kernel.domain == (3, 4, 5) and kernel.reductions[0].axes == (1, 2) and kernel.reductions[0].is_last
+    (kernel,) = plan_of([x], [sum_(x, (0,))]).kernels
+    assert kernel.domain == (3, 20) and kernel.reductions[0].axes == (0,) and not kernel.reductions[0].is_last
     (kernel,) = plan_of([x], [sum_(x, (0, 2))]).kernels
     assert kernel.domain == (3, 4, 5) and kernel.reductions[0].axes == (0, 2)
 

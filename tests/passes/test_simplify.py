@@ -67,10 +67,7 @@ CASES = [
     ("add(negative(x), exp(x))", X, "subtract(exp(x), x)"),
     ("subtract(x, negative(x))", X, "add(x, x)"),
     ("multiply(negative(x), c(2.0))", X, "multiply(x, -2.0)"),
-    ("multiply(multiply(x, c(0.5)), c(0.25))", X, "multiply(x, 0.125)"),
-    ("multiply(multiply(x, c(3.0)), c(0.5))", X, "multiply(multiply(x, 3.0), 0.5)"),
-    ("multiply(multiply(x, c(2e30)), c(2e30))",
-     X, "multiply(multiply(x, 2.0000000300949324e+30), 2.0000000300949324e+30)"),
+    ("multiply(multiply(x, c(0.5)), c(0.25))", X, "multiply(multiply(x, 0.5), 0.25)"),
     ("power(x, c(0.0))", X, "1.0[2, 3]"),
     ("power(x, c(2.0))", X, "multiply(x, x)"),
     ("power(x, c(3.0))", X, "multiply(multiply(x, x), x)"),
@@ -106,7 +103,8 @@ CASES = [
     ("sum(x, axes=())", X, "x"),
     ("sum(reshape(x, shape=(2, 1, 3)), axes=(1,))", X, "x"),
     ("argmax(reshape(x, shape=(6, 1)), axes=(1,))", X, "0[6]"),
-    ("sum(sum(x, axes=(0,)), axes=(0,))", X, "sum(x, axes=(0, 1))"),
+    ("sum(sum(x, axes=(0,)), axes=(0,))", X, "sum(sum(x, axes=(0,)), axes=(0,))"),
+    ("sum(sum(i, axes=(0,)), axes=(0,))", {"i": "int64[2,3]"}, "sum(i, axes=(0, 1))"),
     ("sum(c(0.5, shape=(4, 3)), axes=(0,))", {}, "2.0[3]"),
     ("max(c(0.5, shape=(4, 3)), axes=(0,))", {}, "0.5[3]"),
     ("matmul(reshape(x, shape=(6, 1)), transpose(slice(reshape(x, shape=(6, 1)), starts=(0, 0), stops=(6, 1), "
@@ -118,12 +116,6 @@ CASES = [
 @pytest.mark.parametrize(("before", "inputs", "after"), CASES, ids=[case[0][:60] for case in CASES])
 def test_rules(before, inputs, after):
     assert simplified(before, **inputs) == after
-
-
-def test_weight_gradient_over_batches_is_one_product():
-    before = "sum(matmul(transpose(x, permutation=(0, 2, 1)), g), axes=(0,))"
-    after = "matmul(transpose(reshape(x, shape=(10, 3)), permutation=(1, 0)), reshape(g, shape=(10, 4)))"
-    assert simplified(before, x="float32[2,5,3]", g="float32[2,5,4]") == after
 
 
 SPECIAL = np.array([0.0, -0.0, 1.0, -1.0, 2.5, np.inf, -np.inf, np.nan, 1e-310, 3e300])

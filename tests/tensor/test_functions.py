@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 import chainrule as cr
+from chainrule.compiler import programs
+from chainrule.compiler.launch import forget_launches
 
 from .against_torch import as_arrays, assert_same, tensor, torch
 
@@ -282,3 +284,41 @@ def cases(family: str) -> list[str]:
 @pytest.mark.parametrize("family", TABLE)
 def test_agrees_with_pytorch(family: str, dtype: str) -> None:
     compare(cases(family), dtype)
+
+
+def is_accepted(text: str, dtype: str) -> bool:
+    try:
+        as_arrays(eval(text, {}, Names(cr, dtype)))
+    except cr.errors.ChainruleError:
+        return False
+    return True
+
+
+def as_bits(result: Any) -> Any:
+    """What a result is, to the bit; any NaN is like any other."""
+    if isinstance(result, tuple | list):
+        return [as_bits(part) for part in result]
+    if not hasattr(result, "detach"):
+        return repr(result)
+    array = result.detach().numpy()
+    if array.dtype.kind == "f":
+        array = np.where(np.isnan(array), np.array(np.nan, array.dtype), array)
+    return str(array.dtype), array.shape, array.tobytes()
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("family", TABLE)
+def test_running_once_and_compiled_give_the_same_bits(family: str, dtype: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values and gradients, vertex by vertex and as a compiled program."""
+    accepted = [text for text in cases(family) if is_accepted(text, dtype)]
+    both = []
+    for is_once in (True, False):
+        forget_launches()
+        programs._PROGRAMS.clear()
+        monkeypatch.setattr(programs, "_is_new", lambda key, is_once=is_once: is_once)
+        both += map(as_bits, run(cr, accepted, dtype))
+        assert bool(programs._PROGRAMS) != is_once
+    values, slopes, compiled_values, compiled_slopes = both
+    for text, *pairs in zip(accepted, values, compiled_values, slopes, compiled_slopes, strict=True):
+        assert pairs[0] == pairs[1], text
+        assert pairs[2] == pairs[3], f"gradient of {text}"

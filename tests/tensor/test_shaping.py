@@ -104,4 +104,4 @@ def test_slices_with_ever_new_bounds_compile_nothing_new() -> None:
         value = (x[start : start + 10] * 2).sum().item()
         assert value == sum(2 * i for i in range(start, start + 10))
         counts.add((len(programs._PROGRAMS), len(launch._LAUNCHES)))
-    assert len(counts) == 1
+    assert len(counts) <= 2, "what recurs is compiled when it is met for the second time"

@@ -20,7 +20,7 @@ from chainrule.errors import CompilationError
 class Library:
     """Machine code in memory. Its addresses are valid as long as the library is neither closed nor collected."""
 
-    def __init__(self, object_code: bytes, target: Target) -> None:
+    def __init__(self, object_code: bytes | None, target: Target) -> None:
         initialize()
         # The engine owns the target machine, and cannot be made without a module. That goes again before it is
         # compiled, which would take longer than all the rest; the object is copied into the engine's memory.
@@ -28,6 +28,11 @@ class Library:
         empty.triple = target.triple
         self._engine = llvm.create_mcjit_compiler(empty, target.machine())
         self._engine.remove_module(empty)
+        if object_code is not None:
+            self.add(object_code)
+
+    def add(self, object_code: bytes) -> None:
+        """Load machine code, whose functions have names of their own: much cheaper than another library."""
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(object_code))
         self._engine.finalize_object()
 

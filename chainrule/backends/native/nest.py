@@ -2,8 +2,7 @@
 
 `schedule` decides which loops there are; here they are written. The vector dimension is walked in blocks of a few
 vectors and ends in a rest of fixed size, so that trip counts and masks are constants. Reductions keep several
-accumulators, merged in an order that only the shape decides; long ones start afresh after some thousand additions,
-which keeps rounding errors small. Small nests become straight code.
+accumulators, in the order that `order` lays down. Small nests become straight code.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from typing import NamedTuple
 from chainrule.backends.native.body import Body, Piece, Point
 from chainrule.backends.native.kernel import KernelInfo
 from chainrule.backends.native.language import KERNEL_ARGUMENTS, Function, Module, Value
+from chainrule.backends.native.order import chunk_length, part_length
 from chainrule.backends.native.reduction import Accumulators, accumulation, across_lanes
 from chainrule.backends.native.schedule import (
     Schedule,
@@ -23,21 +23,18 @@ from chainrule.backends.native.schedule import (
     make_schedule,
     of_empty,
     power_of_two,
+    reduces_last,
     simplify,
     split_reduction,
+    sum_lanes,
 )
 from chainrule.passes.plan import Nest, Plan
 
 STRAIGHT_CODE = 48  # instructions up to which a loop is written out
-LONGEST_SUM = 4096  # additions to one accumulator; longer sums are made of parts
-PART = 1024  # vectors or rows in such a part
+LONG_CODE = 128  # instructions for all accumulators above which they take turns in one loop
 GRAIN = 5_000.0  # nanoseconds of work that are worth sharing with other threads
-LONG_REDUCTION = 20_000.0  # nanoseconds from which on a reduction to few results is worth partial results
 TASK = 1_000.0  # nanoseconds of work in a task
-CHUNK = 2_000.0  # nanoseconds of work in a chunk of a reduction
 MOST_TASKS = 256
-MOST_CHUNKS = 64
-SHARED_LIMIT = 1 << 20  # bytes of partial results
 
 
 def emit_nest(module: Module, nest: Nest, plan: Plan, name: str) -> KernelInfo:
@@ -49,7 +46,7 @@ def emit_nest(module: Module, nest: Nest, plan: Plan, name: str) -> KernelInfo:
             return KernelInfo(name, 1, is_parallel=False)
     schedule = make_schedule(simplify(nest), module.target)
     unit, tasks = _tasks(schedule, module)
-    chunk = _chunk(schedule, tasks, module)
+    chunk = _chunk(schedule, module)
     if chunk:
         return _emit_chunked(module, schedule, plan, name, chunk)
     is_parallel = schedule.parallel and tasks > 1 and schedule.nanoseconds > GRAIN
@@ -75,20 +72,15 @@ class Chunk(NamedTuple):
     length: int
 
 
-def _chunk(schedule: Schedule, tasks: int, module: Module) -> Chunk | None:
+def _chunk(schedule: Schedule, module: Module) -> Chunk | None:
     """The chunks of a reduction that has much to do but few results; None if there is no need to cut it."""
     nest, kept, order = schedule.nest, schedule.kept, schedule.order
-    if tasks >= MOST_CHUNKS // 4 or schedule.nanoseconds < LONG_REDUCTION or kept == len(order):
+    if kept == len(order) or any(r.operation in ("argmax", "argmin") for r in nest.reductions):
         return None
-    if any(r.operation in ("argmax", "argmin") for r in nest.reductions) or any(s.is_ordered for s in nest.stores):
-        return None
-    unrolling = Unrolling(schedule, module)
-    position = max(range(kept, len(order)), key=lambda p: nest.domain[order[p]] // unrolling.block(p))
-    extent, block = nest.domain[order[position]], unrolling.block(position)
-    wanted = min(MOST_CHUNKS, int(schedule.nanoseconds / CHUNK))
-    length = math.ceil(math.ceil(extent / wanted) / block) * block
-    partial_bytes = wanted * 8 * math.prod(nest.domain[d] for d in order[:kept]) * len(nest.reductions)
-    return Chunk(position, length) if length < extent and partial_bytes <= SHARED_LIMIT else None
+    extents = tuple(nest.domain[axis] for axis in order[kept:])
+    results = math.prod(nest.domain) // math.prod(extents)
+    position, length = chunk_length(extents, results, reduces_last(nest), sum_lanes(nest, module.target))
+    return Chunk(kept + position, length) if length else None
 
 
 def _emit_chunked(module: Module, schedule: Schedule, plan: Plan, name: str, chunk: Chunk) -> KernelInfo:
@@ -139,8 +131,8 @@ class Unrolling:
         nest = schedule.nest
         self.length = code_length(nest.body) + len(nest.stores) + len(nest.reductions)
         # Limited by registers (32 with AVX-512), and by the code: long bodies overlap well enough.
-        registers = 8 if module.target.vector_bits == 512 else 4
-        self.accumulators = max(1, min(registers // max(1, 2 * len(nest.reductions) - 1), 64 // self.length))
+        registers = 16 if module.target.vector_bits == 512 else 8
+        self.vectors = max(1, min(4, registers // (schedule.period * max(1, len(nest.reductions))), 16 // self.length))
         copies = self.length
         self.straight: list[bool] = []
         for position in reversed(range(len(schedule.order))):
@@ -156,11 +148,9 @@ class Unrolling:
         vectors = schedule.nest.domain[schedule.order[position]] // self.lanes(position)
         is_vector, is_last = schedule.order[position] == schedule.vector, position == len(schedule.order) - 1
         if schedule.nest.reductions and position >= schedule.kept:
-            wanted = self.accumulators if is_last else 1
-            if is_last and not is_vector and schedule.vector is not None:
-                wanted //= self.copies(schedule.kept - 1)
-        elif schedule.nest.reductions:
-            wanted = min(4, self.accumulators) if is_vector else 1
+            return schedule.period // self.lanes(position) if is_last else 1
+        if schedule.nest.reductions:
+            wanted = self.vectors if is_vector else 1
         else:
             wanted = {True: 4 if self.length <= 4 else 2 if self.length <= 12 else 1, False: 1}[is_vector]
         return max(1, min(wanted, power_of_two(vectors + 1) // 2))
@@ -242,51 +232,64 @@ class NestEmitter:
 
     def _reduce(self, points: list[Point], position: int, sums: Accumulators) -> None:
         """Add the points of the loops from a position on to the accumulators."""
-        span, step = self._reduced_span(position, points[0]), self.unrolling.block(position)
-        if self.extent(position) > LONGEST_SUM * step:
-            self._reduce_in_parts(points, position, span, sums)
+        span, step, extent = (
+            self._reduced_span(position, points[0]),
+            self.unrolling.block(position),
+            self.extent(position),
+        )
+        if self.chunk is not None and self.chunk.position == position:
+            extent = self.chunk.length
+        rows = math.ceil(extent / step)
+        if part_length(rows) < rows:
+            self._reduce_in_parts(points, position, span, part_length(rows) * step, sums)
         else:
             self._reduce_directly(points, position, span, sums)
 
-    def _reduce_in_parts(self, points: list[Point], position: int, span: Span, sums: Accumulators) -> None:
-        size, extent = PART * self.unrolling.block(position), self.extent(position)
-
+    def _reduce_in_parts(self, points: list[Point], position: int, span: Span, size: int, sums: Accumulators) -> None:
         def part(index: Value) -> None:
             partial = sums.fresh()
             stop = (index + size).minimum(span.stop)
-            self._reduce_directly(points, position, Span(index, stop, stop.equal(extent)), partial)
+            self._reduce_directly(points, position, Span(index, stop, stop.equal(self.extent(position))), partial)
             sums.merge(partial)
 
         self._loop(position, span, size, sums, part)
 
     def _reduce_directly(self, points: list[Point], position: int, span: Span, sums: Accumulators) -> None:
         dimension = self.schedule.order[position]
-        if position + 1 == len(self.schedule.order):
+        if position + 1 < len(self.schedule.order):
 
-            def block(pieces: list[Piece]) -> None:
-                for slot, piece in enumerate(pieces):
-                    self._contribute([point.enter(dimension, *piece) for point in points], slot, sums)
-
-            self._blocks(position, span, sums, block)
-            return
-        starts_afresh = self._additions(position + 1) * self.extent(position) > LONGEST_SUM
-
-        def inner(index: Value) -> None:
-            partial = sums.fresh() if starts_afresh else sums
-            entered = [point.enter(dimension, index) for point in points]
-            self._reduce(entered, position + 1, partial)
-            if starts_afresh:
+            def inner(index: Value) -> None:
+                partial = sums.fresh()
+                self._reduce([point.enter(dimension, index) for point in points], position + 1, partial)
                 sums.merge(partial)
 
-        self._loop(position, span, 1, sums, inner)
+            self._loop(position, span, 1, sums, inner)
+            return
 
-    def _additions(self, position: int) -> int:
-        """How many values one accumulator takes one after another in the loops from a position on."""
-        rounds = min(math.ceil(self.extent(position) / self.unrolling.block(position)), LONGEST_SUM)
-        if position + 1 == len(self.schedule.order):
-            return rounds
-        inner = self._additions(position + 1)
-        return rounds if inner * self.extent(position) > LONGEST_SUM else rounds * inner
+        def block(pieces: list[Piece], first: int = 0) -> None:
+            for slot, piece in enumerate(pieces, first):
+                self._contribute([point.enter(dimension, *piece) for point in points], slot, sums)
+
+        if sums.slots * self.unrolling.length > LONG_CODE and span.stop.number is not None:
+            self._take_turns(position, span, sums, block)
+        else:
+            self._blocks(position, span, sums, block)
+
+    def _take_turns(
+        self, position: int, span: Span, sums: Accumulators, block: Callable[[list[Piece], int], None]
+    ) -> None:
+        """All points of a dimension, where code for each accumulator would be long: they take turns in a loop."""
+        lanes, extent = self.unrolling.lanes(position), self.extent(position)
+        rounds = extent // lanes
+
+        def turn(index: Value) -> None:
+            block([Piece(index, 0, lanes, None)], 0)
+            sums.turn(1)
+
+        self._loop(position, Span(span.start, self.f.index(rounds * lanes), True), lanes, sums, turn)
+        sums.turn(-rounds)
+        if extent % lanes:
+            block([Piece(self.f.index(rounds * lanes), 0, lanes, extent % lanes)], rounds % sums.slots)
 
     def _contribute(self, points: Sequence[Point], slot: int, sums: Accumulators) -> None:
         for i, point in enumerate(points):

@@ -55,9 +55,8 @@ def choose(f: Function, product: Product) -> Template:
     """The template that is fastest for the product's shape and strides."""
     depth_stride, column_stride = product.right.strides[-2:]
     in_place = column_stride == 1 or product.columns == 1
-    consecutive = product.left.strides[-1] == depth_stride == 1
-    if not in_place and consecutive and product.rows <= 2 and product.depth > 2:
-        return Dot(product, f)
+    if product.is_narrow:
+        return Direct(product, f) if column_stride == 1 < product.columns else Dot(product, f)
     size = BYTES[product.dtype.name]
     row_bytes = (depth_stride if in_place else product.columns) * size
     is_near = product.depth * row_bytes <= NEAR_BYTES

@@ -6,7 +6,7 @@ small right operand whose columns are not consecutive is first copied to the sta
 
 from __future__ import annotations
 
-from chainrule.backends.native.language import Function, Value
+from chainrule.backends.native.language import Function, Type, Value
 from chainrule.backends.native.product_interleaved import interleave
 from chainrule.backends.native.product_pack import Panel, pack, packed_width, vector_lanes
 from chainrule.backends.native.product_site import (
@@ -25,6 +25,10 @@ TASK_WORK = 1 << 18
 """A task of a product with many rows is about so many multiplications."""
 
 
+WIDE_TILE = 8
+"""Vectors of a row that are multiplied together where sums lie in memory: long pieces of the right operand's rows."""
+
+
 class Direct:
     """The extents of a product's tiles and tasks, and their emission."""
 
@@ -33,11 +37,13 @@ class Direct:
     def __init__(self, product: Product, f: Function) -> None:
         self.product = product
         self.lanes = vector_lanes(f, product.dtype.name, product.columns)
-        sums = sums_in_registers(f)
+        self.chains = f.module.target.lanes(product.dtype.name) if product.is_narrow else 1
+        self.in_memory = product.is_narrow and product.columns > self.lanes
+        sums = WIDE_TILE if self.in_memory else sums_in_registers(f) // self.chains
         widest = 8 if product.rows == 1 else 4
-        vectors = min(-(-product.columns // self.lanes), widest, sums // min(product.rows, sums // 2))
+        vectors = min(-(-product.columns // self.lanes), widest, sums // min(product.rows, max(1, sums // 2)))
         self.tile_columns = vectors * self.lanes
-        self.tile_rows = even_split(product.rows, sums // vectors)
+        self.tile_rows = 1 if self.in_memory else even_split(product.rows, sums // vectors)
         self.has_whole_rows = self.tile_columns >= product.columns and self.tile_rows > 1
         tile_work = self.tile_rows * self.tile_columns * max(product.depth, 1)
         self.block_rows = self.tile_rows * min(product.rows // self.tile_rows, max(1, TASK_WORK // tile_work))
@@ -55,7 +61,7 @@ class Direct:
 
     def emit(self, site: Site, is_parallel: bool) -> None:
         self.interleaved = None
-        if self.product.right.strides[-1] == 1 and self.full_tiles:
+        if self.product.right.strides[-1] == 1 and self.full_tiles and not self.product.is_narrow:
             left_row, left_depth = self.product.left.strides[-2:]
             steps = Steps(left_row, left_depth, self.product.right.strides[-2])
             self.interleaved = interleave(site, self.tile_rows, self.tile_columns // self.lanes, self.lanes, steps)
@@ -73,7 +79,11 @@ class Direct:
             steps = Steps(left_row, left_depth, right_depth)
             site.prefetch(row, column, rows, columns)
             tile = zeros(f, site.element, rows, columns, self.lanes)
-            tile = multiply(f, site.left(row), right, steps, self.product.depth, tile, columns)
+            depth = self.product.depth
+            if self.in_memory:
+                tile = [_multiply_in_memory(f, site.left(row), right, steps, depth, tile[0], columns, self.chains)]
+            else:
+                tile = multiply(f, site.left(row), right, steps, depth, tile, columns, chains=self.chains)
             site.finish(row, column, tile, columns)
 
         start, stop = row_block * self.block_rows, f.index(self.whole_rows)
@@ -103,3 +113,37 @@ class Direct:
         copy = f.allocate(site.element, depth * width)
         pack(f, Panel(site.element, columns, depth_stride, column_stride), site.right(column), copy, width, depth)
         return copy, width
+
+
+def _multiply_in_memory(
+    f: Function, left: Value, right: Value, steps: Steps, depth: int, row: list[Value], columns: int, chains: int
+) -> list[Value]:
+    """A row as `multiply` computes it with ``chains``, whose sums are too many for the registers of a wide row."""
+    element, lanes = row[0].type.element, row[0].lanes
+    width = len(row) * lanes
+    sums = f.allocate(element, chains * width)
+    f.fill(sums, 0, chains * width * row[0].type.bytes // lanes)
+
+    def add_rows(pointers: list[Value], count: int) -> list[Value]:
+        with f.loop(0, count, carried=[*pointers, sums], name="chain") as loop:
+            factors, values, place = loop.values
+            factor = f.load(factors, Type(element)).broadcast(lanes)
+            for first in range(0, width, lanes):
+                value = f.load(values.at(first, element), row[0].type, columns - first)
+                here = place.at(first, element)
+                f.store(factor.fma(value, f.load(here, row[0].type)), here)
+            moved = (factors.at(steps.left_depth, element), values.at(steps.right_depth, element))
+            loop.next([*moved, place.at(width, element)])
+        return loop.results[:2]
+
+    rest = depth % chains
+    with f.loop(0, depth - rest, chains, carried=[left, right], name="depth") as loop:
+        loop.next(add_rows(loop.values, chains))
+    add_rows(loop.results, rest)
+    result = []
+    for first in range(0, width, lanes):
+        states = [f.load(sums.at(chain * width + first, element), row[0].type) for chain in range(chains)]
+        while len(states) > 1:
+            states = [a + b for a, b in zip(states[::2], states[1::2], strict=True)]
+        result += states
+    return result

@@ -1,4 +1,4 @@
-"""Matrix products as dot products: few rows, and both operands consecutive in k.
+"""Matrix products as dot products: of a matrix and a vector, best if both are consecutive in k.
 
 Vectors run along k; every element of the result has a vector of partial sums, and at the end the vectors of several
 elements are added up together.
@@ -39,16 +39,18 @@ class Dot:
     def _emit_tile(self, site: Site, row: Value, column: Value, columns: int) -> None:
         f, depth = site.f, self.product.depth
         vector = Type(site.element, self.depth_lanes)
-        column_stride = self.product.right.strides[-1]
+        right_stride, column_stride = self.product.right.strides[-2:]
+        left_stride = self.product.left.strides[-1]
         rest = depth % self.depth_lanes
 
         def add(values: list[Value], active: int) -> list[Value]:
             left, right, *sums = values
-            factor = f.load(left, vector, active)
+            factor = f.load_strided(left, vector, left_stride, active)
             for number in range(columns):
                 position = right.at(number * column_stride, site.element)
-                sums[number] = factor.fma(f.load(position, vector, active), sums[number])
-            return [left.at(self.depth_lanes, site.element), right.at(self.depth_lanes, site.element), *sums]
+                sums[number] = factor.fma(f.load_strided(position, vector, right_stride, active), sums[number])
+            steps = (self.depth_lanes * left_stride, self.depth_lanes * right_stride)
+            return [left.at(steps[0], site.element), right.at(steps[1], site.element), *sums]
 
         zero = f.constant(0.0, vector)
         carried = [site.left(row), site.right(column), *[zero] * columns]

@@ -22,9 +22,6 @@ UNROLLED_EPILOGUE = 6
 FAR_BYTES = 1 << 18
 """What has so many bytes may be in none of the processor's own caches."""
 
-CHAINS = 4
-"""Independent sums that are needed to keep the multipliers busy, which take about 4 cycles for one result."""
-
 
 @dataclass(frozen=True)
 class Steps:
@@ -220,14 +217,16 @@ def multiply(
     tile: Tile,
     columns: int,
     ahead: Ahead | None = None,
+    chains: int = 1,
 ) -> Tile:
     """The tile plus Σₖ left[i, k] · right[k, j] over k < ``depth``; columns from ``columns`` on do not exist.
 
-    Few sums are split into several chains over k, which are added at the end.
+    Sums may be split into ``chains`` of every so many values of k, which are added at the end, neighbours first; then
+    ``depth`` is a number.
     """
     sums = [vector for row in tile for vector in row]
     count = len(sums)
-    chains = max(1, min(CHAINS // count, depth)) if isinstance(depth, int) else 1
+    chains = min(chains, max(1, depth)) if isinstance(depth, int) else 1
     rest = depth % chains if isinstance(depth, int) else 0
     sums += [f.constant(0.0, sums[0].type)] * ((chains - 1) * count)
     with f.loop(0, depth if rest == 0 else depth - rest, chains, carried=[left, right, *sums], name="depth") as loop:
@@ -236,8 +235,8 @@ def multiply(
         loop.next(add_products(f, loop.values, steps, chains, len(tile), columns))
     sums = add_products(f, loop.results, steps, rest, len(tile), columns)[2:]
     while len(sums) > count:
-        half = len(sums) // count // 2 * count
-        sums = [a + b for a, b in zip(sums[:half], sums[half : 2 * half], strict=True)] + sums[2 * half :]
+        pairs = [sums[start : start + 2 * count] for start in range(0, len(sums), 2 * count)]
+        sums = [pair[i] + pair[count + i] if len(pair) > count else pair[i] for pair in pairs for i in range(count)]
     return in_rows(sums[:count], len(tile[0]))
 
 

@@ -31,7 +31,7 @@ class Accumulation(Protocol):
 
 
 class Sum:
-    """The sum of all values."""
+    """The sum of all values, from -0.0 on: adding that changes nothing, while 0.0 would change -0.0."""
 
     has_position = False
 
@@ -39,7 +39,7 @@ class Sum:
         self.element = element
 
     def identity(self, f: Function, lanes: int) -> State:
-        return [f.constant(0, Type(self.element, lanes))]
+        return [f.constant(-0.0 if self.element in FLOATS else 0, Type(self.element, lanes))]
 
     def merge(self, left: State, right: State) -> State:
         return [left[0] + right[0]]
@@ -163,10 +163,17 @@ class Accumulators:
             self.states[key] = [next(values) for _ in range(1 + self.kinds[key[2]].has_position)]
 
     def total(self, point: int, number: int) -> State:
-        """The slots of one point merged pairwise."""
-        kind, keys = self.kinds[number], [(slot, point, number) for slot in range(self.slots)]
-        present = [self.states[key] for key in keys if key in self.states]
-        while len(present) > 1:
-            pairs = [present[i : i + 2] for i in range(0, len(present), 2)]
-            present = [kind.merge(*pair) if len(pair) == 2 else pair[0] for pair in pairs]
-        return present[0]
+        """The slots of one point merged: the upper half onto the lower, again and again."""
+        kind, states = self.kinds[number], [self.states.get((slot, point, number)) for slot in range(self.slots)]
+        while len(states) > 1:
+            half = len(states) // 2
+            pairs = zip(states[:half], states[half:], strict=True)
+            states = [kind.merge(low, high) if low and high else low or high for low, high in pairs]
+        assert states[0] is not None
+        return states[0]
+
+    def turn(self, by: int) -> None:
+        """Let slot s become slot s - ``by``, counted in a circle."""
+        moved = {(slot - by) % self.slots: slot for slot in range(self.slots)}
+        keys = [key for key in self.keys() if (moved[key[0]], *key[1:]) in self.states]
+        self.states = {key: self.states[moved[key[0]], *key[1:]] for key in keys}

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from chainrule.backends.native.body import Variation
 from chainrule.backends.native.cpu import Target
 from chainrule.backends.native.kernel import accesses, whole_lines
-from chainrule.passes.plan import Access, Buffer, Instruction, Nest, Plan, Reduction, Store
+from chainrule.backends.native.order import fold_period
+from chainrule.passes.plan import Access, Buffer, Instruction, Nest, Plan, Store
 from chainrule.types import Shape
 
 COSTS = {
@@ -40,8 +41,8 @@ class Schedule:
     """A simplified nest and its loops.
 
     ``order``: dimensions, outermost first; the first ``kept`` of them are kept (not reduced). ``vector``: the dimension
-    of the lanes, None for scalar code. ``parallel``: the outermost loop may be split among threads. ``nanoseconds``: a
-    rough estimate of the work.
+    of the lanes, None for scalar code. ``period``: see `sum_period`. ``parallel``: the outermost loop may be split
+    among threads. ``nanoseconds``: a rough estimate of the work.
     """
 
     nest: Nest
@@ -49,6 +50,7 @@ class Schedule:
     kept: int
     vector: int | None
     lanes: int
+    period: int
     parallel: bool
     nanoseconds: float
 
@@ -85,7 +87,7 @@ def _strided(nest: Nest) -> list[Access]:
 
 def _mergeable(nest: Nest, outer: int, inner: int) -> bool:
     axes = nest.reductions[0].axes if nest.reductions else ()
-    if (outer in axes) != (inner in axes):
+    if outer in axes or inner in axes:
         return False
     extent = nest.domain[inner]
     return all(access.strides[outer] == access.strides[inner] * extent for access in _strided(nest))
@@ -154,27 +156,52 @@ def independent(access: Access, domain: Shape) -> set[int]:
 def make_schedule(nest: Nest, target: Target) -> Schedule:
     """Choose loops and vectors for a simplified nest with at least one point."""
     rank = range(len(nest.domain))
-    axes = set(nest.reductions[0].axes) if nest.reductions else set()
+    axes = nest.reductions[0].axes if nest.reductions else ()
     serial: set[int] = set()
     for store in nest.stores:
         if store.is_ordered:
             serial |= set(rank) - independent(store.access, nest.domain)
     spread = {d: sum(abs(access.strides[d]) for access in accesses(nest)) for d in rank}
     free = sorted((d for d in rank if d not in axes and d not in serial), key=lambda d: -spread[d])
-    reduced = sorted(axes - serial, key=lambda d: -spread[d])
-    candidates = [*free, *reduced] if not (serial and nest.reductions) else []
+    period = sum_period(nest, target)
+    candidates = [] if serial and axes else list(free)
+    if axes and reduces_last(nest):
+        candidates = [*(candidates if period <= FEW_SUMS else ()), axes[-1]]
     choices = [Vectors(nest, d, d in axes, target) for d in reversed(candidates)]
     best = min(choices or [Vectors(nest, None, False, target)], key=lambda choice: choice.cost)
     vector = best.dimension
     if vector is not None and vector in free:
         free.remove(vector)
-        kept = [*free, *sorted(serial - axes), vector]
+        kept = [*free, *sorted(serial.difference(axes)), vector]
     else:
-        kept = [*free, *sorted(serial - axes)]
-        reduced = [d for d in reduced if d != vector] + ([] if vector is None else [vector])
-    order = (*kept, *sorted(serial & axes), *reduced)
+        kept = [*free, *sorted(serial.difference(axes))]
+    order = (*kept, *axes)
     nanoseconds = NANOSECONDS * best.cost * math.prod(nest.domain)
-    return Schedule(nest, order, len(kept), vector, best.lanes, bool(kept) and kept[0] not in serial, nanoseconds)
+    parallel = bool(kept) and kept[0] not in serial
+    return Schedule(nest, order, len(kept), vector, best.lanes, period, parallel, nanoseconds)
+
+
+FEW_SUMS = 8
+"""So many interleaved sums can be vectors themselves, if that is faster than having them in the lanes of one."""
+
+
+def reduces_last(nest: Nest) -> bool:
+    """Whether the last dimension of what is reduced is among the reduced ones."""
+    return any(reduction.is_last or len(reduction.axes) == len(nest.domain) for reduction in nest.reductions)
+
+
+def sum_lanes(nest: Nest, target: Target) -> int:
+    """The lanes that decide on the order of a nest's sums: those of the floats that are summed."""
+    dtypes = [nest.body[r.instruction].dtype for r in nest.reductions]
+    floats = [dtype for dtype in dtypes if dtype.kind == "float"]
+    return min(target.lanes(dtype.name) for dtype in floats or dtypes)
+
+
+def sum_period(nest: Nest, target: Target) -> int:
+    """The number of interleaved sums along the innermost reduced dimension."""
+    if not nest.reductions or not nest.reductions[0].axes:
+        return 1
+    return fold_period(nest.domain[nest.reductions[0].axes[-1]], reduces_last(nest), sum_lanes(nest, target))
 
 
 class Vectors:
@@ -239,9 +266,11 @@ def split_reduction(nest: Nest, plan: Plan, chunks: int) -> tuple[Nest, Nest, Pl
         access = Access(len(buffers), (size, *dense))
         buffers.append(Buffer(dtype, chunks * size, "temporary", plan.scratch_slot, offset))
         offset += whole_lines(buffers[-1].nbytes)
-        partial.append(Reduction(reduction.operation, access, reduction.instruction, tuple(axis + 1 for axis in axes)))
+        moved = tuple(axis + 1 for axis in axes)
+        partial.append(replace(reduction, access=access, axes=moved, is_last=reduces_last(nest)))
         loads.append(Instruction("load", dtype, access=access))
-        combining.append(replace(reduction, access=_prepended(reduction.access), instruction=number, axes=(0,)))
+        access = _prepended(reduction.access)
+        combining.append(replace(reduction, access=access, instruction=number, axes=(0,), is_last=size == 1))
     body = tuple(replace(item, access=_prepended(item.access)) if item.access else item for item in nest.body)
     stores = tuple(replace(store, access=_prepended(store.access)) for store in nest.stores)
     first = Nest(nest.name, (chunks, *nest.domain), body, stores, tuple(partial))

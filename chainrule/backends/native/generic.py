@@ -1,0 +1,188 @@
+"""Kernels that are generic in shape: one machine code for every size, with extents and addresses as arguments.
+
+A graph that is met once runs on them, vertex by vertex. They use the formulas of the kernels of compiled programs, and
+accumulate in their order (see `order`), so the bits agree. Memory is contiguous unless strides (in elements) are given.
+"""
+
+from __future__ import annotations
+
+from chainrule.backends.native.cpu import Target
+from chainrule.backends.native.language import INDEX, POINTER, Function, Module, Type, Value
+from chainrule.backends.native.product_dot import sum_each
+from chainrule.backends.native.reduction import accumulation
+from chainrule.backends.native.vector_math import ELEMENTWISE
+
+TILE_ROWS, TILE_VECTORS = 8, 2
+"""The register tile of a product."""
+
+PANEL_DEPTH = 128
+"""Rows of the right operand that are packed at a time: with two vectors of columns they stay in the nearest cache."""
+
+
+def elementwise(f: Function, operation: str, operands: tuple[str, ...], result: str) -> None:
+    """``result[i] = operation(operands[i · step]...)`` for i < count; an operand of step 0 is one vector, repeated."""
+    arity = len(operands)
+    sources, target, count, steps = f.arguments[:arity], *f.arguments[arity : arity + 2], f.arguments[arity + 2 :]
+    lanes = f.module.target.lanes(max((*operands, result), key=lambda element: Type(element).bytes))
+    with f.loop(0, count, lanes) as loop:
+        active = f.first_lanes(count - loop.index, lanes)
+        triples = zip(sources, steps, operands, strict=True)
+        values = [f.load(x.at(loop.index * step, e), Type(e, lanes), active) for x, step, e in triples]
+        value = values[0].cast(result) if operation == "cast" else ELEMENTWISE[operation](*values)
+        f.store(value, target.at(loop.index, result), active)
+
+
+def fold(f: Function, operation: str, element: str) -> None:
+    """Fold each of ``count`` lines of ``length`` elements to ``period`` sums: of every ``period``-th element, in order.
+
+    After ``part`` elements a sum starts afresh; what it was is added to those before. Then the upper half of the sums
+    is added to the lower, ``halvings`` times.
+    """
+    source, target, count, length, period, part, halvings = f.arguments
+    kind, lanes = accumulation(operation, element), f.module.target.lanes(element)
+    (neutral,) = kind.identity(f, lanes)
+    rows, rest = length // period, length % period
+    parts = (rows + part) // part
+    with f.loop(0, count, name="line") as line:
+        first, sums = source.at(line.index * length, element), target.at(line.index * period, element)
+        with f.loop(0, parts, name="part") as block:
+            start = block.index * part
+            stop = (start + part).minimum(rows)
+            with f.loop(0, period, lanes, name="place") as place:
+                active = f.first_lanes(period - place.index, lanes)
+                begin = first.at(start * period + place.index, element)
+                with f.loop(start, stop, carried=[begin, neutral], name="row") as row:
+                    value = f.load(row.values[0], Type(element, lanes), active)
+                    row.next([row.values[0].at(period, element), *kind.merge([row.values[1]], [value])])
+                left = f.first_lanes((start + part > rows).select(rest - place.index, f.index(0)), lanes) & active
+                last = left.select(f.load(row.results[0], Type(element, lanes), left), neutral)
+                (total,) = kind.merge([row.results[1]], [last])
+                here = sums.at(place.index, element)
+                before = f.load(here, Type(element, lanes), active)
+                (both,) = kind.merge([before], [total])
+                f.store(block.index.equal(0).broadcast(lanes).select(total, both), here, active)
+        with f.loop(0, halvings, carried=[period], name="halving") as halving:
+            half = halving.values[0].shift_right_logical(1)
+            with f.loop(0, half, lanes, name="place") as place:
+                active, here = f.first_lanes(half - place.index, lanes), sums.at(place.index, element)
+                lower, upper = (f.load(x, Type(element, lanes), active) for x in (here, here.at(half, element)))
+                (half_sum,) = kind.merge([lower], [upper])
+                f.store(half_sum, here, active)
+            halving.next([half])
+
+
+def dot(f: Function, element: str) -> None:
+    """``out[i] = Σₖ left[k] · right[i, k]`` for i < count, in as many interleaved sums as a vector has lanes."""
+    left, right, target, count, depth = f.arguments
+    lanes = f.module.target.lanes(element)
+    vector = Type(element, lanes)
+    with f.loop(0, count, name="row") as row:
+        line = right.at(row.index * depth, element)
+        with f.loop(0, depth, lanes, carried=[f.constant(0.0, vector)], name="depth") as loop:
+            active = f.first_lanes(depth - loop.index, lanes)
+            factors = [f.load(pointer.at(loop.index, element), vector, active) for pointer in (left, line)]
+            loop.next([factors[0].fma(factors[1], loop.values[0])])
+        f.store(sum_each(loop.results), target.at(row.index, element))
+
+
+def product(f: Function, element: str) -> None:
+    """``out[i, j] = Σₖ left[i, k] · right[k, j]``, each sum in the order of k."""
+    left, right, target, rows, columns, depth, *steps = f.arguments
+    lanes = f.module.target.lanes(element)
+    width = TILE_VECTORS * lanes
+    panel = f.allocate(element, PANEL_DEPTH * width)
+    tile = _Tile(f, element, lanes, panel, target, columns, (steps[0], steps[1]))
+    with f.loop(0, depth, PANEL_DEPTH, name="block") as block:
+        length = (depth - block.index).minimum(PANEL_DEPTH)
+        is_first = block.index.equal(0)
+        with f.loop(0, columns, width, name="panel") as loop:
+            source = right.at(block.index * steps[2] + loop.index * steps[3], element)
+            _pack(f, element, source, panel, length, (columns - loop.index).minimum(width), (steps[2], steps[3]))
+            whole = rows // TILE_ROWS * TILE_ROWS
+            start = left.at(block.index * steps[1], element)
+            with f.loop(0, whole, TILE_ROWS, name="tile") as row:
+                tile.multiply(start, row.index, loop.index, TILE_ROWS, length, is_first)
+            with f.loop(whole, rows, name="rest") as row:
+                tile.multiply(start, row.index, loop.index, 1, length, is_first)
+
+
+def _pack(
+    f: Function, element: str, source: Value, panel: Value, depth: Value, columns: Value, steps: tuple[Value, Value]
+) -> None:
+    """Copy a part of the right operand, whose columns become consecutive. What follows the last column is not read."""
+    lanes = f.module.target.lanes(element)
+    width = TILE_VECTORS * lanes
+    consecutive = steps[1].equal(1)
+    with f.when(consecutive, name="rows"), f.loop(0, depth, name="k") as k:
+        for first in range(0, width, lanes):
+            active = f.first_lanes(columns - first, lanes)
+            values = f.load(source.at(k.index * steps[0] + first, element), Type(element, lanes), active)
+            f.store(values, panel.at(k.index * width + first, element))
+    with f.when(~consecutive, name="columns"):
+        f.fill(panel, 0, PANEL_DEPTH * width * Type(element).bytes)
+        with f.loop(0, columns, name="column") as column, f.loop(0, depth, name="k") as k:
+            value = f.load(source.at(k.index * steps[0] + column.index * steps[1], element), Type(element))
+            f.store(value, panel.at(k.index * width + column.index, element))
+
+
+class _Tile:
+    """Multiplies tiles of rows with the packed panel and adds them to the result."""
+
+    def __init__(
+        self,
+        f: Function,
+        element: str,
+        lanes: int,
+        panel: Value,
+        target: Value,
+        columns: Value,
+        steps: tuple[Value, Value],
+    ) -> None:
+        self.f, self.element, self.lanes, self.panel = f, element, lanes, panel
+        self.target, self.columns, self.steps = target, columns, steps
+
+    def multiply(self, left: Value, row: Value, column: Value, rows: int, depth: Value, is_first: Value) -> None:
+        """``rows`` rows from ``row`` on, for ``depth`` values of k; the sums so far lie in the result."""
+        f, element, vector = self.f, self.element, Type(self.element, self.lanes)
+        firsts = range(0, TILE_VECTORS * self.lanes, self.lanes)
+        actives = [f.first_lanes(self.columns - column - first, self.lanes) for first in firsts]
+        places = [
+            self.target.at((row + number) * self.columns + column + first, element)
+            for number in range(rows)
+            for first in firsts
+        ]
+        masks = [(active & ~is_first.broadcast(self.lanes)) for active in actives] * rows
+        sums = [f.load(place, vector, mask) for place, mask in zip(places, masks, strict=True)]
+        starts = [left.at((row + number) * self.steps[0], element).freeze() for number in range(rows)]
+        with f.loop(0, depth, carried=[self.panel, f.index(0), *sums], name="depth") as loop:
+            packed, distance, *sums = loop.values
+            factors = [f.load(packed.at(first, element), vector) for first in firsts]
+            for number, start in enumerate(starts):
+                value = f.load(start.at(distance, element), Type(element)).broadcast(self.lanes)
+                for position, factor in enumerate(factors, number * TILE_VECTORS):
+                    sums[position] = value.fma(factor, sums[position])
+            loop.next([packed.at(TILE_VECTORS * self.lanes, element), distance + self.steps[1], *sums])
+        for place, value, active in zip(places, loop.results[2:], actives * rows, strict=True):
+            f.store(value, place, active)
+
+
+def kernel_text(target: Target, name: str, kind: str, *parameters: str) -> str:
+    """The LLVM module of one kernel, the function ``name`` of some pointers and then numbers.
+
+    ``kind``: ``"elementwise"`` (operation, operands' elements..., result's element), ``"fold"`` (operation, element),
+    ``"dot"`` (element) or ``"product"`` (element). The numbers of an elementwise kernel are the count and the operands'
+    steps; of a fold count, length, period, part and halvings; of a dot count and depth; of a product rows, columns,
+    depth, and the distances left to the next row and next k, right to the next k and next column.
+    """
+    arity = len(parameters) - 1
+    pointers, numbers, emit = {
+        "elementwise": (arity, arity, lambda f: elementwise(f, parameters[0], parameters[1:-1], parameters[-1])),
+        "fold": (2, 5, lambda f: fold(f, *parameters)),
+        "dot": (3, 2, lambda f: dot(f, *parameters)),
+        "product": (3, 7, lambda f: product(f, *parameters)),
+    }[kind]
+    arguments = [(f"p{i}", POINTER) for i in range(pointers)] + [(f"n{i}", INDEX) for i in range(numbers)]
+    module = Module(target)
+    with module.function(name, arguments) as f:
+        emit(f)
+    return str(module)

@@ -1,0 +1,179 @@
+"""Kernels that are generic in shape, as functions of NumPy arrays; compiled, or read from the disk, when first needed.
+
+`accumulate` and `multiply` make sums in the order of compiled programs: see `chainrule.backends.native.order` and
+`chainrule.passes.plan.is_narrow`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..backends.native.cpu import host_target
+from ..backends.native.generic import kernel_text
+from ..backends.native.jit import Library
+from ..backends.native.order import chunk_length, fold_period, part_length
+from ..memory import address_of
+from ..passes.plan import is_narrow
+from ..settings import settings
+from ..types import DTYPES, Shape
+from .native_code import kernel_code
+
+Array = np.ndarray[Any, Any]
+
+WIDEST = 64
+"""At least the lanes of any vector."""
+
+
+_libraries: dict[str, Library] = {}
+_kernels: dict[tuple[str, ...], Callable[..., None]] = {}
+_loading = threading.Lock()
+
+
+def _kernel(*key: str) -> Callable[..., None]:
+    """The function of a kernel, by features of the processor, kind and parameters; what it takes are integers.
+
+    Kernels are loaded once and stay: there are few.
+    """
+    kernel = _kernels.get(key)
+    if kernel is None:
+        with _loading:
+            kernel = _kernels.get(key) or _load(*key)
+            _kernels[key] = kernel
+    return kernel
+
+
+def _load(features: str, kind: str, *parameters: str) -> Callable[..., None]:
+    target, name = host_target(features), "_".join((kind, *parameters))
+    library = _libraries.get(features)
+    if library is None:
+        library = _libraries[features] = Library(None, target)
+    library.add(kernel_code(target, name, lambda: kernel_text(target, name, kind, *parameters)))
+    pointers = {"elementwise": len(parameters) - 1, "fold": 2, "dot": 3, "product": 3}[kind]
+    numbers = {"elementwise": len(parameters) - 1, "fold": 5, "dot": 2, "product": 7}[kind]
+    prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * pointers, *[ctypes.c_int64] * numbers)
+    return prototype(library.address(name))
+
+
+def _address(array: Array) -> int:
+    """Where the elements of a contiguous array lie (what `address_of` says, in a third of its time)."""
+    return ctypes.addressof(ctypes.c_char.from_buffer(array.data)) if array.flags.writeable else address_of(array)
+
+
+_ELEMENTS = {dtype.numpy: dtype.name for dtype in DTYPES.values()}
+
+
+def evaluate_elementwise(operation: str, operands: list[Array], shape: Shape, dtype: Any) -> Array:
+    """``operation`` of operands that broadcast to ``shape``, which is not empty, as an array of ``dtype``."""
+    out = np.empty(shape, dtype)
+    prepared, steps = [], []
+    for operand in operands:
+        if operand.shape != shape:
+            is_single = operand.size == 1
+            operand = np.full(WIDEST, operand) if is_single else np.broadcast_to(operand, shape).copy()
+            steps.append(0 if is_single else 1)
+        else:
+            operand = operand if operand.flags.c_contiguous else operand.copy()
+            steps.append(1)
+        prepared.append(operand)
+    elements = [_ELEMENTS[operand.dtype] for operand in (*operands, out)]
+    kernel = _kernel(settings.cpu_features, "elementwise", operation, *elements)
+    kernel(*map(_address, prepared), _address(out), out.size, *steps)
+    return out
+
+
+def _fold(operation: str, lines: Array, period: int, part: int, halvings: int) -> Array:
+    """(count, length) → (count, period): sums of every ``period``-th element, in parts, and halved so often."""
+    out = np.empty((lines.shape[0], period), lines.dtype)
+    kernel = _kernel(settings.cpu_features, "fold", operation, _ELEMENTS[lines.dtype])
+    kernel(_address(lines), _address(out), lines.shape[0], lines.shape[1], period, part, halvings)
+    return out[:, : period >> halvings] if halvings else out
+
+
+def accumulate(operation: str, x: Array, axes: Shape) -> Array:
+    """The sum or product over ``axes``, in the order of compiled programs."""
+    shape = tuple(extent for axis, extent in enumerate(x.shape) if axis not in axes)
+    if x.size == 0:
+        return np.full(shape, 0 if operation == "sum" else 1, x.dtype)
+    x, axes = _without_ones(x, axes)
+    if not axes:
+        return x.reshape(shape)
+    lanes = host_target(settings.cpu_features).lanes(_ELEMENTS[x.dtype])
+    extents = tuple(x.shape[axis] for axis in axes)
+    position, length = chunk_length(extents, x.size // math.prod(extents), axes[-1] == x.ndim - 1, lanes)
+    if not length:
+        return _accumulate(operation, x, axes, extents, lanes).reshape(shape)
+    axis, nominal = axes[position], (*extents[:position], length, *extents[position + 1 :])
+    chunks = [x[(slice(None),) * axis + (slice(s, s + length),)] for s in range(0, x.shape[axis], length)]
+    parts = [_accumulate(operation, chunk, axes, nominal, lanes) for chunk in chunks]
+    return accumulate(operation, np.stack(parts), (0,)).reshape(shape)
+
+
+def _without_ones(x: Array, axes: Shape) -> tuple[Array, Shape]:
+    """Without dimensions of extent 1."""
+    places = [axis for axis, extent in enumerate(x.shape) if extent != 1]
+    return x.reshape([x.shape[axis] for axis in places]), tuple(i for i, axis in enumerate(places) if axis in axes)
+
+
+def _accumulate(operation: str, x: Array, axes: Shape, nominal: Shape, lanes: int) -> Array:
+    """The reduction of one chunk: lines are folded, then the dimensions around them, then the places of each result.
+
+    ``nominal`` are the extents of ``axes``, in a chunk that is not the shorter last one.
+    Dimensions before the first reduced one count lines; kept ones behind it are part of a place.
+    """
+    kept = [axis for axis in range(x.ndim) if axis not in axes]
+    outer = [axis for axis in kept if axis < axes[0]] if kept and kept[-1] == x.ndim - 1 else kept
+    inner = [axis for axis in kept if axis not in outer]
+    lines = np.ascontiguousarray(x.transpose([*outer, *axes, *inner]))
+    width = math.prod(x.shape[axis] for axis in inner)
+    places = fold_period(nominal[-1], axes[-1] == x.ndim - 1, lanes)
+    period = width
+    for number in reversed(range(len(axes))):
+        step = places if number == len(axes) - 1 else 1
+        length, period = x.shape[axes[number]] * period, step * period
+        part = part_length(math.ceil(nominal[number] / step))
+        lines = _fold(operation, lines.reshape(-1, length), period, part, 0 if number else places.bit_length() - 1)
+    order = [*outer, *inner]
+    result = lines.reshape([x.shape[axis] for axis in order])
+    return result if order == kept else result.transpose(np.argsort(order))
+
+
+def multiply(x: Array, y: Array) -> Array:
+    """The matrix product over batches that broadcast, in the order of compiled programs."""
+    narrow = is_narrow(x.shape, y.shape)
+    if x.ndim == y.ndim == 2 and x.size and y.size:
+        out = np.empty((x.shape[0], y.shape[1]), x.dtype)
+        _multiply(x, y, out, narrow)
+        return out
+    batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+    out = np.empty((*batch, x.shape[-2], y.shape[-1]), x.dtype)
+    if out.size == 0 or x.shape[-1] == 0:
+        out.fill(0)
+        return out
+    if math.prod(y.shape[:-2]) == 1 and math.prod(batch) > 1:  # the rows of all batches are rows of one product
+        rows = np.broadcast_to(x, (*batch, *x.shape[-2:])).reshape(-1, x.shape[-1])
+        _multiply(rows, y.reshape(y.shape[-2:]), out.reshape(-1, y.shape[-1]), narrow)
+    else:
+        left, right = np.broadcast_to(x, (*batch, *x.shape[-2:])), np.broadcast_to(y, (*batch, *y.shape[-2:]))
+        for place in np.ndindex(batch):
+            _multiply(left[place], right[place], out[place], narrow)
+    return out
+
+
+def _multiply(x: Array, y: Array, out: Array, narrow: bool) -> None:
+    """One product of matrices, written to contiguous memory."""
+    element, size = _ELEMENTS[out.dtype], out.itemsize
+    if narrow:
+        vector, matrix = (x, y.T) if out.shape[0] == 1 else (y.T, x)
+        vector, matrix = np.ascontiguousarray(vector), np.ascontiguousarray(matrix)
+        kernel = _kernel(settings.cpu_features, "dot", element)
+        kernel(_address(vector), _address(matrix), _address(out), *matrix.shape)
+        return
+    steps = [stride // size for stride in (*x.strides, *y.strides)]
+    kernel = _kernel(settings.cpu_features, "product", element)
+    kernel(address_of(x), address_of(y), _address(out), *out.shape, x.shape[1], *steps)
