@@ -1,5 +1,6 @@
 """Gradients against PyTorch: accumulation, reads in between, shared graphs, modes, and the errors."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -55,6 +56,25 @@ def test_of_functions(function: Callable[[Any, Any], Any]) -> None:
         return w.grad
 
     agree([("gradient", run)])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda m, x, y: x.clamp(-0.5, 1), lambda m, x, y: x.clamp(min=0), lambda m, x, y: x.clamp(max=1),
+        lambda m, x, y: m.clamp(x, y, y + 1), lambda m, x, y: m.clamp(x, y + 1, y), lambda m, x, y: m.maximum(x, y),
+        lambda m, x, y: m.clamp(x, min=float("nan")), lambda m, x, y: m.clamp(x, max=y / y),
+    ],
+)  # fmt: skip
+def test_at_limits_and_ties(function: Callable[[Any, Any, Any], Any]) -> None:
+    def run(m: Any) -> Any:
+        x = m.tensor([0.0, 1.0, -0.5, 2.0, -3.0, math.inf, math.nan], requires_grad=True)
+        y = m.tensor([0.0, 0.0, -0.5, 0.5, -4.0, 0.0, 0.0], requires_grad=True)
+        result = function(m, x, y)
+        result.nan_to_num().sum().backward()
+        return [result, x.grad, m.zeros(7) if y.grad is None else y.grad]
+
+    agree([("values and gradients", run)])
 
 
 def test_accumulate_over_calls_and_iterations() -> None:
