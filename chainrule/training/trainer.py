@@ -15,7 +15,7 @@ import numpy as np
 from .. import nn, optim
 from ..compiler.capture import compile
 from ..data.splits import split_rows
-from ..errors import ArgumentError, DataError, ModelFileError, NonFiniteError
+from ..errors import ArgumentError, DataError, ModelFileError, NonFiniteError, ShapeError
 from ..files.architecture import build, describe
 from ..nn.memo import has_only_builtin_parts
 from ..nn.regularizers import Regularizer
@@ -57,7 +57,8 @@ class Trainer:
     - ``callbacks``: early stopping, schedules, averages of weights ... (`chainrule.training`). ``regularizers``: see
       `chainrule.nn.regularizers`; the history shows the loss without their penalties, so that it compares with the
       validation loss.
-    - ``seed``: everything random follows from it; None: from the global state.
+    - ``seed``: the order of rows, splits, dropout and noise follow from it, in ``fit``; None: from the global state.
+      Initial weights are the model's: call ``chainrule.manual_seed`` before it is made to have the same ones again.
 
     >>> import numpy as np, chainrule as cr
     >>> X = np.linspace(-1, 1, 200).reshape(-1, 1)
@@ -81,6 +82,8 @@ class Trainer:
         clip_norm: float | None = None,
         clip_value: float | None = None,
     ) -> None:
+        if not isinstance(model, nn.Module):
+            raise ArgumentError(f"Trainer: model must be an nn.Module, got {type(model).__name__}")
         self.model = model
         self.objective = Objective(find_loss(loss), regularizers)
         self.optimizer = find_optimizer(optimizer, [p for p in model.parameters() if p.requires_grad])
@@ -122,8 +125,10 @@ class Trainer:
         then restore the best weights and the history says so.
         Errors: `DataError` for unusable data, `NonFiniteError` if the loss stops being finite.
         """
-        if epochs < 1 or batch_size < 1:
-            raise ArgumentError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
+        if not all(isinstance(number, int | np.integer) and number >= 1 for number in (epochs, batch_size)):
+            raise ArgumentError(
+                f"epochs and batch_size must be whole numbers of at least 1, got {epochs!r} and {batch_size!r}"
+            )
         seed = self.seed
         if seed is None:
             seed = int(default_generator.numpy().integers(1 << 63))
@@ -316,7 +321,16 @@ class Trainer:
         size = 1 << (rows - 1).bit_length()
         if size != rows:
             block = np.concatenate([block, np.zeros((size - rows, *block.shape[1:]), block.dtype)])
-        output = self._forward(from_array(block, self._input_dtype))
+        try:
+            output = self._forward(from_array(block, self._input_dtype))
+            if output.shape[:1] != (size,):
+                raise ShapeError(f"{size} rows gave an output of shape {tuple(output.shape)}")
+        except ShapeError as error:
+            one_row = "X[None] for a single row, " if block.ndim == 1 else ""
+            raise ShapeError(
+                f"predict cannot use rows of shape {block.shape[1:]}: X has rows first. fix: {one_row}"
+                f"the columns of the training. The model says, with rows filled up to {size}: {error}"
+            ) from None
         return output._array()[:rows].copy()
 
     def _compute(self, X: Any) -> Any:
