@@ -291,8 +291,15 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
 
 @pytorch_keywords
 def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
-    """Tensors of equal shape put side by side along a new dimension."""
-    return cat([unsqueeze(as_tensor(tensor), dim) for tensor in tensors], dim)
+    """Tensors of equal shape put side by side along a new dimension. Errors: `ShapeError` for others."""
+    given = [as_tensor(tensor) for tensor in tensors]
+    for place, tensor in enumerate(given):
+        first, shape = type_of(given[0]).shape, type_of(tensor).shape
+        if shape != first:
+            raise ShapeError(
+                f"stack expects each tensor to be equal size, but got {first} at entry 0 and {shape} at entry {place}"
+            )
+    return cat([unsqueeze(tensor, dim) for tensor in given], dim)
 
 
 @pytorch_keywords
