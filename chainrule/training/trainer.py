@@ -94,6 +94,7 @@ class Trainer:
         self.seed = seed
         self._epochs_before = 0  # of all fits so far, and what random numbers they have left to the next
         self._random_state: dict[str, Any] | None = None
+        self._order_seed = seed
         self.history = History()
         self._forward = compile(self._compute)
         self._input_dtype = _parameter_dtype(model)
@@ -129,20 +130,20 @@ class Trainer:
             raise ArgumentError(
                 f"epochs and batch_size must be whole numbers of at least 1, got {epochs!r} and {batch_size!r}"
             )
-        seed = self.seed
-        if seed is None:
-            seed = int(default_generator.numpy().integers(1 << 63))
-        elif self._random_state is None:
-            manual_seed(seed)
-        else:
-            set_rng_state(self._random_state)
+        if self._order_seed is None:
+            self._order_seed = int(default_generator.numpy().integers(1 << 63))
+        if self.seed is not None:
+            if self._random_state is None:
+                manual_seed(self.seed)
+            else:
+                set_rng_state(self._random_state)
         training, validation = self._prepare(X, y, validation_data, validation_split, sample_weight, class_weight)
         self.history = History()
         with self._training.over(*training, batch_size) as rows, contextlib.ExitStack() as stack:
             held_out = None
             if validation is not None:
                 held_out = stack.enter_context(self._validation.over(*validation, PREDICTION_ROWS))
-            self._run_epochs(epochs, rows, held_out, seed if shuffle else None, make_progress(verbose))
+            self._run_epochs(epochs, rows, held_out, self._order_seed if shuffle else None, make_progress(verbose))
         return self.history
 
     def _run_epochs(
