@@ -77,6 +77,28 @@ def test_at_limits_and_ties(function: Callable[[Any, Any, Any], Any]) -> None:
     agree([("values and gradients", run)])
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        "x = p.t(); x.copy_(w)", "x = p.t(); x.add_(w)", "x = p.t(); x[0] = w[0]", "x = p[:, 1]; x.copy_(w[0])",
+        "x = p.view(9); x[4] = w[0, 0]; y = x[3:6]", "x = p.t(); y = p.t(); x.mul_(w); y[1] += w[2]",
+        "x = p.t(); s = x.sum(); x.index_add_(0, m.tensor([0]), w[:1]); x = x * s", "x = p[1:]; p[2] = w[0]; x[0] = 7",
+    ],
+)  # fmt: skip
+def test_values_with_gradients_are_written_through_views_of_data(write: str) -> None:
+    def run(m: Any) -> Any:
+        w, p = leaf(m, (3, 3)), tensor(m, values((3, 3), "float64"))
+        names = {"m": m, "w": w, "p": p, "y": p}
+        exec(write, names)
+        x, y = names["x"], names["y"]
+        assert x.requires_grad == p.requires_grad
+        assert "grad_fn" in repr(x)
+        ((x * x).sum() + (p * 3).sum() + y.sum()).backward()
+        return [x, y, p, w.grad]
+
+    agree([(write, run)])
+
+
 def test_accumulate_over_calls_and_iterations() -> None:
     def run(m: Any) -> Any:
         w, found = leaf(m), []
