@@ -279,14 +279,15 @@ def flip(input: Any, *dims: Any) -> Any:
 
 @pytorch_keywords
 def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
-    """Tensors put one behind another along ``dim``."""
+    """Tensors put one behind another along ``dim``; ``tensor([])``, to which a loop adds, goes with any shape."""
     if not tensors:
         raise ArgumentError("cat expected a non-empty list of tensors")
     handles = [as_tensor(tensor) for tensor in tensors]
     segment, vertices = enter_all(*handles)
     dtype = promote(*(vertex.dtype for vertex in vertices))
-    axis = normalize_axis(dim, len(vertices[0].shape))
-    return pending(movement.concatenate(*(cast(vertex, dtype) for vertex in vertices), axis=axis), segment)
+    parts = [cast(vertex, dtype) for vertex in vertices if vertex.shape != (0,)] or [cast(vertices[0], dtype)]
+    axis = normalize_axis(dim, len(parts[0].shape))
+    return pending(movement.concatenate(*parts, axis=axis), segment)
 
 
 @pytorch_keywords
