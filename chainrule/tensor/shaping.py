@@ -277,6 +277,12 @@ def flip(input: Any, *dims: Any) -> Any:
     return _move(input, ("flip", axes), lambda vertex: movement.apply(movement.FLIP, vertex, axes=axes))
 
 
+def unshared(x: Any) -> Any:
+    """The elements of a view as a tensor of its own: what is written into either is not seen in the other."""
+    segment, (vertex,) = enter_all(x)
+    return pending(vertex, segment)
+
+
 @pytorch_keywords
 def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
     """Tensors put one behind another along ``dim``; ``tensor([])``, to which a loop adds, goes with any shape."""
