@@ -2,8 +2,8 @@
 
 A stored view looks into the memory of its base. The view of a pending tensor has a vertex of its own, derived from the
 base's; a write replaces the base's vertex by one with the new elements, and the views are derived anew. So nothing is
-copied, gradients flow through views in both directions, and what was recorded before a write keeps its value: PyTorch's
-"modified by an inplace operation" has no counterpart here, the gradient is always that of what was computed.
+copied, gradients flow through views in both directions, and what was recorded before a write keeps its value. PyTorch's
+error "modified by an inplace operation" is left for memory that is written to before the gradient that reads it.
 
 A view refers to its base, never to a view between them.
 """
