@@ -33,11 +33,13 @@ def grad(
     grad_outputs: Tensors = None,
     retain_graph: bool | None = None,
     create_graph: bool = False,
+    only_inputs: bool = True,
     allow_unused: bool = False,
 ) -> tuple[Any, ...]:
     """Return Σ ∂(output · grad_output)/∂input for each input, without touching ``.grad``.
 
-    With ``create_graph`` the results can be differentiated again. ``retain_graph`` is accepted: graphs are always kept.
+    With ``create_graph`` the results can be differentiated again. ``retain_graph`` is accepted: graphs are always kept;
+    so is ``only_inputs``, which is always true.
     Errors: `GradientError` for an input on which no output depends, unless ``allow_unused`` (then None).
 
     >>> import chainrule as cr

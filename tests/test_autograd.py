@@ -47,7 +47,7 @@ def test_grad() -> None:
         a, b = leaves(m)
         y = (a @ b).tanh()
         first = m.autograd.grad(y.sum(), [a, b], retain_graph=True)
-        second = m.autograd.grad(y, (a, b), grad_outputs=m.ones(2, dtype=m.float64) * 3)
+        second = m.autograd.grad(y, (a, b), grad_outputs=m.ones(2, dtype=m.float64) * 3, only_inputs=True)
         several = m.autograd.grad([(a * a).sum(), b.exp().sum()], [a, b])
         unused = m.autograd.grad(a.sum(), [a, b], allow_unused=True)
         return [first, second, several, unused, a.grad]

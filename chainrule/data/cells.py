@@ -4,7 +4,8 @@
 |------------|-------------------------------------------------------------------|----------------------------------|
 | number     | at least 90 % are numbers                                         | float64, NaN where missing       |
 | boolean    | true/false, yes/no, t/f, y/n in any case                          | float64 0 and 1, NaN if missing  |
-| date       | ISO dates with or without a time, `2024-05-31T12:00`              | float64 days since 1970-01-01    |
+| date       | ISO dates, `2024-05-31` or `2024-05-31T12:00`; months, `2024-05`; | float64 days since 1970-01-01    |
+|            | quarters, `2024Q2` or `2024-Q2`                                   | of their beginning               |
 | category   | text with repeated values                                         | text, "" where missing           |
 | identifier | text that differs in most rows, or whole numbers named as row ids | (nothing to learn from)          |
 | empty      | nothing but missing cells                                         | (nothing to learn from)          |
@@ -34,6 +35,8 @@ NUMBER_SHARE = 0.9
 ALWAYS_CATEGORIES = 10
 
 _ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}([T ]\d{2}:\d{2}.*)?")
+_MONTH_OR_QUARTER = re.compile(r"(\d{4})-(\d{2})|(\d{4})-?[Qq]([1-4])")
+_SIGNS = re.compile(r"[\s,'’$€£¥%]")
 _ROW_NAMES = frozenset({"id", "index", "row", "row number", "order", "obs", "observation", "no", "unnamed: 0"})
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -68,11 +71,15 @@ def parse_boolean(cell: str) -> float | None:
 def parse_date(cell: str) -> float | None:
     """Return the days since 1970-01-01 (UTC where no zone is given), NaN for a missing cell, None for other text.
 
-    >>> parse_date("1970-01-02"), parse_date("1970-01-01T12:00")
-    (1.0, 0.5)
+    >>> parse_date("1970-01-02"), parse_date("1970-01-01T12:00"), parse_date("1970-02"), parse_date("1970Q2")
+    (1.0, 0.5, 31.0, 90.0)
     """
     if is_missing(cell):
         return nan
+    begins = _MONTH_OR_QUARTER.fullmatch(cell)
+    if begins:
+        year, month, year_of_quarter, quarter = begins.groups()
+        cell = f"{year}-{month}-01" if year else f"{year_of_quarter}-{3 * int(quarter) - 2:02d}-01"
     if not _ISO_DATE.fullmatch(cell):
         return None
     try:
@@ -134,6 +141,18 @@ def infer_kind(name: str, cells: Sequence[str]) -> Kind:
     if len(present) > max(ALWAYS_CATEGORIES, total / 2):
         return "identifier"
     return "category"
+
+
+def number_with_signs(cells: Sequence[str]) -> str | None:
+    """Return the first of the cells that would be a number without a sign of currency or percent, or separators of
+    thousands; None if that does not make numbers of all cells.
+
+    >>> number_with_signs(["NA", "$1,500", "$900"]), number_with_signs(["12 kg", "5"])
+    ('$1,500', None)
+    """
+    if any(parse_number(_SIGNS.sub("", cell)) is None for cell in set(cells)):
+        return None
+    return next((cell for cell in cells if parse_number(cell) is None), None)
 
 
 def _are_row_names(name: str, values: NDArray[np.float64]) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from chainrule.data.cells import number_with_signs
 from chainrule.data.encoders import CategoryEncoder, Encoder, NumericEncoder
 from chainrule.data.table import Column, Table
 from chainrule.errors import DataError, ModelFileError, did_you_mean
@@ -137,7 +138,12 @@ def _fit_encoder(column: Column, rows: NDArray[np.int64]) -> Encoder | str:
     kind = column.kind
     encoder: Encoder
     if kind == "empty" or kind == "identifier":
-        return _DROPPED_KINDS[kind]
+        example = number_with_signs(column.cells)
+        return (
+            _DROPPED_KINDS[kind]
+            if example is None
+            else f"its numbers are written with signs or separators of thousands, such as {example!r}: write 1500, 0.12"
+        )
     if kind == "category":
         encoder = CategoryEncoder.fit(column, rows)
     else:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from ..devices import Device
 from ..errors import ArgumentError, ShapeError
 from ..tensor import shaping
@@ -38,8 +40,9 @@ class Linear(Module, is_builtin=True):
         if device is not None:
             Device(device)
         for name, size in (("in_features", in_features), ("out_features", out_features)):
-            if size < 0:
-                raise ArgumentError(f"Linear: {name} must not be negative, got {size}")
+            if not isinstance(size, int | np.integer) or size < 0:
+                fix = f". fix: {size:.0f}" if isinstance(size, float) and size >= 0 else ""
+                raise ArgumentError(f"Linear: {name} must be a whole number that is not negative, got {size!r}{fix}")
         self.in_features = in_features
         self.out_features = out_features
         element = as_dtype(dtype) if dtype is not None else float32

@@ -194,7 +194,10 @@ class Module(StateDictMethods):
     def add_module(self, name: str, module: Module | None) -> None:
         """Add a child module, readable as an attribute."""
         if module is not None and not isinstance(module, Module):
-            raise ArgumentError(f"{module!r} is not a Module subclass")
+            raise ArgumentError(
+                f"{type(self).__name__} takes modules, got {module!r}, which is not a Module subclass. fix: "
+                "e.g. nn.ReLU() for a function such as relu, and *layers for a list of layers"
+            )
         self._register("_modules", name, module)
 
     register_module = add_module

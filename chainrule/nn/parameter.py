@@ -80,8 +80,12 @@ class Parameter(Tensor):
 
     @property
     def _undrawn(self) -> Any:
-        """What stands for values that nobody has needed yet; None if they are there."""
-        return None if self._storage is None else self._storage.undrawn
+        """What stands for values that nobody has needed yet; None if they are there, or a recorded write gives them."""
+        if self._storage is None:
+            return None
+        if self._storage.undrawn is not None:
+            flush()
+        return self._storage.undrawn
 
     def postpone(self, undrawn: Any) -> None:
         """Let ``undrawn`` give the elements when somebody first needs them, in place of those that are there."""

@@ -158,10 +158,13 @@ class Optimizer:
             if name not in EXECUTION_OPTIONS:
                 hint = did_you_mean(name, defaults)
                 raise ArgumentError(f"{type(self).__name__} got an unexpected keyword argument {name!r}{hint}")
-        if isinstance(params, Handle):
+        if isinstance(params, Handle) or not isinstance(params, Iterable):
+            found, fix = type(params).__name__, "model.parameters()"
+            if isinstance(params, Handle):
+                found, fix = "Tensor", "[tensor]"
             raise ArgumentError(
-                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got Tensor. "
-                "fix: [tensor]"
+                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
+                f"{found}. fix: {fix}"
             )
         self.defaults = defaults
         self.has_stepped = False
@@ -186,7 +189,9 @@ class Optimizer:
         for parameter in members:
             if not isinstance(parameter, Handle):
                 found = type(parameter).__name__
-                raise ArgumentError(f"optimizer can only optimize Tensors, but one of the params is {found}")
+                raise ArgumentError(
+                    f"optimizer can only optimize Tensors, but one of the params is {found}. fix: model.parameters()"
+                )
             if not parameter.is_leaf:  # type: ignore[attr-defined]
                 raise ArgumentError("can't optimize a non-leaf Tensor. fix: use tensor.detach().requires_grad_()")
             if id(parameter) in taken:

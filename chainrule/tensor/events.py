@@ -95,8 +95,8 @@ def gradient_leaves(root: Vertex) -> tuple[tuple[Vertex, Vertex], ...]:
             raise GradientError(
                 "Trying to backward through a graph that is gone: an earlier backward() has used it up, or one of the "
                 "variables needed for gradient computation has been modified by an inplace operation or an optimizer's "
-                "step. fix: call backward() before the step, with retain_graph=True if there are several, or detach() "
-                "what needs no gradient"
+                "step. fix: call backward() before the step or write, with retain_graph=True if there are several, or "
+                "detach() what needs no gradient"
             )
         root.users["gradient leaves"] = found
     leaves: tuple[tuple[Vertex, Vertex], ...] = found

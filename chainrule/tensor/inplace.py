@@ -223,6 +223,22 @@ class InPlaceMethods:
         """Set every element to 0."""
         return assign(self, as_tensor(0))
 
+    def fill_diagonal_(self: Any, fill_value: Any, wrap: bool = False) -> Any:
+        """Set the elements whose indices are all equal; with ``wrap`` a tall matrix has its diagonal again and again.
+
+        Errors: `ShapeError` for fewer than two dimensions, and for more of unequal sizes.
+        """
+        shape = type_of(self).shape
+        if len(shape) < 2 or (len(shape) > 2 and len(set(shape)) > 1):
+            raise ShapeError(f"fill_diagonal_ expects a matrix, or more dimensions of equal size, got shape {shape}")
+        every = shape[1] + 1 if wrap and len(shape) == 2 else max(shape[0], 1)
+        for first in range(0, shape[0], every):
+            diagonal = self[first : first + every]
+            while diagonal.dim() > 1:
+                diagonal = shaping.diagonal(diagonal)
+            diagonal.fill_(fill_value)
+        return self
+
     def uniform_(self: Any, from_: float = 0.0, to: float = 1.0, *, generator: Generator | None = None) -> Any:
         """Fill with numbers uniform in [from_, to)."""
         return _fill_random(

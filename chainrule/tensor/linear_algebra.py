@@ -300,7 +300,7 @@ def diag(input: Any, diagonal: int = 0) -> Any:
     x = as_tensor(input)
     if x.dim() not in (1, 2):
         raise ShapeError(f"diag(): Supports 1D or 2D tensors. Got {x.dim()}D")
-    return diag_embed(x, diagonal) if x.dim() == 1 else shaping.diagonal(x, diagonal)
+    return diag_embed(x, diagonal) if x.dim() == 1 else shaping.unshared(shaping.diagonal(x, diagonal))
 
 
 def diag_embed(input: Any, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Any:

@@ -291,11 +291,19 @@ def _where_nonzero(condition: Any, input: Any, other: Any) -> Any:
 
 @pytorch_keywords
 def clamp(input: Any, min: Any = None, max: Any = None) -> Any:
-    """input limited to [min, max], elementwise; NaN stays NaN."""
+    """input limited to [min, max], elementwise; NaN stays NaN. The derivative is 1 at the limits too."""
     if min is None and max is None:
         raise ArgumentError("clamp: at least one of min or max must not be None")
-    result = input if min is None else maximum(input, min)
-    return result if max is None else minimum(result, max)
+    result = input if min is None else _limited(input, min, lt)
+    return result if max is None else _limited(result, max, gt)
+
+
+def _limited(input: Any, bound: Any, beyond: Callable[[Any, Any], Any]) -> Any:
+    """The bound where the input lies beyond it, or the bound is NaN. (`maximum` would share the derivative of ties.)"""
+    if isinstance(bound, _NUMBERS) and bound == bound:
+        return where(beyond(input, bound), bound, input)
+    bound = as_tensor(bound)
+    return where(logical_or(beyond(input, bound), ne(bound, bound)), bound, input)
 
 
 clip = clamp

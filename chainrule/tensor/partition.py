@@ -218,7 +218,7 @@ def repeat(input: Any, *repeats: Any) -> Any:
     apart = tuple(size for extent in shape for size in (1, extent))
     repeated = tuple(size for count, extent in zip(counts, shape, strict=True) for size in (count, extent))
     joined = tuple(count * extent for count, extent in zip(counts, shape, strict=True))
-    return shaping.expand(x.reshape(apart), *repeated).reshape(joined) if counts else x.clone()
+    return shaping.unshared(shaping.expand(x.reshape(apart), *repeated).reshape(joined))
 
 
 def tile(input: Any, *dims: Any) -> Any:
@@ -248,7 +248,7 @@ def repeat_interleave(input: Any, repeats: Any = None, dim: int | None = None, *
     if isinstance(repeats, int):
         shape = (*x.shape[: axis + 1], repeats, *x.shape[axis + 1 :])
         joined = (*x.shape[:axis], x.shape[axis] * repeats, *x.shape[axis + 1 :])
-        return shaping.expand(x.unsqueeze(axis + 1), *shape).reshape(joined)
+        return shaping.unshared(shaping.expand(x.unsqueeze(axis + 1), *shape).reshape(joined))
     counts = np.atleast_1d(as_tensor(repeats)._array())
     if counts.size not in (1, x.shape[axis]) or (counts < 0).any():
         raise ArgumentError(
@@ -316,7 +316,7 @@ def roll(input: Any, shifts: int | Sequence[int], dims: int | Sequence[int] | No
         cut = extent - shift % extent if extent else 0
         if cut != extent:
             x = shaping.cat([_slice(x, axis, cut, extent), _slice(x, axis, 0, cut)], axis)
-    return x
+    return shaping.unshared(x)
 
 
 def fliplr(input: Any) -> Any:

@@ -277,22 +277,36 @@ def flip(input: Any, *dims: Any) -> Any:
     return _move(input, ("flip", axes), lambda vertex: movement.apply(movement.FLIP, vertex, axes=axes))
 
 
+def unshared(x: Any) -> Any:
+    """The elements of a view as a tensor of its own: what is written into either is not seen in the other."""
+    segment, (vertex,) = enter_all(x)
+    return pending(vertex, segment)
+
+
 @pytorch_keywords
 def cat(tensors: Sequence[Any], dim: int = 0) -> Any:
-    """Tensors put one behind another along ``dim``."""
+    """Tensors put one behind another along ``dim``; ``tensor([])``, to which a loop adds, goes with any shape."""
     if not tensors:
         raise ArgumentError("cat expected a non-empty list of tensors")
     handles = [as_tensor(tensor) for tensor in tensors]
     segment, vertices = enter_all(*handles)
     dtype = promote(*(vertex.dtype for vertex in vertices))
-    axis = normalize_axis(dim, len(vertices[0].shape))
-    return pending(movement.concatenate(*(cast(vertex, dtype) for vertex in vertices), axis=axis), segment)
+    parts = [cast(vertex, dtype) for vertex in vertices if vertex.shape != (0,)] or [cast(vertices[0], dtype)]
+    axis = normalize_axis(dim, len(parts[0].shape))
+    return pending(movement.concatenate(*parts, axis=axis), segment)
 
 
 @pytorch_keywords
 def stack(tensors: Sequence[Any], dim: int = 0) -> Any:
-    """Tensors of equal shape put side by side along a new dimension."""
-    return cat([unsqueeze(as_tensor(tensor), dim) for tensor in tensors], dim)
+    """Tensors of equal shape put side by side along a new dimension. Errors: `ShapeError` for others."""
+    given = [as_tensor(tensor) for tensor in tensors]
+    for place, tensor in enumerate(given):
+        first, shape = type_of(given[0]).shape, type_of(tensor).shape
+        if shape != first:
+            raise ShapeError(
+                f"stack expects each tensor to be equal size, but got {first} at entry 0 and {shape} at entry {place}"
+            )
+    return cat([unsqueeze(tensor, dim) for tensor in given], dim)
 
 
 @pytorch_keywords

@@ -35,7 +35,7 @@ from .events import CONSUMED, record_backward
 from .inplace import IN_PLACE, OPERATORS, InPlaceMethods, assign, in_place
 from .operands import as_tensor, enter_all
 from .properties import named_dtype
-from .recording import Handle, catch_up, pending, resolve, set_stored, set_tensor_class, snapshot, type_of
+from .recording import Handle, catch_up, pending, resolve, set_stored, set_tensor_class, snapshot, type_of, vertex_of
 from .segment import addresses, flush, state
 from .storage import view_array
 from .strided import is_row_major
@@ -280,7 +280,7 @@ class Tensor(InPlaceMethods, Handle):
     @property
     def grad_fn(self) -> Any:
         """The primitive that made a tensor with a gradient; None for leaves."""
-        return None if self.is_leaf else self._vertex.primitive
+        return None if self.is_leaf else (self._vertex or vertex_of(self)).primitive
 
     @property
     def grad(self) -> Tensor | None:

@@ -2,8 +2,8 @@
 
 A stored view looks into the memory of its base. The view of a pending tensor has a vertex of its own, derived from the
 base's; a write replaces the base's vertex by one with the new elements, and the views are derived anew. So nothing is
-copied, gradients flow through views in both directions, and what was recorded before a write keeps its value: PyTorch's
-"modified by an inplace operation" has no counterpart here, the gradient is always that of what was computed.
+copied, gradients flow through views in both directions, and what was recorded before a write keeps its value. PyTorch's
+error "modified by an inplace operation" is left for memory that is written to before the gradient that reads it.
 
 A view refers to its base, never to a view between them.
 """
@@ -176,10 +176,11 @@ def write_through(tensor: Any, value: Vertex, segment: Segment) -> None:
             new = _with_gradient_of(old, new)
         elif not new.requires_grad:  # the base requires a gradient still; it is zero
             new = where(constant(False, bool_, old.shape), old, new)
+    recorded = (*segment.handles, *segment.leaves)
+    views = [other for other in recorded if other._base is base and other._segment is segment]
     _replace(base, new, segment)
-    for other in (*segment.handles, *segment.leaves):
-        if other._base is base and other._segment is segment:
-            _derive_again(other, base, segment)
+    for view in views:
+        _derive_again(view, base, segment)
     if tensor is not base:
         is_plain = value.requires_grad == base._vertex.requires_grad and not is_detached(tensor)
         tensor._vertex = value if is_plain else seen_by(tensor, base, base._vertex)
@@ -211,18 +212,18 @@ def _replace(base: Any, new: Vertex, segment: Segment) -> None:
         _overwrite_leaf(base, new, segment)
     else:
         leave_memory(base)
-        _keep_leaf(base, segment)
+        _keep_leaves(base, segment)
         base._storage = None
         base._segment = segment
         base._vertex = new
         segment.handles.append(base)
 
 
-def _keep_leaf(base: Any, segment: Segment) -> None:
-    """Where a tensor that leaves its memory has been read in this segment, go on reading that memory."""
+def _keep_leaves(base: Any, segment: Segment) -> None:
+    """Where a tensor that leaves its memory, or a view of it, has been read in this segment, go on reading there."""
     for number, leaf in enumerate(segment.leaves):
-        if leaf is base:
-            segment.leaves[number] = stored(base._storage, base._address, base._type, base._strides)
+        if leaf is base or (leaf._base is base and leaf._storage is base._storage):
+            segment.leaves[number] = stored(leaf._storage, leaf._address, leaf._type, leaf._strides)
 
 
 def lay_out_row_major(base: Any) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Row = dict[str, float]
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """One row per epoch (``epoch`` counts from 1, ``loss``, ``val_loss``, metrics ...), and how the training ended.
 
@@ -33,6 +33,13 @@ class History:
     epochs: list[Row] = field(default_factory=list)
     findings: list[Any] = field(default_factory=list)
     interrupted: bool = False
+
+    def __repr__(self) -> str:
+        """The number of epochs and what the last one recorded: ``fit`` at a prompt shows it."""
+        last = self.epochs[-1] if self.epochs else {}
+        figures = [f", {name} {value:.4g}" for name, value in last.items() if name not in ("epoch", "seconds")]
+        interrupted = ", interrupted" if self.interrupted else ""
+        return f"History({len(self.epochs)} epochs{''.join(figures)}{interrupted})"
 
     def append(self, row: Row) -> None:
         """Add the row of an epoch."""

@@ -52,7 +52,12 @@ OPTIMIZERS: dict[str, Callable[[Iterable[Any]], Any]] = {
 
 
 def find_loss(loss: Any) -> Any:
-    """Return the loss module of a name; a module or function is returned as it is."""
+    """Return the loss module of a name; a module or function is returned as it is.
+
+    Errors: `ArgumentError` for an unknown name, and for a class in place of a loss.
+    """
+    if isinstance(loss, type):
+        raise ArgumentError(f"loss must be a name, a loss module or a function, got the class. fix: {loss.__name__}()")
     if callable(loss):
         return loss
     if loss not in LOSSES:
@@ -61,8 +66,17 @@ def find_loss(loss: Any) -> Any:
 
 
 def find_optimizer(optimizer: Any, parameters: list[Any]) -> Any:
-    """Return the optimiser of a name or of a function of the parameters; an optimiser is returned as it is."""
+    """Return the optimiser of a name or of a function of the parameters; an optimiser is returned as it is.
+
+    Errors: `ArgumentError` for an unknown name, and for an optimiser that holds none of the parameters.
+    """
     if isinstance(optimizer, optim.Optimizer):
+        held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+        if held.isdisjoint(map(id, parameters)):
+            raise ArgumentError(
+                "the optimizer holds none of the model's trainable parameters, so the model would stay as it is. "
+                f"fix: {type(optimizer).__name__}(model.parameters(), ...) of this very model"
+            )
         return optimizer
     if callable(optimizer):
         return optimizer(parameters)

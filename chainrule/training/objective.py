@@ -43,7 +43,12 @@ class Objective:
         if self.targets != "classes" and tuple(output.shape) != tuple(target.shape):
             target = self._aligned(output, target)
         if weights is None:
-            return self.loss(output, target)
+            loss = self.loss(output, target)
+            if loss.dim():
+                raise ShapeError(
+                    f"the loss of a batch must be one number, got shape {tuple(loss.shape)}. fix: take its mean()"
+                )
+            return loss
         losses = self._unreduced(output, target)
         if losses.dim() > 1:
             rows = losses.flatten(1)

@@ -57,7 +57,8 @@ class Trainer:
     - ``callbacks``: early stopping, schedules, averages of weights ... (`chainrule.training`). ``regularizers``: see
       `chainrule.nn.regularizers`; the history shows the loss without their penalties, so that it compares with the
       validation loss.
-    - ``seed``: everything random follows from it; None: from the global state.
+    - ``seed``: the order of rows, splits, dropout and noise follow from it, in ``fit``; None: from the global state.
+      Initial weights are the model's: call ``chainrule.manual_seed`` before it is made to have the same ones again.
 
     >>> import numpy as np, chainrule as cr
     >>> X = np.linspace(-1, 1, 200).reshape(-1, 1)
@@ -81,6 +82,8 @@ class Trainer:
         clip_norm: float | None = None,
         clip_value: float | None = None,
     ) -> None:
+        if not isinstance(model, nn.Module):
+            raise ArgumentError(f"Trainer: model must be an nn.Module, got {type(model).__name__}")
         self.model = model
         self.objective = Objective(find_loss(loss), regularizers)
         self.optimizer = find_optimizer(optimizer, [p for p in model.parameters() if p.requires_grad])
@@ -91,6 +94,7 @@ class Trainer:
         self.seed = seed
         self._epochs_before = 0  # of all fits so far, and what random numbers they have left to the next
         self._random_state: dict[str, Any] | None = None
+        self._order_seed = seed
         self.history = History()
         self._forward = compile(self._compute)
         self._input_dtype = _parameter_dtype(model)
@@ -122,22 +126,24 @@ class Trainer:
         then restore the best weights and the history says so.
         Errors: `DataError` for unusable data, `NonFiniteError` if the loss stops being finite.
         """
-        if epochs < 1 or batch_size < 1:
-            raise ArgumentError(f"epochs and batch_size must be at least 1, got {epochs} and {batch_size}")
-        seed = self.seed
-        if seed is None:
-            seed = int(default_generator.numpy().integers(1 << 63))
-        elif self._random_state is None:
-            manual_seed(seed)
-        else:
-            set_rng_state(self._random_state)
+        if not all(isinstance(number, int | np.integer) and number >= 1 for number in (epochs, batch_size)):
+            raise ArgumentError(
+                f"epochs and batch_size must be whole numbers of at least 1, got {epochs!r} and {batch_size!r}"
+            )
+        if self._order_seed is None:
+            self._order_seed = int(default_generator.numpy().integers(1 << 63))
+        if self.seed is not None:
+            if self._random_state is None:
+                manual_seed(self.seed)
+            else:
+                set_rng_state(self._random_state)
         training, validation = self._prepare(X, y, validation_data, validation_split, sample_weight, class_weight)
         self.history = History()
         with self._training.over(*training, batch_size) as rows, contextlib.ExitStack() as stack:
             held_out = None
             if validation is not None:
                 held_out = stack.enter_context(self._validation.over(*validation, PREDICTION_ROWS))
-            self._run_epochs(epochs, rows, held_out, seed if shuffle else None, make_progress(verbose))
+            self._run_epochs(epochs, rows, held_out, self._order_seed if shuffle else None, make_progress(verbose))
         return self.history
 
     def _run_epochs(
@@ -316,6 +322,7 @@ class Trainer:
         size = 1 << (rows - 1).bit_length()
         if size != rows:
             block = np.concatenate([block, np.zeros((size - rows, *block.shape[1:]), block.dtype)])
+<<<<<<< HEAD
         output = self._forward(from_array(block, self._input_dtype))._array()
         if output.ndim == 0 or len(output) != size:
             if block.ndim == 1:
@@ -324,6 +331,19 @@ class Trainer:
                 f"the model gives shape {output.shape} for {size} rows; its first dimension must be that of the rows"
             )
         return np.array(output[:rows])
+=======
+        try:
+            output = self._forward(from_array(block, self._input_dtype))
+            if output.shape[:1] != (size,):
+                raise ShapeError(f"{size} rows gave an output of shape {tuple(output.shape)}")
+        except ShapeError as error:
+            one_row = "X[None] for a single row, " if block.ndim == 1 else ""
+            raise ShapeError(
+                f"predict cannot use rows of shape {block.shape[1:]}: X has rows first. fix: {one_row}"
+                f"the columns of the training. The model says, with rows filled up to {size}: {error}"
+            ) from None
+        return output._array()[:rows].copy()
+>>>>>>> qa
 
     def _compute(self, X: Any) -> Any:
         with no_grad():

@@ -54,6 +54,12 @@ def test_parse_date_counts_days(moment):
     assert parse_date(moment.isoformat()) == pytest.approx((moment - datetime(1970, 1, 1)) / timedelta(days=1))
 
 
+def test_months_and_quarters_begin_on_their_first_day():
+    assert parse_date("1949-03") == parse_date("1949-03-01")
+    assert [parse_date(f"1974{dash}Q4") for dash in ("", "-")] == [parse_date("1974-10-01")] * 2
+    assert parse_date("1974Q5") is None
+
+
 def test_parse_date_honours_zones_and_refuses_impossible_days():
     assert parse_date("1970-01-01T02:00+02:00") == 0.0
     assert parse_date("2023-02-30") is None
@@ -83,6 +89,9 @@ def test_parse_column_finds_the_first_unreadable_cell():
         ("x", ["yes", "No", "", "yes"], "boolean"),
         ("x", ["2024-01-01", "2024-05-31T12:00", "null"], "date"),
         ("x", ["2024-01-01", "2024-02-31"], "category"),
+        ("month", ["1949-01", "1949-02", "?"], "date"),
+        ("period", ["1974Q1", "1974-Q2"], "date"),
+        ("code", ["1949-13", "1949-02"], "category"),
         ("x", ["red", "blue", "red"], "category"),
         ("x", [f"person {i}" for i in range(11)], "identifier"),
         ("x", [f"person {i}" for i in range(10)], "category"),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from chainrule.data.encoders import MOST_CATEGORIES, CategoryEncoder, NumericEncoder, Scale
 from chainrule.data.preparation import Preparation
-from chainrule.data.table import Column, Table
+from chainrule.data.table import Column, Table, read_csv_table
 from chainrule.errors import DataError, ModelFileError
 
 
@@ -257,3 +257,12 @@ def test_category_encoder_describes_itself():
     assert CategoryEncoder.fit(column, np.arange(3)).describe() == (
         "pet: 2 categories, missing as one of its own, one feature each"
     )
+
+
+def test_numbers_with_signs_are_left_out_for_that_reason(tmp_path):
+    path = tmp_path / "prices.csv"
+    path.write_text("price,rate,size\n" + "".join(f'"${1000 + i:,}",{i}%,{i}\n' for i in range(20)))
+    described = "\n".join(Preparation.fit(read_csv_table(path)).describe())
+    for column, example in (("price", "$1,000"), ("rate", "0%")):
+        reason = f"its numbers are written with signs or separators of thousands, such as {example!r}"
+        assert f"{column}: left out, {reason}" in described

@@ -93,7 +93,7 @@ def test_the_target_name_gives_the_header_away(write):
     [
         ("", "is empty: expected a header row"),
         ("\n  \n", "is empty"),
-        ("a,b\n", r"has a header row \(a, b, ...\) but no data below it"),
+        ("a,b\n", r"has a header row \(a, b\) but no data below it"),
         ("a,b\n1,2\n3\n", r"line 3 of .* has 1 fields, but the first row has 2 \(separated by commas\)"),
         ("a,b\n1,2\n3,4,5\n", "line 3 of .* has 3 fields, but the first row has 2"),
         ('a,b\n1,2\n3,"open\n5,6\n', "the row that begins on line 3 cannot be read"),

@@ -104,6 +104,23 @@ def test_a_trained_network_is_not_drawn_again() -> None:
     np.testing.assert_array_equal(values(made[0].weight), before)
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda layer: layer.weight.copy_(cr.full((2, 3), 0.5)),
+        lambda layer: init.constant_(layer.weight, 0.5),
+        lambda layer: layer.weight.data.fill_(0.5),
+    ],
+)
+@pytest.mark.parametrize("copied", [copy.deepcopy, nn.Module.double])
+def test_what_was_written_but_not_computed_yet_is_copied(write: object, copied: object) -> None:
+    layer = nn.Linear(3, 2)
+    with cr.no_grad():
+        write(layer)
+    made = copied(layer)
+    assert (values(made.weight) == 0.5).all() and (values(layer.weight) == 0.5).all()
+
+
 def test_a_bias_that_was_set_stays() -> None:
     layer = nn.Linear(3, 2)
     init.constant_(layer.bias, 1.0)

@@ -97,7 +97,9 @@ def test_other_wrong_sizes(shape: tuple, fix: str) -> None:
 
 
 def test_wrong_arguments() -> None:
-    with pytest.raises(ArgumentError, match="in_features must not be negative"):
+    with pytest.raises(ArgumentError, match=r"in_features must be a whole number .*, got 4.0. fix: 4$"):
+        nn.Linear(8 / 2, 1)
+    with pytest.raises(ArgumentError, match="in_features must be a whole number that is not negative, got -"):
         nn.Linear(-1, 2)
     with pytest.raises(ArgumentError, match="has to be between 0 and 1, but got 1.5"):
         nn.Dropout(1.5)

@@ -69,6 +69,8 @@ def test_wrong_attributes() -> None:
         net.add_module("a.b", nn.ReLU())
     with pytest.raises(ArgumentError, match="already exists"):
         net.register_buffer("forward", cr.ones(1))
+    with pytest.raises(ArgumentError, match=r"Sequential takes modules, got \[Linear.*fix: .*nn.ReLU\(\) .* \*layers"):
+        nn.Sequential([nn.Linear(1, 1)])
     with pytest.raises(ArgumentError, match="is not a Module subclass"):
         net.add_module("layer", "ReLU")
     with pytest.raises(NotImplementedError, match=r'Module \[Module\] is missing the required "forward"'):

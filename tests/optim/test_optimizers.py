@@ -427,6 +427,10 @@ def test_wrong_arguments() -> None:
         optim.SGD([])
     with pytest.raises(ArgumentError, match="should be an iterable of Tensors or dicts, but got Tensor"):
         optim.SGD(weight)
+    with pytest.raises(ArgumentError, match=r"but got method. fix: model.parameters\(\)"):
+        optim.SGD(nn.Linear(1, 1).parameters)
+    with pytest.raises(ArgumentError, match=r"one of the params is Linear. fix: model.parameters\(\)"):
+        optim.SGD(nn.Sequential(nn.Linear(1, 1)))
     with pytest.raises(ArgumentError, match="non-leaf"):
         optim.SGD([weight * 2])
     with pytest.raises(ArgumentError, match="one of the params is ndarray"):

@@ -174,3 +174,25 @@ def compare(ours: Run, theirs: Run, done: list[str]) -> None:
 def test_programs(seed: int, leaf: bool, pending: bool, reads: bool) -> None:
     with cr.backend("reference"):
         check(seed, leaf, pending, reads)
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        "x.roll(1, 0)", "x.roll(3, 1)", "x.roll(0)", "x.repeat(1, 1)", "x.repeat(2, 1)", "x.repeat(2, 1, 1)",
+        "x.tile(2, 1)", "x.tile((1, 1))", "x.repeat_interleave(1, 0)", "x.repeat_interleave(2, 0)", "x.diag()",
+        "x.flip(0)", "x[0, 0].repeat(1)", "m.cat([x])",
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("pending", [False, True])
+def test_copies_share_no_memory(copy: str, pending: bool) -> None:
+    def run(m: Any) -> list[Any]:
+        whole = m.tensor([[1.0, -2.0, 3.0], [4.0, 5.0, 6.0]])
+        x = (whole * 1 if pending else whole)[:1]
+        y = eval(copy, {"m": m, "x": x})
+        x.add_(10)
+        before = y.tolist()
+        y.sub_(3)
+        return [before, x.tolist(), y.tolist()]
+
+    assert run(cr) == run(torch)

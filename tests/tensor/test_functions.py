@@ -150,6 +150,8 @@ TABLE: dict[str, str] = {
         X.tensor_split([1, 2], 1) ; X.tensor_split((5,), 1) ; X.hsplit(2) ; X.vsplit(3) ; X.hsplit(3) ; V.vsplit(2)
         m.unbind(X) ; X.unbind(1) ; TX.unbind(-1) ; X.unbind(2) ; X.select(1, 2) ; m.select(X, 0, -1) ; X.select(0, 3)
         X.narrow(1, 1, 2) ; m.narrow(X, 0, -2, 1) ; X.narrow(0, 2, 2) ; X.narrow(0, 0, 0) ; X.narrow(1, 0, -1)
+        m.cat([m.tensor([]), X]) ; m.cat([X, m.tensor([]), X], 1) ; m.cat([m.tensor([]), X.long()]) ; m.cat([E, X])
+        m.cat([m.tensor([]), m.tensor([])]) ; m.cat([m.tensor([]), X], 2)
         m.hstack([X, Y]) ; m.hstack([V, W]) ; m.hstack([S, S]) ; m.vstack([X, Y]) ; m.vstack([V, V])
         m.dstack([X, Y]) ; m.dstack([V, V]) ; m.column_stack([V, V]) ; m.column_stack([M, V]) ; m.row_stack([V, X])
         m.hstack([X, M]) ; X.repeat(2, 1) ; V.repeat(2) ; V.repeat(2, 3) ; X.repeat(2) ; S.repeat(3) ; TX.repeat(1, 2)

@@ -1,5 +1,6 @@
 """Gradients against PyTorch: accumulation, reads in between, shared graphs, modes, and the errors."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -55,6 +56,47 @@ def test_of_functions(function: Callable[[Any, Any], Any]) -> None:
         return w.grad
 
     agree([("gradient", run)])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda m, x, y: x.clamp(-0.5, 1), lambda m, x, y: x.clamp(min=0), lambda m, x, y: x.clamp(max=1),
+        lambda m, x, y: m.clamp(x, y, y + 1), lambda m, x, y: m.clamp(x, y + 1, y), lambda m, x, y: m.maximum(x, y),
+        lambda m, x, y: m.clamp(x, min=float("nan")), lambda m, x, y: m.clamp(x, max=y / y),
+    ],
+)  # fmt: skip
+def test_at_limits_and_ties(function: Callable[[Any, Any, Any], Any]) -> None:
+    def run(m: Any) -> Any:
+        x = m.tensor([0.0, 1.0, -0.5, 2.0, -3.0, math.inf, math.nan], requires_grad=True)
+        y = m.tensor([0.0, 0.0, -0.5, 0.5, -4.0, 0.0, 0.0], requires_grad=True)
+        result = function(m, x, y)
+        result.nan_to_num().sum().backward()
+        return [result, x.grad, m.zeros(7) if y.grad is None else y.grad]
+
+    agree([("values and gradients", run)])
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        "x = p.t(); x.copy_(w)", "x = p.t(); x.add_(w)", "x = p.t(); x[0] = w[0]", "x = p[:, 1]; x.copy_(w[0])",
+        "x = p.view(9); x[4] = w[0, 0]; y = x[3:6]", "x = p.t(); y = p.t(); x.mul_(w); y[1] += w[2]",
+        "x = p.t(); s = x.sum(); x.index_add_(0, m.tensor([0]), w[:1]); x = x * s", "x = p[1:]; p[2] = w[0]; x[0] = 7",
+    ],
+)  # fmt: skip
+def test_values_with_gradients_are_written_through_views_of_data(write: str) -> None:
+    def run(m: Any) -> Any:
+        w, p = leaf(m, (3, 3)), tensor(m, values((3, 3), "float64"))
+        names = {"m": m, "w": w, "p": p, "y": p}
+        exec(write, names)
+        x, y = names["x"], names["y"]
+        assert x.requires_grad == p.requires_grad
+        assert "grad_fn" in repr(x)
+        ((x * x).sum() + (p * 3).sum() + y.sum()).backward()
+        return [x, y, p, w.grad]
+
+    agree([(write, run)])
 
 
 def test_accumulate_over_calls_and_iterations() -> None:

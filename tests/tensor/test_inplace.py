@@ -33,6 +33,15 @@ def test_methods() -> None:
         agree_all([f"{text}.{method}" for method in METHODS if "lerp" not in method or text == "X"], X=stored)
 
 
+@pytest.mark.parametrize("shape", [(3, 3), (2, 5), (7, 2), (3, 3, 3), (0, 2), (4,), (2, 3, 4)])
+def test_diagonals(shape: tuple[int, ...]) -> None:
+    for text in ("X", "(X * 2)", "X.transpose(0, -1)"):
+        agree_all(
+            [text, f"{text}.fill_diagonal_(7)", f"{text}.fill_diagonal_(7, wrap=True)"],
+            X=lambda m: tensor(m, values(shape, "float32")),
+        )
+
+
 def test_they_return_the_tensor_itself() -> None:
     for x in (cr.ones(2), cr.ones(2) * 2):
         assert x.add_(1) is x

@@ -105,3 +105,8 @@ def test_slices_with_ever_new_bounds_compile_nothing_new() -> None:
         assert value == sum(2 * i for i in range(start, start + 10))
         counts.add((len(programs._PROGRAMS), len(launch._LAUNCHES)))
     assert len(counts) <= 2, "what recurs is compiled when it is met for the second time"
+
+
+def test_stacking_names_the_tensor_that_differs() -> None:
+    with pytest.raises(cr.errors.ShapeError, match=r"equal size, but got \(2,\) at entry 0 and \(3,\) at entry 2"):
+        cr.stack([cr.ones(2), cr.ones(2) * 2, cr.ones(3)])

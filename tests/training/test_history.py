@@ -28,6 +28,11 @@ def test_columns_rows_and_length() -> None:
     assert history.findings == []
 
 
+def test_it_prints_its_last_epoch_alone() -> None:
+    assert repr(example()) == "History(3 epochs, loss 0.3, val_loss 0.8)"
+    assert repr(History(interrupted=True)) == "History(0 epochs, interrupted)"
+
+
 def test_an_epoch_without_a_value_has_nan() -> None:
     history = example()
     history.append({"epoch": 4, "loss": 0.2})

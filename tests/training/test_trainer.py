@@ -77,13 +77,16 @@ def test_one_seed_gives_the_same_bits_twice_and_for_any_number_of_threads(thread
         cr.set_num_threads(before)
 
 
-def test_two_fits_do_what_one_of_as_many_epochs_does() -> None:
+@pytest.mark.parametrize("seed", [7, None])
+def test_two_fits_do_what_one_of_as_many_epochs_does(seed: int | None) -> None:
     X, y = classes()
-    whole, parts = (network(outputs=3, dropout=0.3) for _ in range(2))
-    cr.Trainer(whole, loss="cross_entropy", seed=7).fit(X, y, epochs=3, validation_split=0.2, verbose=0)
-    trainer = cr.Trainer(parts, loss="cross_entropy", seed=7)
+    whole = network(outputs=3, dropout=0.3)  # makes the global state, which None goes on with, the same
+    cr.Trainer(whole, loss="cross_entropy", seed=seed).fit(X, y, epochs=3, validation_split=0.2, verbose=0)
+    parts = network(outputs=3, dropout=0.3)
+    trainer = cr.Trainer(parts, loss="cross_entropy", seed=seed)
     for epochs in (1, 2):
-        cr.rand(3)  # what is drawn in between does not matter
+        if seed is not None:
+            cr.rand(3)  # what is drawn in between does not matter
         trainer.fit(X, y, epochs=epochs, validation_split=0.2, verbose=0)
     for ours, expected in zip(weights(parts), weights(whole), strict=True):
         np.testing.assert_array_equal(ours, expected)
@@ -486,3 +489,29 @@ def test_a_last_batch_of_one_row_joins_the_one_before_if_batches_are_normalised(
     assert model[1].num_batches_tracked.item() == 6
     with pytest.raises(cr.errors.ShapeError, match="Expected more than 1 value per channel"):
         trainer.fit(X, X[:, :1], epochs=1, batch_size=1, verbose=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": lambda x: x}, "model must be an nn.Module, got function"),
+        ({"loss": nn.HuberLoss}, r"got the class. fix: HuberLoss\(\)"),
+        ({"optimizer": cr.optim.SGD(network().parameters(), lr=0.1)}, r"none of .* fix: SGD\(model.parameters\(\), "),
+    ],
+)
+def test_what_cannot_be_trained_with_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ArgumentError, match=message):
+        cr.Trainer(**{"model": network(), **options})
+
+
+def test_shapes_of_losses_and_rows_are_explained() -> None:
+    X, y = regression()
+    with pytest.raises(ShapeError, match=r"must be one number, got shape \(32, 1\). fix: take its mean\(\)"):
+        cr.Trainer(network(), loss=lambda output, target: (output - target) ** 2).fit(X, y, epochs=1, verbose=0)
+    trainer = cr.Trainer(network())
+    with pytest.raises(ShapeError, match=r"rows of shape \(\): .* fix: X\[None\] for a single row"):
+        trainer.predict(X[0, :3])
+    with pytest.raises(ShapeError, match=r"rows of shape \(2,\)"):
+        trainer.predict(X[:, :2])
+    with pytest.raises(ArgumentError, match=r"whole numbers of at least 1, got 1.5 and 32"):
+        trainer.fit(X, y, epochs=1.5)
