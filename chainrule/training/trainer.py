@@ -322,8 +322,13 @@ class Trainer:
         size = 1 << (rows - 1).bit_length()
         if size != rows:
             block = np.concatenate([block, np.zeros((size - rows, *block.shape[1:]), block.dtype)])
-<<<<<<< HEAD
-        output = self._forward(from_array(block, self._input_dtype))._array()
+        try:
+            output = self._forward(from_array(block, self._input_dtype))._array()
+        except ShapeError as error:
+            raise ShapeError(
+                f"predict cannot use rows of shape {block.shape[1:]}: X has rows first. fix: the columns of the "
+                f"training. The model says, with rows filled up to {size}: {error}"
+            ) from None
         if output.ndim == 0 or len(output) != size:
             if block.ndim == 1:
                 raise single_dimension((rows,))
@@ -331,19 +336,6 @@ class Trainer:
                 f"the model gives shape {output.shape} for {size} rows; its first dimension must be that of the rows"
             )
         return np.array(output[:rows])
-=======
-        try:
-            output = self._forward(from_array(block, self._input_dtype))
-            if output.shape[:1] != (size,):
-                raise ShapeError(f"{size} rows gave an output of shape {tuple(output.shape)}")
-        except ShapeError as error:
-            one_row = "X[None] for a single row, " if block.ndim == 1 else ""
-            raise ShapeError(
-                f"predict cannot use rows of shape {block.shape[1:]}: X has rows first. fix: {one_row}"
-                f"the columns of the training. The model says, with rows filled up to {size}: {error}"
-            ) from None
-        return output._array()[:rows].copy()
->>>>>>> qa
 
     def _compute(self, X: Any) -> Any:
         with no_grad():
