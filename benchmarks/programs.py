@@ -48,7 +48,10 @@ class Task:
 
 def mnist(rows: int) -> tuple[np.ndarray, np.ndarray]:
     """The first rows of MNIST's training set, pixels from 0 to 1, read without any of the contestants."""
-    folder = Path(os.environ["CHAINRULE_DATA"]) / "mnist"
+    root = os.environ.get("CHAINRULE_DATA")
+    if root is None:
+        raise LookupError("MNIST was not found: set CHAINRULE_DATA to a folder that contains mnist/, or run dense_step")
+    folder = Path(root) / "mnist"
     with gzip.open(folder / "train-images-idx3-ubyte.gz") as file:
         images = np.frombuffer(file.read(16 + rows * 784), np.uint8, offset=16)
     with gzip.open(folder / "train-labels-idx1-ubyte.gz") as file:
