@@ -53,7 +53,8 @@ class Call(NamedTuple):
 
     ``scratch`` is for the packed panel and, behind it, sums; ``find``, ``pack`` and ``finish`` are functions. In
     elements: the distances of left's rows and values of k, of right's rows (or columns, where these are not
-    consecutive), of the rows of right to prefetch, and of sums that wait for further blocks of k (0 if there is one).
+    consecutive), of right's columns, of the rows of right to prefetch, and of sums that wait for further blocks of k
+    (0 if there is one).
     ``inner``: how many tasks share a panel or, where no sums wait, a block of ``block_rows`` rows.
     """
 
@@ -67,6 +68,7 @@ class Call(NamedTuple):
     left_row: Value
     left_depth: Value
     right_line: Value
+    right_column: Value
     right_ahead: Value
     waiting_row: Value
     block_rows: Value
@@ -129,7 +131,7 @@ class Sparse:
             pointers = [buffers, worker_scratch(f, plan, self.scratch_bytes), *functions, *_operands(f, plan, product)]
             waiting = self.width if self.keeps_sums else 0
             extents = (self.block_rows, product.rows, product.depth, inner)
-            numbers = (left_row, left_depth, line, ahead, waiting, *extents)
+            numbers = (left_row, left_depth, line, right_column, ahead, waiting, *extents)
             f.call(self._multiply_function(f), [*pointers, *map(f.index, numbers), begin, end])
         return KernelInfo(name, panels * row_blocks, True, self.scratch_bytes)
 
@@ -167,8 +169,7 @@ class Sparse:
         return name
 
     def _emit_task(self, f: Function, call: Call, words: Value, first: Value, count: Value, column: Value) -> None:
-        is_column = call.right_ahead.equal(0)
-        right = call.right.at(column * is_column.select(call.right_line, f.index(1)), self.element)
+        right = call.right.at(column * call.right_column, self.element)
         with f.loop(0, call.depth, self.length, name="depth_block") as loop:
             # The last block is as long as the others, and forgets what the one before it has done.
             start = loop.index.minimum(call.depth - self.length)
