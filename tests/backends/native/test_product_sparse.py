@@ -90,7 +90,7 @@ def test_any_number_of_workers(shape: tuple[int, int, int], parts: int) -> None:
 def test_right_operands_that_repeat_elements_or_run_backwards(strides: tuple[int, int]) -> None:
     left = sparse_left((70, 100), "float32", ROWS_FIRST, 0.4)
     numbers = random((100, 256), "float32", seed=1).values
-    values = np.array([numbers[: 100 if rows else 1, : 256 if columns else 1] for rows, columns in [strides]][0])
+    values = numbers[: 100 if strides[0] else 1, : 256 if strides[1] else 1]
     results = run_both(left, Memory(np.broadcast_to(values, (100, 256)), strides))
     assert_same_bits(results)
     assert_close(results[1], left.values.astype("float64") @ np.broadcast_to(values, (100, 256)), 100)
