@@ -110,11 +110,18 @@ class Builder:
         for needed in topological_order([vertex]):
             if needed not in self.values:
                 values = self._evaluate(needed)
-                if not is_tame(values):
+                if not is_tame(values) or not self._multiplies_tame_factors(needed):
                     return False
                 self.values[needed] = values
         self.pool.append(vertex)
         return True
+
+    def _multiplies_tame_factors(self, vertex: Vertex) -> bool:
+        """Whether no product of some factors overflows: infinity times a factor of 0 is NaN, in other orders 0."""
+        if vertex.primitive.name != "prod" or not vertex.dtype.is_floating_point:
+            return True
+        factors = np.maximum(np.abs(self.values[vertex.inputs[0]][0].astype(np.float64)), 1)
+        return bool(np.all(np.log(factors).sum(vertex.attributes["axes"]) < 80))  # e^88 is infinite in float32
 
     def _evaluate(self, vertex: Vertex) -> tuple[Array, Array, Array]:
         operands = [self.values[operand] for operand in vertex.inputs]

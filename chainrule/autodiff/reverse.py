@@ -18,6 +18,7 @@ from ..ops.movement import reshape
 from ..ops.reduction import sum_
 from ..ops.source import constant
 from ..types import Shape
+from .compositions import log_of_sigmoid
 
 
 def gradients(root: Vertex, wrt: Sequence[Vertex], cotangent: Vertex | None = None) -> list[Vertex | None]:
@@ -32,7 +33,8 @@ def gradients(root: Vertex, wrt: Sequence[Vertex], cotangent: Vertex | None = No
     if cotangent is not None and cotangent.type is not root.type:
         raise GradientError(f"expected a cotangent of the root's type {root.type}, got {cotangent.type}")
     order = topological_order([root])
-    wanted = _vertices_on_the_way(order, set(wrt))
+    leaves = set(wrt)
+    wanted = _vertices_on_the_way(order, leaves)
     total: dict[Vertex, Vertex] = {}
     if root in wanted:
         total[root] = constant(1, root.dtype, root.shape) if cotangent is None else cotangent
@@ -41,7 +43,9 @@ def gradients(root: Vertex, wrt: Sequence[Vertex], cotangent: Vertex | None = No
         if g is None or not _passes_gradient(out, wanted):
             continue
         with made_at(out.site):
-            for operand, contribution in zip(out.inputs, _apply_rule(g, out), strict=True):
+            together = log_of_sigmoid(g, out, leaves)
+            pairs = (together,) if together else zip(out.inputs, _apply_rule(g, out), strict=True)
+            for operand, contribution in pairs:
                 if contribution is not None and operand in wanted:
                     contribution = unbroadcast(contribution, operand.shape)
                     total[operand] = add(total[operand], contribution) if operand in total else contribution

@@ -10,16 +10,27 @@ from ..errors import DTypeError
 from ..graph.primitive import NOT_DIFFERENTIABLE, Invalid, Primitive, Sample, Special, register
 from ..graph.vertex import Vertex, apply
 from ..types import DType, TensorType, bool_, float32, float64, int32, int64, tensor_type
-from .arithmetic import add, divide, multiply, subtract
+from .arithmetic import add, divide, maximum, multiply, subtract
 from .records import Operand, build, elementwise_type_rule, unary
 from .source import zeros_like
 
 _INF, _NAN = math.inf, math.nan
+
+LEAST_PROBABILITY = 1e-12
+"""Below it the derivative of `floored_log` no longer grows."""
+
+LOG_FLOOR = -100.0
+"""The least value of `floored_log`, so that a probability of exactly 0 costs 100 and not infinity."""
+
 _vectorized_erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
 def _erf(x: np.ndarray) -> np.ndarray:
     return np.asarray(_vectorized_erf(x) if x.size else x, x.dtype)
+
+
+def _floored_log(x: np.ndarray) -> np.ndarray:
+    return np.asarray(np.maximum(np.log(x), LOG_FLOOR), x.dtype)
 
 
 def _sigmoid(x: np.ndarray) -> np.ndarray:
@@ -70,6 +81,12 @@ EXPM1 = unary(  # whose derivative is not out + 1: far below 0 that would have n
 LOG = unary(
     "log", "natural logarithm", np.log, lambda g, out, x: (divide(g, x),), domain=(0.1, 5.0),
     special=[Special((0.0,), -_INF), Special((-1.0,), _NAN), Special((_INF,), _INF), Special((1.0,), 0.0, 1.0)],
+)  # fmt: skip
+FLOORED_LOG = unary(  # no composition has this value and this gradient without five vertices
+    "floored_log", "max(log x, -100), with derivative 1 / max(x, 10⁻¹²)", _floored_log,
+    lambda g, out, x: (divide(g, maximum(x, LEAST_PROBABILITY)),), domain=(0.1, 5.0),
+    special=[Special((0.0,), LOG_FLOOR, 1 / LEAST_PROBABILITY), Special((1e-50,), LOG_FLOOR, 1 / LEAST_PROBABILITY),
+             Special((-1.0,), _NAN), Special((_NAN,), _NAN), Special((1.0,), 0.0, 1.0)],
 )  # fmt: skip
 LOG1P = unary(
     "log1p", "log(1 + x), exact near 0", np.log1p, lambda g, out, x: (divide(g, add(x, 1)),), domain=(-0.8, 5.0),

@@ -26,7 +26,7 @@ from .storage import choose_stored
 MEMBER_LIMIT = 256  # nodes of one kernel: bounds the time that code generation takes
 MERGE_TRIALS = 8  # small nests with which another is tried: bounds the time of fusing long programs
 SMALL = 64  # points of a nest whose work is about as long as the call of a kernel
-_COSTLY = {"exp", "expm1", "log", "log1p", "sin", "cos", "tanh", "erf", "sigmoid", "power"}
+_COSTLY = {"exp", "expm1", "floored_log", "log", "log1p", "sin", "cos", "tanh", "erf", "sigmoid", "power"}
 
 
 class Order(NamedTuple):

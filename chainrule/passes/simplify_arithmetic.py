@@ -13,7 +13,7 @@ _FOLDED = (
     "add", "subtract", "multiply", "divide", "floor_divide", "remainder", "power", "maximum", "minimum", "equal",
     "not_equal", "less", "less_equal", "logical_and", "logical_or", "logical_not", "where", "negative", "abs", "sign",
     "floor", "ceil", "round", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "sin", "cos", "tanh", "erf", "sigmoid",
-    "cast",
+    "floored_log", "cast",
 )  # fmt: skip
 
 

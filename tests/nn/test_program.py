@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 import chainrule as torch
 import chainrule.nn as nn
@@ -11,8 +12,10 @@ import chainrule.optim as optim
 DATA = Path(__file__).parents[2] / "examples" / "data" / "diabetes.csv"
 
 
-def test_the_pima_program() -> None:
-    torch.manual_seed(0)
+@pytest.mark.parametrize("seed", [0, 1, 11, 19])
+def test_the_pima_program(seed: int) -> None:
+    """The features are as they come, up to 846: with most of these seeds the sigmoid starts at exactly 0 or 1."""
+    torch.manual_seed(seed)
     dataset = np.loadtxt(DATA, delimiter=",", skiprows=1)
     X = torch.tensor(dataset[:, 0:8], dtype=torch.float32)
     y = torch.tensor(dataset[:, 8], dtype=torch.float32).reshape(-1, 1)
@@ -31,5 +34,5 @@ def test_the_pima_program() -> None:
     with torch.no_grad():
         y_pred = model(X)
     accuracy = (y_pred.round() == y).float().mean()
-    assert float(accuracy) > 0.70, f"Accuracy {accuracy}"
+    assert float(accuracy) > 0.68, f"Accuracy {accuracy}"  # 0.651 are of one class
     assert printed[-1].startswith("Finished epoch 99, latest loss 0.")

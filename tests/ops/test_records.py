@@ -349,6 +349,7 @@ def _torch_twins() -> dict[str, Callable[..., Any]]:
         "flip": lambda x, axes: torch.flip(x, axes),
         "concatenate": lambda *parts, axis: torch.cat(parts, axis),
         "slice": lambda x, starts, stops, steps: x[tuple(map(slice, starts, stops, steps))],
+        "floored_log": lambda x: x.log().clamp(min=-100.0),
         "cast": lambda x, dtype: x.to(getattr(torch, dtype.name)),
         "stop_gradient": lambda x: x.detach(),
         "take": lambda x, index, axis: torch.index_select(

@@ -19,8 +19,8 @@ from chainrule.types import Shape
 
 COSTS = {
     "constant": 0, "identity": 0, "divide": 4, "sqrt": 5, "rsqrt": 9, "exp": 16, "expm1": 18, "log": 22, "log1p": 26,
-    "tanh": 24, "sigmoid": 22, "erf": 36, "sin": 40, "cos": 40, "power": 90, "random_uniform": 40, "floor_divide": 20,
-    "remainder": 20, "atan2": 40,
+    "floored_log": 23, "tanh": 24, "sigmoid": 22, "erf": 36, "sin": 40, "cos": 40, "power": 90, "random_uniform": 40,
+    "floor_divide": 20, "remainder": 20, "atan2": 40,
 }  # fmt: skip
 """Vector instructions, of about a quarter of a nanosecond, that an operation takes; 1 where nothing is said."""
 

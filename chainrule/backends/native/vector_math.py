@@ -14,6 +14,7 @@ from chainrule.backends.native import transcendental
 from chainrule.backends.native.arctangent import atan2
 from chainrule.backends.native.transcendental import exactly, floor
 from chainrule.backends.native.value import Value
+from chainrule.ops.elementwise import LOG_FLOOR
 
 
 def rounding(name: str) -> Callable[[Value], Value]:
@@ -135,6 +136,11 @@ def truth(x: Value) -> Value:
     return x.cast("bool")
 
 
+def floored_log(x: Value) -> Value:
+    """max(log x, -100)."""
+    return transcendental.log(x).maximum(LOG_FLOOR)
+
+
 ELEMENTWISE: dict[str, Callable[..., Value]] = {
     "negative": Value.__neg__,
     "abs": absolute,
@@ -142,6 +148,7 @@ ELEMENTWISE: dict[str, Callable[..., Value]] = {
     "exp": transcendental.exp,
     "expm1": transcendental.expm1,
     "log": transcendental.log,
+    "floored_log": floored_log,
     "log1p": transcendental.log1p,
     "sqrt": Value.sqrt,
     "rsqrt": reciprocal_sqrt,

@@ -9,16 +9,12 @@ from ...tensor.remembered import remembered
 from .checks import as_handle, check_probabilities, check_reduction, check_same_shape
 from .loss import elementwise_loss, like, reduced, softplus, weighted
 
-LEAST_PROBABILITY = 1e-12
-"""Below it the gradient of `binary_cross_entropy` no longer grows."""
-
-LOG_FLOOR = -100.0
-"""The least logarithm in `binary_cross_entropy`, so that a probability of exactly 0 costs 100 and not infinity."""
-
 
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
     """-w (y log p + (1 - y) log(1 - p)) for probabilities p in [0, 1]; logarithms are not less than -100.
 
+    Where p is the result of a sigmoid, the gradient before the sigmoid is w (p - y), also where p is exactly 0 or 1.
+    There PyTorch's is 0.
     Errors: `TargetError` for a stored p or y outside [0, 1]; `ShapeError`. A p outside that is computed gives NaN.
 
     >>> import chainrule as cr
@@ -34,20 +30,11 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
 
 
 def _binary_cross_entropy(input: Any, target: Any) -> Any:
-    positive = operations.mul(target, _floored_log(input))
+    positive = operations.mul(target, operations.floored_log(input))
     negative = operations.mul(
-        operations.reverse_subtract(target, 1), _floored_log(operations.reverse_subtract(input, 1))
+        operations.reverse_subtract(target, 1), operations.floored_log(operations.reverse_subtract(input, 1))
     )
     return operations.neg(operations.add(positive, negative))
-
-
-def _floored_log(x: Any) -> Any:
-    """max(log x, -100), with the gradient 1 / max(x, 10⁻¹²) as PyTorch's: finite also where x underflows to 0."""
-    is_tiny = operations.lt(x, LEAST_PROBABILITY)
-    constant = x.detach()
-    logarithm = operations.maximum(operations.log(operations.where(is_tiny, constant, x)), LOG_FLOOR)
-    straight = operations.mul(operations.sub(x, constant), 1 / LEAST_PROBABILITY)
-    return operations.add(logarithm, operations.where(is_tiny, straight, 0.0))
 
 
 def binary_cross_entropy_with_logits(
