@@ -38,6 +38,16 @@ class Recorded:
     keeps_history: bool
 
 
+def draw_initial_values(recorded: Recorded) -> None:
+    """Draw values of parameters that nobody has needed before: only now is it known what they are used for."""
+    tensors = [source for source in recorded.inputs if not isinstance(source, int) and source is not None]
+    undrawn = [tensor for tensor in tensors if tensor._storage.undrawn is not None]
+    if undrawn:
+        undrawn[0]._storage.undrawn.follow(recorded.graph.order(), undrawn)
+    for tensor in undrawn:
+        tensor._storage.draw()
+
+
 def build(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion | None = None) -> Recorded:
     """Go through the events of ``segment`` and return everything it computes as one graph."""
     waiting = state.segment
@@ -86,6 +96,8 @@ def _collect(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion) -
 
 def _keeps_history(segment: Segment, live: tuple[Vertex, ...]) -> bool:
     """Whether a live value requires a gradient and is not part of a graph that a backward has used up."""
+    if not any(vertex.requires_grad for vertex in live):
+        return False
     consumed: set[Vertex] = set()
     stack = [event.root for event in segment.events if isinstance(event, Backward) and not event.retains_graph]
     while stack:

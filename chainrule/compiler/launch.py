@@ -8,23 +8,15 @@ from sys import getrefcount
 from typing import Any
 from weakref import ref
 
-from ..execution.one_off import OneOff
 from ..graph.vertex import Growth, Vertex
 from ..memory import ALIGNMENT
 from ..tensor.recording import make_slot, slot_owner, snapshot, stored
-from ..tensor.segment import (
-    ALIVE,
-    Segment,
-    addresses,
-    forget_recorded,
-    forget_users,
-    install_runner,
-    leaf_number,
-)
+from ..tensor.segment import ALIVE, Segment, addresses, forget_recorded, install_runner, leaf_number
 from ..tensor.storage import Clock, Storage, allocate
 from ..types import Shape
-from .build import Recorded, build
-from .programs import find_program
+from .build import Recorded, build, draw_initial_values
+from .one_off import run_one_off
+from .programs import find_program, one_off_schedule
 
 MAX_LAUNCHES = 512
 """Bound programs kept; then all are dropped."""
@@ -53,9 +45,9 @@ class Launch:
     Parameters, gradients and other slots keep their addresses from run to run; leaves and results are filled in.
     """
 
-    def __init__(self, segment: Segment, recorded: Recorded, recurs: bool = True) -> None:
-        _draw_initial_values(recorded)
-        self.program = find_program(recorded.graph, recorded.output_strides, recurs)
+    def __init__(self, segment: Segment, recorded: Recorded) -> None:
+        draw_initial_values(recorded)
+        self.program = find_program(recorded.graph, recorded.output_strides)
         count = self.program.pointer_count
         self.pointers = array("Q", bytes(8 * count))
         self.pointer_argument = ctypes.c_void_p(self.pointers.buffer_info()[0])
@@ -113,11 +105,7 @@ class Launch:
         for number in self.written:
             leaves[number]._storage.note_write()
         segment.ended_at = Clock.now
-        if self.keeps_history:
-            for leaf in leaves:
-                leaf._storage.read_in = None  # a cycle otherwise: the segment keeps the leaf
-        else:
-            segment.drop_history()
+        segment.close(self.keeps_history)
         if _gradients_of is not self:
             self._hand_out_gradients()
             _gradients_of = self
@@ -176,16 +164,6 @@ class ProgramClock(Clock):
         self.members = members
 
 
-def _draw_initial_values(recorded: Recorded) -> None:
-    """Draw values of parameters that nobody has needed before: only now is it known what they are used for."""
-    tensors = [source for source in recorded.inputs if not isinstance(source, int) and source is not None]
-    undrawn = [tensor for tensor in tensors if tensor._storage.undrawn is not None]
-    if undrawn:
-        undrawn[0]._storage.undrawn.follow(recorded.graph.order(), undrawn)
-    for tensor in undrawn:
-        tensor._storage.draw()
-
-
 _gradients_of: Launch | None = None
 _LAUNCHES: dict[Any, Launch] = {}
 
@@ -211,8 +189,9 @@ def gradient_home(owner: Any) -> Any:
     if home is None:
         storage = allocate(owner._type.nbytes)
         home = stored(storage, storage.address, owner._type, owner._strides)
-        make_slot(home)
         vars(owner)["gradient_home"] = home
+    if home._slot is None:
+        make_slot(home)
     return home
 
 
@@ -239,9 +218,10 @@ def run_segment(segment: Segment) -> None:
     key = (*segment.events, None, *live, None, *segment.updates.items())
     launch = _LAUNCHES.get(key)
     if launch is None or (launch.assumed and launch.is_outdated()):
-        launch = _bind_new(segment, key, live)
-    launch.run(segment)
-    if launch.shares_results:
+        launch = _run_new(segment, key, live)
+    else:
+        launch.run(segment)
+    if launch is None or launch.shares_results:
         _separate(handles, segment)
     handles.clear()
     segment.snapshots.clear()
@@ -288,23 +268,25 @@ def _separate(handles: list[Any], segment: Segment) -> None:
             seen.add(vertex)
 
 
-def _bind_new(segment: Segment, key: Any, live: list[Vertex]) -> Launch:
-    """Bind a program to what has not been met before; sometimes forget everything that was.
+def _run_new(segment: Segment, key: Any, live: list[Vertex]) -> Launch | None:
+    """Run what has not been met before; sometimes forget everything that was.
 
-    What runs vertex by vertex is not kept: when it is met again, it is compiled.
+    The first time that is done vertex by vertex (None), and nothing is kept; the second time a program is bound to it.
     """
+    global _gradients_of
     if len(_LAUNCHES) >= MAX_LAUNCHES or Growth.total > MAX_VERTICES:
         _LAUNCHES.clear()
         forget_recorded()
     recorded = build(segment, tuple(dict.fromkeys(live)))
-    launch = Launch(segment, recorded, recurs=False)
-    if isinstance(launch.program, OneOff):
-        for vertex in recorded.graph.order():
-            if vertex.inputs:
-                forget_users(vertex)  # a circle, which only Python's garbage collector would find
+    launch = None
+    schedule = one_off_schedule(recorded.graph, recorded.output_strides)
+    if schedule is not None:
+        run_one_off(segment, recorded, schedule)
+        _gradients_of = None
     else:
-        _LAUNCHES[key] = launch
-    launch.shares_results = len(set(live)) < len(live)
+        launch = _LAUNCHES[key] = Launch(segment, recorded)
+        launch.shares_results = len(recorded.live) < len(live)
+        launch.run(segment)
     Growth.new = 0
     return launch
 

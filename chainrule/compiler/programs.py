@@ -6,10 +6,9 @@ from typing import Any
 
 from ..execution.executable import Executable, make_executable
 from ..execution.interpreter import Interpreter
-from ..execution.one_off import OneOff, can_evaluate
+from ..execution.one_off import Schedule, schedule
 from ..graph.graph import Graph
 from ..graph.text import format_graph
-from ..graph.vertex import Vertex
 from ..settings import settings
 from .build import Strides
 
@@ -22,18 +21,21 @@ MAX_MET = 4096
 HEAVY = 2_000_000_000
 """Floating point operations of products from which on a graph is compiled at once: running it takes about as long."""
 
-Program = Executable | Interpreter | OneOff
+Program = Executable | Interpreter
 _PROGRAMS: dict[Any, Program] = {}
 _MET: dict[int, None] = {}
 
 
-def find_program(graph: Graph, output_strides: tuple[Strides, ...], recurs: bool = True) -> Program:
-    """Return what runs ``graph``: from the cache, compiled now, or vertex by vertex.
+def one_off_schedule(graph: Graph, output_strides: tuple[Strides, ...]) -> Schedule | None:
+    """How to run a graph vertex by vertex, of which nobody knows whether it recurs; None if it is to be compiled."""
+    if settings.backend != "native" or not _is_new(graph, output_strides):
+        return None
+    found = schedule(graph)
+    return None if found is None or found.work >= HEAVY else found
 
-    A graph of which nobody knows whether it ``recurs`` is compiled when it is met for the second time.
-    """
-    if not recurs and settings.backend == "native" and _is_new(graph, output_strides) and _is_light(graph):
-        return OneOff(graph, output_strides)
+
+def find_program(graph: Graph, output_strides: tuple[Strides, ...]) -> Program:
+    """Return what runs ``graph`` as a whole: from the cache, or compiled now."""
     text = format_graph(graph)
     key: tuple[Any, ...] = (text, output_strides, settings.backend, settings.cpu_features)
     if settings.backend == "debug":  # whose errors name lines of the user's program
@@ -49,34 +51,11 @@ def find_program(graph: Graph, output_strides: tuple[Strides, ...], recurs: bool
 
 def _is_new(graph: Graph, output_strides: tuple[Strides, ...]) -> bool:
     """Whether a structure is met for the first time; equal hashes only mean that one is compiled too early."""
-    key = hash((_structure(graph), output_strides, settings.cpu_features))
+    roots, targets = [root.structure for root in graph.roots], [target.structure for target, _ in graph.updates]
+    key = hash((tuple(roots), tuple(targets), output_strides, settings.cpu_features))
     if key in _MET:
         return False
     if len(_MET) >= MAX_MET:
         _MET.pop(next(iter(_MET)))
     _MET[key] = None
     return True
-
-
-def _structure(graph: Graph) -> tuple[Any, ...]:
-    """A key that is equal for graphs that do the same: what the text says, in a third of the time."""
-    numbers: dict[Vertex, int] = {}
-    rows: list[Any] = []
-    for vertex in (*graph.inputs, *graph.order()):
-        if vertex not in numbers:
-            numbers[vertex] = len(numbers)
-            attributes: Any = ()
-            if vertex.attributes:
-                items = vertex.attributes.items()
-                attributes = tuple([(name, repr(x) if isinstance(x, float) else x) for name, x in items])
-            rows.append((vertex.primitive.name, attributes, tuple([numbers[operand] for operand in vertex.inputs])))
-    outputs = tuple([numbers[vertex] for vertex in graph.outputs])
-    updates = tuple([(numbers[target], numbers[value]) for target, value in graph.updates])
-    return (tuple(rows), outputs, updates)
-
-
-def _is_light(graph: Graph) -> bool:
-    """Whether a graph is to be run vertex by vertex."""
-    products = [vertex for vertex in graph.order() if vertex.primitive.family == "matmul"]
-    work = sum(vertex.primitive.cost(vertex.type, *(operand.type for operand in vertex.inputs)) for vertex in products)
-    return work < HEAVY and can_evaluate(graph)

@@ -18,7 +18,7 @@ from ..backends.native.cpu import host_target
 from ..backends.native.generic import kernel_text
 from ..backends.native.jit import Library
 from ..backends.native.order import chunk_length, fold_period, part_length
-from ..memory import address_of
+from ..memory import address_of, aligned_array
 from ..passes.plan import is_narrow
 from ..settings import settings
 from ..types import DTYPES, Shape
@@ -60,17 +60,12 @@ def _load(features: str, kind: str, *parameters: str) -> Callable[..., None]:
     return prototype(library.address(name))
 
 
-def _address(array: Array) -> int:
-    """Where the elements of a contiguous array lie (what `address_of` says, in a third of its time)."""
-    return ctypes.addressof(ctypes.c_char.from_buffer(array.data)) if array.flags.writeable else address_of(array)
-
-
 _ELEMENTS = {dtype.numpy: dtype.name for dtype in DTYPES.values()}
 
 
 def evaluate_elementwise(operation: str, operands: list[Array], shape: Shape, dtype: Any) -> Array:
     """``operation`` of operands that broadcast to ``shape``, which is not empty, as an array of ``dtype``."""
-    out = np.empty(shape, dtype)
+    out = aligned_array(shape, dtype)
     prepared, steps = [], []
     for operand in operands:
         if operand.shape != shape:
@@ -83,15 +78,15 @@ def evaluate_elementwise(operation: str, operands: list[Array], shape: Shape, dt
         prepared.append(operand)
     elements = [_ELEMENTS[operand.dtype] for operand in (*operands, out)]
     kernel = _kernel(settings.cpu_features, "elementwise", operation, *elements)
-    kernel(*map(_address, prepared), _address(out), out.size, *steps)
+    kernel(*map(address_of, prepared), address_of(out), out.size, *steps)
     return out
 
 
 def _fold(operation: str, lines: Array, period: int, part: int, halvings: int) -> Array:
     """(count, length) → (count, period): sums of every ``period``-th element, in parts, and halved so often."""
-    out = np.empty((lines.shape[0], period), lines.dtype)
+    out = aligned_array((lines.shape[0], period), lines.dtype)
     kernel = _kernel(settings.cpu_features, "fold", operation, _ELEMENTS[lines.dtype])
-    kernel(_address(lines), _address(out), lines.shape[0], lines.shape[1], period, part, halvings)
+    kernel(address_of(lines), address_of(out), lines.shape[0], lines.shape[1], period, part, halvings)
     return out[:, : period >> halvings] if halvings else out
 
 
@@ -147,11 +142,11 @@ def multiply(x: Array, y: Array) -> Array:
     """The matrix product over batches that broadcast, in the order of compiled programs."""
     narrow = is_narrow(x.shape, y.shape)
     if x.ndim == y.ndim == 2 and x.size and y.size:
-        out = np.empty((x.shape[0], y.shape[1]), x.dtype)
+        out = aligned_array((x.shape[0], y.shape[1]), x.dtype)
         _multiply(x, y, out, narrow)
         return out
     batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
-    out = np.empty((*batch, x.shape[-2], y.shape[-1]), x.dtype)
+    out = aligned_array((*batch, x.shape[-2], y.shape[-1]), x.dtype)
     if out.size == 0 or x.shape[-1] == 0:
         out.fill(0)
         return out
@@ -172,8 +167,8 @@ def _multiply(x: Array, y: Array, out: Array, narrow: bool) -> None:
         vector, matrix = (x, y.T) if out.shape[0] == 1 else (y.T, x)
         vector, matrix = np.ascontiguousarray(vector), np.ascontiguousarray(matrix)
         kernel = _kernel(settings.cpu_features, "dot", element)
-        kernel(_address(vector), _address(matrix), _address(out), *matrix.shape)
+        kernel(address_of(vector), address_of(matrix), address_of(out), *matrix.shape)
         return
     steps = [stride // size for stride in (*x.strides, *y.strides)]
     kernel = _kernel(settings.cpu_features, "product", element)
-    kernel(address_of(x), address_of(y), _address(out), *out.shape, x.shape[1], *steps)
+    kernel(address_of(x), address_of(y), address_of(out), *out.shape, x.shape[1], *steps)

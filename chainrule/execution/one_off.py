@@ -6,73 +6,73 @@ shape.
 
 from __future__ import annotations
 
-import ctypes
-import threading
-from array import array
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..backends.native.vector_math import ELEMENTWISE
 from ..graph.graph import Graph
 from ..graph.vertex import Vertex
+from ..memory import aligned_array
 from ..passes.simplify import simplify
-from ..types import Shape, TensorType
 from .generic_kernels import accumulate, evaluate_elementwise, multiply
 
 Array = np.ndarray[Any, Any]
 Rule = Callable[[Vertex, list[Array]], Array]
 
 
-class OneOff:
-    """A graph behind an executable's interface, to be run once or a few times."""
+class Schedule(NamedTuple):
+    """How a graph is evaluated.
 
-    def __init__(self, graph: Graph, output_strides: Sequence[Shape | None]) -> None:
-        self.graph = simplify(graph) if _needs_rules(graph) else graph
-        self.output_strides = tuple(output_strides)
-        self.pointer_count = len(graph.inputs) + len(graph.outputs)
-        self.lock = threading.Lock()
+    - ``steps``: vertices, each after its operands, and the rules that evaluate them;
+    - ``roots``: those whose values are wanted;
+    - ``last``: for each vertex the one that reads it last;
+    - ``work``: the floating point operations of its matrix products.
+    """
 
-    def bind(self, pointers: array[int]) -> None:
-        """There is no working memory to fill in."""
-
-    def run(self, pointers: array[int], argument: ctypes.c_void_p, repeats: int) -> None:
-        """Evaluate ``repeats`` times, reading and writing at the addresses in ``pointers``."""
-        graph, count = self.graph, len(self.graph.inputs)
-        inputs = {
-            vertex: _memory(address, vertex.type, vertex.attributes["strides"])
-            for address, vertex in zip(pointers[:count], graph.inputs, strict=True)
-        }
-        places = [
-            _memory(address, vertex.type, strides)
-            for address, vertex, strides in zip(pointers[count:], graph.outputs, self.output_strides, strict=True)
-        ]
-        places += [inputs[target] for target, _ in graph.updates]
-        for _ in range(repeats):
-            values = evaluate(graph, inputs)
-            if graph.updates:  # a view may see memory that is about to be overwritten
-                values = [value if value.flags.owndata else value.copy() for value in values]
-            for place, value in zip(places, values, strict=True):
-                np.copyto(place, value)
+    steps: list[tuple[Vertex, Rule]]
+    roots: tuple[Vertex, ...]
+    last: dict[Vertex, Vertex | None]
+    work: int
 
 
-def _needs_rules(graph: Graph) -> bool:
-    """Whether a rule of `simplify` might change a bit: it computes with constants, or joins what is padded."""
+def schedule(graph: Graph, is_simplified: bool = False) -> Schedule | None:
+    """How to evaluate a graph to the bit as its program would; None if there is no rule for what others have added."""
+    steps: list[tuple[Vertex, Rule]] = []
+    last: dict[Vertex, Vertex | None] = {}
     constants: set[Vertex] = set()
+    work = 0
     for vertex in graph.order():
         name, inputs = vertex.primitive.name, vertex.inputs
+        if name == "input":
+            continue
+        rule = RULES.get(name)
+        if rule is None:
+            return None
         if name == "constant":
             constants.add(vertex)
-        elif vertex.type.size == 0:
-            return True
-        elif inputs and constants.issuperset(inputs):
-            if RULES.get(name) is not _by_reference:
-                return True
-            constants.add(vertex)
-        elif name in _LOOKED_AT and _LOOKED_AT[name](vertex, constants):
-            return True
-    return False
+        elif not is_simplified and _changes_when_simplified(vertex, rule, constants):
+            return schedule(simplify(graph), is_simplified=True)
+        elif name == "matmul":
+            work += vertex.primitive.cost(vertex.type, *[operand.type for operand in inputs])
+        for operand in inputs:
+            last[operand] = vertex
+        steps.append((vertex, rule))
+    roots = graph.roots
+    last.update(dict.fromkeys(roots))
+    return Schedule(steps, roots, last, work)
+
+
+def _changes_when_simplified(vertex: Vertex, rule: Rule, constants: set[Vertex]) -> bool:
+    """Whether a rule of `simplify` might change a bit: it computes with constants, or joins what is padded."""
+    if vertex.type.size == 0:
+        return True
+    if vertex.inputs and constants.issuperset(vertex.inputs):
+        constants.add(vertex)
+        return rule is not _by_reference
+    look = _LOOKED_AT.get(vertex.primitive.name)
+    return look is not None and look(vertex, constants)
 
 
 _LOOKED_AT: dict[str, Callable[[Vertex, set[Vertex]], bool]] = {
@@ -84,36 +84,23 @@ _LOOKED_AT: dict[str, Callable[[Vertex, set[Vertex]], bool]] = {
 }
 
 
-def evaluate(graph: Graph, inputs: dict[Vertex, Array]) -> list[Array]:
+def evaluate(schedule: Schedule, inputs: dict[Vertex, Array]) -> list[Array]:
     """The values of the roots of a graph; they may share memory with the inputs."""
-    order, values = graph.order(), dict(inputs)
-    last: dict[Vertex, Vertex | None] = {operand: vertex for vertex in order for operand in vertex.inputs}
-    last.update(dict.fromkeys(graph.roots))
+    values, last = dict(inputs), schedule.last
     with np.errstate(all="ignore"):
-        for vertex in order:
-            if vertex in values:
-                continue
-            operands = [values[operand] for operand in vertex.inputs]
-            values[vertex] = RULES.get(vertex.primitive.name, _by_kernel)(vertex, operands)
+        for vertex, rule in schedule.steps:
+            values[vertex] = rule(vertex, [values[operand] for operand in vertex.inputs])
             for operand in vertex.inputs:
                 if last[operand] is vertex:
                     values.pop(operand, None)
-    return [values[vertex] for vertex in graph.roots]
-
-
-_Memory = ctypes.c_uint8 * (1 << 46)
-
-
-def _memory(address: int, type: TensorType, strides: Shape | None) -> Array:
-    """The NumPy view of a tensor at ``address``; strides in elements, None for row-major."""
-    dtype, size = type.dtype.numpy, type.dtype.size
-    steps = None if strides is None else tuple(step * size for step in strides)
-    memory: Any = _Memory.from_address(address)
-    return np.ndarray(type.shape, dtype, memory, 0, steps)
+    return [values[vertex] for vertex in schedule.roots]
 
 
 def _by_reference(vertex: Vertex, operands: list[Array]) -> Array:
     reference: Any = vertex.primitive.reference
+    if reference.__class__ is np.ufunc:
+        out = aligned_array(vertex.type.shape, vertex.type.dtype.numpy)
+        return reference(*operands, out=out)
     return np.asarray(reference(*operands, **vertex.attributes), vertex.dtype.numpy)
 
 
@@ -150,16 +137,11 @@ EXACT = (
 """Primitives that NumPy rounds correctly, or in the only order there is, or that only choose and move."""
 
 RULES: dict[str, Rule] = {
+    **dict.fromkeys(ELEMENTWISE, _by_kernel),
     **dict.fromkeys(EXACT, _by_reference),
     **dict.fromkeys(("sum", "prod", "max", "min"), _accumulate),
     "cast": _cast,
     "constant": _constant,
     "matmul": lambda vertex, operands: multiply(*operands),
 }
-"""How the vertices of a primitive are evaluated; other elementwise ones by their kernels."""
-
-
-def can_evaluate(graph: Graph) -> bool:
-    """Whether there is a rule for every vertex: primitives that others have added may have none."""
-    known = RULES.keys() | ELEMENTWISE.keys() | {"input"}
-    return all(vertex.primitive.name in known for vertex in graph.order())
+"""How the vertices of a primitive are evaluated."""

@@ -23,9 +23,12 @@ class Vertex:
 
     Never changed after it is made. ``users`` remembers what was derived from it: above all, for an application in which
     this vertex is the first operand, the resulting vertex, so that recording it again is one dictionary look-up.
+    ``structure`` is a hash that is equal for vertices that are computed in the same way from inputs of the same types.
     """
 
-    __slots__ = ("__weakref__", "attributes", "inputs", "primitive", "requires_grad", "site", "type", "users")
+    __slots__ = (
+        "__weakref__", "attributes", "inputs", "primitive", "requires_grad", "site", "structure", "type", "users",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -43,6 +46,8 @@ class Vertex:
         self.requires_grad = requires_grad
         self.site = site
         self.users: dict[Any, Any] = {}
+        operands = tuple([operand.structure for operand in inputs])
+        self.structure: int = hash((primitive, operands, tuple(attributes.values())))
 
     @property
     def shape(self) -> Shape:

@@ -41,6 +41,8 @@ def as_tensor(value: Any, dtype: DType | None = None) -> Any:
     """Return ``value`` as a tensor: itself, or made from a number, an array, a list or anything with DLPack."""
     if isinstance(value, Handle):
         return value
+    if value.__class__ is np.ndarray and value.dtype != object:
+        return from_array(value, dtype)
     if isinstance(value, bool | int | float) and not isinstance(value, np.generic):
         with np.errstate(over="ignore"):  # 1e40 is infinity in float32
             return from_array(np.asarray(value).astype((dtype or number_dtype(value)).numpy))

@@ -82,11 +82,15 @@ class Segment:
         """Whether values computed here can be computed again, so that gradients can flow through them."""
         return self.ran_at >= 0
 
-    def drop_history(self) -> None:
-        """Let go of everything that the run has used."""
-        self.ran_at = -1
-        self.leaves = self.keepalive = _NO_TENSORS
-        self.slots = self.updates = _NO_SLOTS
+    def close(self, keeps_history: bool) -> None:
+        """Let go of everything that a run has used, unless gradients may be asked for later."""
+        if keeps_history:
+            for leaf in self.leaves:
+                leaf._storage.read_in = None  # a cycle otherwise: the segment keeps the leaf
+        else:
+            self.ran_at = -1
+            self.leaves = self.keepalive = _NO_TENSORS
+            self.slots = self.updates = _NO_SLOTS
 
     @property
     def is_capturing(self) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..memory import address_of, aligned_block
-from ..types import Shape, TensorType, contiguous_strides
+from ..types import Shape, TensorType
 
 
 class Clock:
@@ -134,6 +134,6 @@ def view_array(storage: Storage, address: int, type: TensorType, strides: Shape 
     """Return the NumPy view of the elements at ``address`` with ``strides`` (in elements; None: row-major)."""
     if storage.undrawn is not None:
         storage.draw()
-    size = type.dtype.size
-    steps = tuple(stride * size for stride in (strides or contiguous_strides(type.shape)))
-    return np.ndarray(type.shape, type.dtype.numpy, storage.array.data, address - storage.address, steps)
+    dtype = type.dtype
+    steps = None if strides is None else tuple([stride * dtype.size for stride in strides])
+    return np.ndarray(type.shape, dtype.numpy, storage.array.data, address - storage.address, steps)

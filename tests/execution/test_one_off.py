@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from chainrule.execution.one_off import OneOff, evaluate
+from chainrule.execution.one_off import evaluate, schedule
 from chainrule.graph.graph import Graph
 from chainrule.graph.text import format_graph
 from chainrule.graph.vertex import Vertex, apply
@@ -30,12 +30,13 @@ def without_disk_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run_one_off(graph: Graph, values: Sequence[Array]) -> list[Array]:
     """The roots of a graph, vertex by vertex."""
-    graph = OneOff(graph, [None] * len(graph.outputs)).graph
+    steps = schedule(graph)
+    assert steps is not None
     inputs = {
         vertex: np.array(value, vertex.dtype.numpy).reshape(vertex.shape)
         for vertex, value in zip(graph.inputs, values, strict=True)
     }
-    return evaluate(graph, inputs)
+    return evaluate(steps, inputs)
 
 
 def bits(value: Array) -> Array:

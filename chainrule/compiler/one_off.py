@@ -1,0 +1,75 @@
+"""Running a segment whose graph is met for the first time: vertex by vertex, without binding a program to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..execution.one_off import Schedule, evaluate
+from ..memory import address_of, aligned_array, is_aligned
+from ..tensor.recording import stored
+from ..tensor.segment import Segment, forget_users
+from ..tensor.storage import Clock, Storage, view_array
+from .build import Recorded, draw_initial_values
+
+Array = np.ndarray[Any, Any]
+
+
+def run_one_off(segment: Segment, recorded: Recorded, schedule: Schedule) -> None:
+    """Evaluate everything, then write what is overwritten, and tell the segment where its values are."""
+    draw_initial_values(recorded)
+    graph, leaves = recorded.graph, segment.leaves
+    tensors = [leaves[source] if source.__class__ is int else source for source in recorded.inputs]
+    bound = dict(zip(graph.inputs, tensors, strict=True))
+    values = evaluate(schedule, {vertex: _memory(tensor) for vertex, tensor in bound.items()})
+    outputs, new = values[: len(graph.outputs)], values[len(graph.outputs) :]
+    storages = _storages(outputs)
+    new = [value if is_aligned(value) else value.copy() for value in new]  # it may see what is about to change
+    segment.places = {
+        vertex: (storage, storage.address, None) for vertex, storage in zip(recorded.live, storages, strict=False)
+    }
+    segment.ran_at = Clock.now
+    segment.is_done = True
+    for (target, _), value in zip(graph.updates, new, strict=True):
+        np.copyto(_memory(bound[target]), value)
+        bound[target]._storage.note_write()
+    segment.ended_at = Clock.now
+    for vertex in graph.order():
+        if vertex.inputs:
+            forget_users(vertex)  # a circle, which only Python's garbage collector would find
+    segment.close(recorded.keeps_history)
+    for owner, storage in zip(recorded.gradients, storages[len(recorded.live) :], strict=True):
+        owner._grad = _gradient(owner, storage)
+    for owner in recorded.cleared:
+        owner._grad = None
+
+
+def _gradient(owner: Any, storage: Storage) -> Any:
+    """The tensor that holds a new gradient: where programs write it if there is one, else the one in ``storage``."""
+    gradient = stored(storage, storage.address, owner._type)
+    home = vars(owner).get("gradient_home")
+    if home is not None:
+        np.copyto(_memory(home), _memory(gradient))
+        return home
+    if owner._strides is None:
+        vars(owner)["gradient_home"] = gradient
+    return gradient
+
+
+def _memory(tensor: Any) -> Array:
+    return view_array(tensor._storage, tensor._address, tensor._type, tensor._strides)
+
+
+def _storages(values: list[Array]) -> list[Storage]:
+    """The values in row-major order, each in memory of its own: that in which it lies, or a copy's."""
+    storages, taken = [], set[int]()
+    for value in values:
+        block = value.base
+        if not is_aligned(value) or id(block) in taken:
+            copy = aligned_array(value.shape, value.dtype)
+            np.copyto(copy, value)
+            value, block = copy, copy.base
+        taken.add(id(block))
+        storages.append(Storage(value, address_of(value), value.nbytes))
+    return storages
