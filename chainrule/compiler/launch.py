@@ -10,7 +10,8 @@ from weakref import ref
 
 from ..graph.vertex import Growth, Vertex
 from ..memory import ALIGNMENT
-from ..tensor.recording import make_slot, slot_owner, snapshot, stored
+from ..tensor.events import gradient_home
+from ..tensor.recording import slot_owner, snapshot, stored
 from ..tensor.segment import ALIVE, Segment, addresses, forget_recorded, install_runner, leaf_number
 from ..tensor.storage import Clock, Storage, allocate
 from ..types import Shape
@@ -181,18 +182,6 @@ def _clock_of(slots: list[Vertex]) -> Clock | None:
     for owner in owners:
         owner._storage.clocks += (clock,)
     return clock
-
-
-def gradient_home(owner: Any) -> Any:
-    """The tensor that receives the gradient of ``owner``: the one of last time, unless the user has taken it."""
-    home = vars(owner).get("gradient_home")
-    if home is None:
-        storage = allocate(owner._type.nbytes)
-        home = stored(storage, storage.address, owner._type, owner._strides)
-        vars(owner)["gradient_home"] = home
-    if home._slot is None:
-        make_slot(home)
-    return home
 
 
 def _layout(recorded: Recorded) -> tuple[dict[Vertex, tuple[int, Shape | None]], int]:

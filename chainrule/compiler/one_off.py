@@ -8,6 +8,7 @@ import numpy as np
 
 from ..execution.one_off import Schedule, evaluate
 from ..memory import address_of, aligned_array, is_aligned
+from ..tensor.events import gradient_home
 from ..tensor.recording import stored
 from ..tensor.segment import Segment, forget_users
 from ..tensor.storage import Clock, Storage, view_array
@@ -46,15 +47,14 @@ def run_one_off(segment: Segment, recorded: Recorded, schedule: Schedule) -> Non
 
 
 def _gradient(owner: Any, storage: Storage) -> Any:
-    """The tensor that holds a new gradient: where programs write it if there is one, else the one in ``storage``."""
+    """The tensor that holds a new gradient, the one that programs write it to: if there is none yet, in ``storage``."""
     gradient = stored(storage, storage.address, owner._type)
-    home = vars(owner).get("gradient_home")
-    if home is not None:
-        np.copyto(_memory(home), _memory(gradient))
-        return home
-    if owner._strides is None:
+    if "gradient_home" not in vars(owner) and owner._strides is None:
         vars(owner)["gradient_home"] = gradient
-    return gradient
+        return gradient
+    home = gradient_home(owner)
+    np.copyto(_memory(home), _memory(gradient))
+    return home
 
 
 def _memory(tensor: Any) -> Array:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -54,14 +52,19 @@ class _Assumed(threading.local):
 _assumed = _Assumed()
 
 
-@contextlib.contextmanager
-def made_at(site: Site) -> Iterator[None]:
+class made_at:
     """Give vertices made within the context this site: what a pass derives belongs to the line it is derived from."""
-    before, _assumed.site = _assumed.site, site
-    try:
-        yield
-    finally:
-        _assumed.site = before
+
+    __slots__ = ("before", "site")
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+
+    def __enter__(self) -> None:
+        self.before, _assumed.site = _assumed.site, self.site
+
+    def __exit__(self, *error: object) -> None:
+        _assumed.site = self.before
 
 
 def find_site() -> Site:
@@ -73,16 +76,14 @@ def find_site() -> Site:
     if _assumed.site is not None:
         return _assumed.site
     frame: FrameType | None = sys._getframe(1)
-    site: tuple[str, int] | None = None
-    modules: list[object] = []
+    file, line, modules = "", 0, []
     while frame is not None:
         code = frame.f_code
-        if site is None and not code.co_filename.startswith(_PACKAGE):
-            site = code.co_filename, frame.f_lineno
+        if not file and not code.co_filename.startswith(_PACKAGE):
+            file, line = code.co_filename, frame.f_lineno
         if code.co_name == "__call__":
             owner = frame.f_locals.get("self")
             if _children(owner) is not None:
                 modules.append(owner)
         frame = frame.f_back
-    file, line = site or (UNKNOWN.file, UNKNOWN.line)
-    return Site(file, line, _module_path(modules[::-1]))
+    return Site(file or UNKNOWN.file, line, _module_path(modules[::-1]) if modules else "")

@@ -10,8 +10,9 @@ from ..errors import GradientError, ShapeError
 from ..graph.graph import topological_order
 from ..graph.vertex import Vertex
 from .operands import as_tensor, enter_all
-from .recording import slot_owner, type_of
+from .recording import make_slot, slot_owner, stored, type_of
 from .segment import flush, leaf_number, state
+from .storage import allocate
 
 MAX_BACKWARDS = 8
 """Backward calls in one program; more are run as several, so that any number of them needs only a few programs."""
@@ -169,6 +170,18 @@ def _held_flags(root: Vertex, events: list[Any]) -> tuple[bool, ...] | None:
             # The user may hold this tensor: whoever reads it must first run what is added to it.
             gradient._storage.written_in, gradient._storage.read_by = state.segment, None
     return tuple(held)
+
+
+def gradient_home(owner: Any) -> Any:
+    """The tensor that receives the gradient of ``owner``: the one of last time, unless the user has taken it."""
+    home = vars(owner).get("gradient_home")
+    if home is None:
+        storage = allocate(owner._type.nbytes)
+        home = stored(storage, storage.address, owner._type, owner._strides)
+        vars(owner)["gradient_home"] = home
+    if home._slot is None:
+        make_slot(home)
+    return home
 
 
 def held_gradient(tensor: Any) -> Any:

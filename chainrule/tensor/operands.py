@@ -21,6 +21,9 @@ MAX_CONSTANTS = 3
 """Different values of a Python number at one place before it becomes a run-time value of the program."""
 
 
+_NUMBER_DTYPES: dict[type, DType] = {bool: bool_, int: int64, float: float32}
+
+
 def from_array(array: np.ndarray[Any, Any], dtype: DType | None = None, shares_memory: bool = False) -> Any:
     """Return a stored tensor with the array's elements; sharing its memory only on request."""
     wanted = dtype or as_dtype(array.dtype)
@@ -66,7 +69,10 @@ def as_tensor(value: Any, dtype: DType | None = None) -> Any:
 
 def number_dtype(value: Any) -> DType:
     """The type that a Python number has on its own."""
-    if isinstance(value, bool | np.bool_):
+    found = _NUMBER_DTYPES.get(value.__class__)
+    if found is not None:
+        return found
+    if isinstance(value, np.bool_):
         return bool_
     return int64 if isinstance(value, numbers.Integral) else float32
 
@@ -93,9 +99,10 @@ def result_dtype(*vertices: Vertex) -> DType:
 
 def dtype_beside(value: Any, dtype: DType) -> DType:
     """The type that a Python number takes beside a tensor of ``dtype``: the tensor's, unless the kind is too low."""
-    if number_dtype(value).is_floating_point:
-        return dtype if dtype.is_floating_point else float32
-    return int64 if dtype is bool_ and number_dtype(value) is not bool_ else dtype
+    own = number_dtype(value)
+    if own.kind == "float":
+        return dtype if dtype.kind == "float" else float32
+    return int64 if dtype is bool_ and own is not bool_ else dtype
 
 
 def number_vertex(value: Any, beside: Vertex, place: Any, is_float_result: bool = False) -> Vertex:

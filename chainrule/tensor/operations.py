@@ -10,6 +10,7 @@ import numpy as np
 from ..errors import ArgumentError, DTypeError
 from ..graph.primitive import PRIMITIVES, Primitive
 from ..graph.vertex import Vertex, apply
+from ..ops.comparison import less
 from ..ops.comparison import where as where_vertex
 from ..ops.elementwise import cast
 from ..ops.source import constant
@@ -195,6 +196,8 @@ subtract, divide, true_divide = sub, div, div
 @pytorch_keywords
 def pow(input: Any, exponent: Any) -> Any:
     """input to the power ``exponent``, elementwise; integers to integers give integers."""
+    if exponent.__class__ in _NUMBERS and exponent == 2 and dtype_of(as_tensor(input)).is_floating_point:
+        return multiply(input, input)  # as `simplify` would have it, with a shorter gradient
     return _integer_power(_power, input, exponent)
 
 
@@ -295,14 +298,31 @@ def clamp(input: Any, min: Any = None, max: Any = None) -> Any:
     """input limited to [min, max], elementwise; NaN stays NaN. The derivative is 1 at the limits too."""
     if min is None and max is None:
         raise ArgumentError("clamp: at least one of min or max must not be None")
-    result = input if min is None else _limited(input, min, lt)
-    return result if max is None else _limited(result, max, gt)
+    if not {min.__class__, max.__class__} <= _CONSTANT_LIMITS or min != min or max != max:
+        result = input if min is None else _limited(input, min, lt)
+        return result if max is None else _limited(result, max, gt)
+    segment, (vertex,) = enter_all(as_tensor(input))
+    key = "clamp", repr(min), repr(max)
+    found = vertex.users.get(key)
+    if found is None:
+        found = vertex.users[key] = _clamp_vertex(vertex, min, max)
+    return pending(found, segment)
+
+
+_CONSTANT_LIMITS = {float, int, type(None)}
+
+
+def _clamp_vertex(x: Vertex, low: float | None, high: float | None) -> Vertex:
+    for bound, is_lower in ((low, True), (high, False)):
+        if bound is not None:
+            x = cast(x, dtype_beside(bound, x.dtype))
+            limit = constant(bound, x.dtype)
+            x = where_vertex(less(x, limit) if is_lower else less(limit, x), limit, x)
+    return x
 
 
 def _limited(input: Any, bound: Any, beyond: Callable[[Any, Any], Any]) -> Any:
     """The bound where the input lies beyond it, or the bound is NaN. (`maximum` would share the derivative of ties.)"""
-    if isinstance(bound, _NUMBERS) and bound == bound:
-        return where(beyond(input, bound), bound, input)
     bound = as_tensor(bound)
     return where(logical_or(beyond(input, bound), ne(bound, bound)), bound, input)
 

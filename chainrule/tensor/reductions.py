@@ -36,7 +36,7 @@ def normalize_axes(dim: Axes, rank: int) -> Shape:
 
 def _reduce(name: str, x: Any, dim: Axes, keepdim: bool, dtype: DType | None = None) -> Any:
     segment, (vertex,) = enter_all(as_tensor(x))
-    normalized = tuple(dim) if isinstance(dim, list) else dim
+    normalized = _hashable(dim)
     key = (name, normalized, keepdim, dtype)
     found = vertex.users.get(key)
     if found is None:
@@ -68,9 +68,17 @@ def sum(input: Any, dim: Axes = None, keepdim: bool = False, *, dtype: Any = Non
 @pytorch_keywords
 def mean(input: Any, dim: Axes = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """The arithmetic mean over ``dim`` (all dimensions by default)."""
-    x = as_tensor(input)
+    return _mean(input, dim=_hashable(dim), keepdim=keepdim, dtype=None if dtype is None else as_dtype(dtype))
+
+
+def _hashable(dim: Axes) -> Any:
+    return tuple(dim) if isinstance(dim, list) else dim
+
+
+@remembered
+def _mean(x: Any, *, dim: Axes, keepdim: bool, dtype: DType | None) -> Any:
     if dtype is not None:
-        x = operations.convert(x, as_dtype(dtype))
+        x = operations.convert(x, dtype)
     count = math.prod(x.shape[axis] for axis in normalize_axes(dim, x.dim()))
     total = _reduce("sum", x, dim, keepdim, None if x.dtype.is_floating_point else float32)
     return operations.div(total, count) if count else operations.mul(total, math.nan)
@@ -172,16 +180,16 @@ def var(
     input: Any, dim: Axes = None, *, correction: int = 1, unbiased: bool | None = None, keepdim: bool = False
 ) -> Any:
     """Σ (x - mean)² / (n - correction) over ``dim``. ``unbiased=False`` is PyTorch's older name of correction 0."""
-    x = as_tensor(input)
-    divisor = (1 if unbiased else 0) if unbiased is not None else correction
+    subtracted = correction if unbiased is None else int(unbiased)
+    return _var(input, dim=_hashable(dim), correction=subtracted, keepdim=keepdim)
+
+
+@remembered
+def _var(x: Any, *, dim: Axes, correction: int, keepdim: bool) -> Any:
     axes = normalize_axes(dim, x.dim())
-    count = math.prod(x.shape[axis] for axis in axes)
+    count = math.prod(x.shape[axis] for axis in axes) - correction
     centred = operations.sub(x, mean(x, axes, True))
-    return operations.mul(sum(operations.square(centred), axes, keepdim), _reciprocal(count - divisor))
-
-
-def _reciprocal(count: int) -> float:
-    return 1 / count if count > 0 else math.nan
+    return operations.mul(sum(operations.square(centred), axes, keepdim), 1 / count if count > 0 else math.nan)
 
 
 @pytorch_keywords
@@ -189,7 +197,13 @@ def std(
     input: Any, dim: Axes = None, *, correction: int = 1, unbiased: bool | None = None, keepdim: bool = False
 ) -> Any:
     """The square root of `var`."""
-    return operations.sqrt(var(input, dim, correction=correction, unbiased=unbiased, keepdim=keepdim))
+    subtracted = correction if unbiased is None else int(unbiased)
+    return _std(input, dim=_hashable(dim), correction=subtracted, keepdim=keepdim)
+
+
+@remembered
+def _std(x: Any, *, dim: Axes, correction: int, keepdim: bool) -> Any:
+    return operations.sqrt(_var(x, dim=dim, correction=correction, keepdim=keepdim))
 
 
 @pytorch_keywords
@@ -198,7 +212,11 @@ def norm(input: Any, p: float = 2, dim: Axes = None, keepdim: bool = False) -> A
 
     The gradient at 0, where there is none, is 0.
     """
-    x = as_tensor(input)
+    return _norm(input, p=p, dim=_hashable(dim), keepdim=keepdim)
+
+
+@remembered
+def _norm(x: Any, *, p: float, dim: Axes, keepdim: bool) -> Any:
     if p == 2:
         return _power_off_zero(sum(operations.square(x), dim, keepdim), 0.5)
     if p == 0:

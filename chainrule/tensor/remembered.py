@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
+from ..graph.site import find_site, made_at
 from .operands import as_tensor
 from .recording import Handle, enter, pending, value_of
 from .segment import state
@@ -52,11 +53,13 @@ def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _with_gradient(function: Callable[..., Any], inputs: tuple[Any, ...], attributes: dict[str, Any]) -> Any:
-    """The result, recorded with gradients whether or not they are wanted at this moment: it is for later calls too."""
-    if state.is_grad_enabled:
-        return function(*inputs, **attributes)
-    state.is_grad_enabled = True
+    """The result, recorded with gradients whether or not they are wanted at this moment: it is for later calls too.
+
+    All vertices get the site of the call.
+    """
+    was_enabled, state.is_grad_enabled = state.is_grad_enabled, True
     try:
-        return function(*inputs, **attributes)
+        with made_at(find_site()):
+            return function(*inputs, **attributes)
     finally:
-        state.is_grad_enabled = False
+        state.is_grad_enabled = was_enabled
