@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from ..graph.graph import Graph, topological_order
 from ..graph.site import find_site, made_at
 from ..graph.vertex import Vertex
-from ..tensor.events import Backward
+from ..tensor.events import Backward, Step, held_gradient
+from ..tensor.gradmode import no_grad
 from ..tensor.recording import slot_owner
 from ..tensor.segment import Segment, leaf_number, state
 from .expansion import Expansion
@@ -48,23 +51,35 @@ def draw_initial_values(recorded: Recorded) -> None:
         tensor._storage.draw()
 
 
-def build(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion | None = None) -> Recorded:
-    """Go through the events of ``segment`` and return everything it computes as one graph."""
-    waiting = state.segment
-    state.segment = segment
-    was_symbolic, segment.is_symbolic = segment.is_symbolic, True  # reading a value in here would never end
-    try:
-        if expansion is None:
-            expansion = Expansion(segment)
-            if segment.events:
-                with made_at(find_site()):  # what an optimiser records belongs to the line that runs the segment
-                    for event in segment.events:
-                        expansion.process(event)
+def build(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion) -> Recorded:
+    """Return everything that ``segment`` computes, with the gradients that ``expansion`` has found, as one graph."""
+    with _expanding(segment):
         expansion.take_over()
-    finally:
-        state.segment = waiting
-        segment.is_symbolic = was_symbolic
     return _collect(segment, live, expansion)
+
+
+def expand(segment: Segment, events: Iterable[Any], expansion: Expansion) -> None:
+    """Go through events of ``segment``."""
+    with _expanding(segment), made_at(find_site()):  # what an optimiser records belongs to the line that runs it
+        for event in events:
+            expansion.process(event)
+
+
+def record_by_example(segment: Segment, step: Step) -> Any:
+    """Record a step of an optimiser whose parameters hold their gradients, its elementwise rules by example."""
+    with _expanding(segment), made_at(find_site()), no_grad():
+        return step.optimizer.record_by_example(held_gradient)
+
+
+@contextmanager
+def _expanding(segment: Segment) -> Iterator[None]:
+    """Record into ``segment``, whose values cannot be read now: that would never end."""
+    waiting, state.segment = state.segment, segment
+    was_symbolic, segment.is_symbolic = segment.is_symbolic, True
+    try:
+        yield
+    finally:
+        state.segment, segment.is_symbolic = waiting, was_symbolic
 
 
 def _collect(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion) -> Recorded:

@@ -8,8 +8,9 @@ from ..autodiff.reverse import gradients
 from ..graph.vertex import Vertex
 from ..ops.arithmetic import add
 from ..tensor.events import Backward, Step, ZeroGrad, gradient_leaves
+from ..tensor.gradmode import no_grad
 from ..tensor.recording import make_slot, pending, slot_owner
-from ..tensor.segment import Segment, state
+from ..tensor.segment import Segment
 
 
 class Expansion:
@@ -59,12 +60,8 @@ class Expansion:
                 self.held[slot] = gradient if before is None else add(before, gradient)
 
     def _step(self, event: Step) -> None:
-        optimizer = event.optimizer
-        was_enabled, state.is_grad_enabled = state.is_grad_enabled, False
-        try:
-            optimizer.record_updates(self.gradient_handle)
-        finally:
-            state.is_grad_enabled = was_enabled
+        with no_grad():
+            event.optimizer.record_updates(self.gradient_handle)
 
     def shown_gradient(self, parameter: Any) -> Any:
         """`gradient_handle` for the function that is captured, which may change the gradient in place."""

@@ -10,13 +10,14 @@ from weakref import ref
 
 from ..graph.vertex import Growth, Vertex
 from ..memory import ALIGNMENT
-from ..tensor.events import gradient_home
+from ..tensor.events import Step, gradient_home
 from ..tensor.recording import slot_owner, snapshot, stored
 from ..tensor.segment import ALIVE, Segment, addresses, forget_recorded, install_runner, leaf_number
 from ..tensor.storage import Clock, Storage, allocate
 from ..types import Shape
-from .build import Recorded, build, draw_initial_values
-from .one_off import run_one_off
+from .build import Recorded, build, draw_initial_values, expand
+from .expansion import Expansion
+from .one_off import run_one_off, run_step
 from .programs import find_program, one_off_schedule
 
 MAX_LAUNCHES = 512
@@ -266,17 +267,26 @@ def _run_new(segment: Segment, key: Any, live: list[Vertex]) -> Launch | None:
     if len(_LAUNCHES) >= MAX_LAUNCHES or Growth.total > MAX_VERTICES:
         _LAUNCHES.clear()
         forget_recorded()
-    recorded = build(segment, tuple(dict.fromkeys(live)))
-    launch = None
-    schedule = one_off_schedule(recorded.graph, recorded.output_strides)
+    Growth.new = 0
+    wanted, events, expansion = tuple(dict.fromkeys(live)), segment.events, Expansion(segment)
+    step = events[-1] if events and events[-1].__class__ is Step else None  # it runs what is pending: the last event
+    expand(segment, events if step is None else events[:-1], expansion)
+    recorded = build(segment, wanted, expansion)
+    schedule = one_off_schedule(recorded.graph, recorded.output_strides, step)
     if schedule is not None:
         run_one_off(segment, recorded, schedule)
         _gradients_of = None
-    else:
-        launch = _LAUNCHES[key] = Launch(segment, recorded)
-        launch.shares_results = len(recorded.live) < len(live)
-        launch.run(segment)
-    Growth.new = 0
+        if step is not None and not run_step(step):
+            alone = Segment()
+            expand(alone, [step], expansion := Expansion(alone))
+            Launch(alone, build(alone, (), expansion)).run(alone)
+        return None
+    if step is not None:
+        expand(segment, [step], expansion)
+        recorded = build(segment, wanted, expansion)
+    launch = _LAUNCHES[key] = Launch(segment, recorded)
+    launch.shares_results = len(wanted) < len(live)
+    launch.run(segment)
     return launch
 
 

@@ -6,13 +6,15 @@ from typing import Any
 
 import numpy as np
 
-from ..execution.one_off import Schedule, evaluate
+from ..execution.chain import Chain
+from ..execution.one_off import Schedule, evaluate, schedule
 from ..memory import address_of, aligned_array, is_aligned
-from ..tensor.events import gradient_home
+from ..tensor.events import Step, gradient_home
 from ..tensor.recording import stored
 from ..tensor.segment import Segment, forget_users
 from ..tensor.storage import Clock, Storage, view_array
-from .build import Recorded, draw_initial_values
+from .build import Recorded, build, draw_initial_values, record_by_example
+from .expansion import Expansion
 
 Array = np.ndarray[Any, Any]
 
@@ -44,6 +46,32 @@ def run_one_off(segment: Segment, recorded: Recorded, schedule: Schedule) -> Non
         owner._grad = _gradient(owner, storage)
     for owner in recorded.cleared:
         owner._grad = None
+
+
+def run_step(step: Step) -> bool:
+    """Let an optimiser change its parameters, in one pass over memory for each; False, and nothing done, if it cannot.
+
+    Its rules are recorded once by example.
+    """
+    segment = Segment()
+    examples = record_by_example(segment, step)
+    chains = [Chain(example.slots, example.values) for example in examples]
+    numbers = tuple(dict.fromkeys(number for chain in chains for number in chain.numbers))
+    recorded = build(segment, numbers, Expansion(segment))
+    found = schedule(recorded.graph)
+    if found is None:
+        return False
+    run_one_off(segment, recorded, found)
+    for example, chain in zip(examples, chains, strict=True):
+        addresses = [segment.places[number][1] for number in chain.numbers]
+        for members in example.members:
+            chain.run([tensor._address for tensor in members], addresses, members[0]._type.size)
+            for tensor, slot in zip(members, example.slots, strict=True):
+                if slot in example.values:
+                    tensor._storage.note_write()
+        for vertex in chain.order:
+            forget_users(vertex)
+    return True
 
 
 def _gradient(owner: Any, storage: Storage) -> Any:

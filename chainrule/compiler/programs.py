@@ -10,6 +10,7 @@ from ..execution.one_off import Schedule, schedule
 from ..graph.graph import Graph
 from ..graph.text import format_graph
 from ..settings import settings
+from ..tensor.events import Step
 from .build import Strides
 
 MAX_PROGRAMS = 256
@@ -26,9 +27,12 @@ _PROGRAMS: dict[Any, Program] = {}
 _MET: dict[int, None] = {}
 
 
-def one_off_schedule(graph: Graph, output_strides: tuple[Strides, ...]) -> Schedule | None:
-    """How to run a graph vertex by vertex, of which nobody knows whether it recurs; None if it is to be compiled."""
-    if settings.backend != "native" or not _is_new(graph, output_strides):
+def one_off_schedule(graph: Graph, output_strides: tuple[Strides, ...], step: Step | None) -> Schedule | None:
+    """How to run a graph, behind which there may be a step of an optimiser, vertex by vertex.
+
+    None if it is to be compiled: because it recurs, or is heavy.
+    """
+    if settings.backend != "native" or not _is_new(graph, output_strides, step and step.optimizer.structure):
         return None
     found = schedule(graph)
     return None if found is None or found.work >= HEAVY else found
@@ -49,10 +53,10 @@ def find_program(graph: Graph, output_strides: tuple[Strides, ...]) -> Program:
     return program
 
 
-def _is_new(graph: Graph, output_strides: tuple[Strides, ...]) -> bool:
+def _is_new(graph: Graph, output_strides: tuple[Strides, ...], step: Any) -> bool:
     """Whether a structure is met for the first time; equal hashes only mean that one is compiled too early."""
     roots, targets = [root.structure for root in graph.roots], [target.structure for target, _ in graph.updates]
-    key = hash((tuple(roots), tuple(targets), output_strides, settings.cpu_features))
+    key = hash((tuple(roots), tuple(targets), output_strides, step, settings.cpu_features))
     if key in _MET:
         return False
     if len(_MET) >= MAX_MET:

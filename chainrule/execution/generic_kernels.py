@@ -7,15 +7,16 @@
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..backends.native.cpu import host_target
-from ..backends.native.generic import kernel_text
+from ..backends.native.generic import argument_counts, kernel_text
 from ..backends.native.jit import Library
 from ..backends.native.order import chunk_length, fold_period, part_length
 from ..memory import address_of, aligned_array
@@ -50,12 +51,13 @@ def _kernel(*key: str) -> Callable[..., None]:
 
 def _load(features: str, kind: str, *parameters: str) -> Callable[..., None]:
     target, name = host_target(features), "_".join((kind, *parameters))
+    if kind == "chain":
+        name = f"chain_{hashlib.sha256(name.encode()).hexdigest()}"
     library = _libraries.get(features)
     if library is None:
         library = _libraries[features] = Library(None, target)
     library.add(kernel_code(target, name, lambda: kernel_text(target, name, kind, *parameters)))
-    pointers = {"elementwise": len(parameters) - 1, "fold": 2, "dot": 3, "product": 3}[kind]
-    numbers = {"elementwise": len(parameters) - 1, "fold": 5, "dot": 2, "product": 7}[kind]
+    pointers, numbers = argument_counts(kind, parameters)
     prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * pointers, *[ctypes.c_int64] * numbers)
     return prototype(library.address(name))
 
@@ -80,6 +82,11 @@ def evaluate_elementwise(operation: str, operands: list[Array], shape: Shape, dt
     kernel = _kernel(settings.cpu_features, "elementwise", operation, *elements)
     kernel(*map(address_of, prepared), address_of(out), out.size, *steps)
     return out
+
+
+def run_chain(parameters: Sequence[str], vectors: Sequence[int], numbers: Sequence[int], length: int) -> None:
+    """Compute new values of vectors of ``length`` elements, in place, from them and from numbers, all by address."""
+    _kernel(settings.cpu_features, "chain", *parameters)(*vectors, *numbers, length)
 
 
 def _fold(operation: str, lines: Array, period: int, part: int, halvings: int) -> Array:

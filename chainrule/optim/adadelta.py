@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from ..errors import ArgumentError
@@ -46,12 +47,14 @@ class Adadelta(Optimizer):
             raise ArgumentError(f"Invalid rho value: {options['rho']}; it must lie in [0, 1]")
 
     def record_group(self, group: ParameterGroup, gradients: Gradients) -> None:
-        rho, eps = group.number("rho"), group.number("eps")
-        for _, members in self.counted_in_state(group, gradients):
-            for parameter, gradient in members:
-                square, accumulated = self.state_of(parameter, "square_avg", "acc_delta")
-                keep, share, epsilon = fixed(rho, square), fixed(1 - rho, square), fixed(eps, square)
-                write(square, square * keep + gradient * gradient * share)
-                delta = sqrt(accumulated + epsilon) / sqrt(square + epsilon) * gradient
-                write(accumulated, accumulated * keep + delta * delta * share)
-                write(parameter, parameter - delta * group.rate)
+        for _, members in self.counted_in_state(gradients):
+            self.record_each(members, partial(self._record, group))
+
+    def _record(self, group: ParameterGroup, parameter: Any, gradient: Any) -> None:
+        gradient = self.descent(group, parameter, gradient)
+        rho, (square, accumulated) = group.number("rho"), self.state_of(parameter, "square_avg", "acc_delta")
+        keep, share, epsilon = fixed(rho, square), fixed(1 - rho, square), fixed(group.number("eps"), square)
+        write(square, square * keep + gradient * gradient * share)
+        delta = sqrt(accumulated + epsilon) / sqrt(square + epsilon) * gradient
+        write(accumulated, accumulated * keep + delta * delta * share)
+        write(parameter, parameter - delta * group.rate)

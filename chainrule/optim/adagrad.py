@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from ..tensor.inplace import write
@@ -44,11 +45,14 @@ class Adagrad(Optimizer):
         super().__init__(params, defaults, ignored)
 
     def record_group(self, group: ParameterGroup, gradients: Gradients) -> None:
-        for counter, members in self.counted_in_state(group, gradients):
+        for counter, members in self.counted_in_state(gradients):
             rate = group.rate
             if group["lr_decay"]:
                 rate = rate / (1 + (counter.steps - 1) * fixed(group.number("lr_decay"), rate))
-            for parameter, gradient in members:
-                (total,) = self.state_of(parameter, "sum", value=group["initial_accumulator_value"])
-                write(total, total + gradient * gradient)
-                write(parameter, parameter - gradient * rate / (sqrt(total) + fixed(group.number("eps"), total)))
+            self.record_each(members, partial(self._record, group, rate))
+
+    def _record(self, group: ParameterGroup, rate: Any, parameter: Any, gradient: Any) -> None:
+        gradient = self.descent(group, parameter, gradient)
+        (total,) = self.state_of(parameter, "sum", value=group["initial_accumulator_value"])
+        write(total, total + gradient * gradient)
+        write(parameter, parameter - gradient * rate / (sqrt(total) + fixed(group.number("eps"), total)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from ..tensor.inplace import write
@@ -47,17 +48,15 @@ class Adam(Optimizer):
         super().__init__(params, defaults, ignored)
 
     def record_group(self, group: ParameterGroup, gradients: Gradients) -> None:
-        for counter, members in self.counted(gradients, self.betas_of(group)):
-            self.note_steps(members)
+        for counter, members in self.counted_in_state(gradients, self.betas_of(group)):
             first_power, second_power = counter.powers
             # lr · m̂ / (√v̂ + ε) with both corrections moved into numbers: one division per element.
             root = sqrt(1 - second_power)
             rate = group.rate * root / (1 - first_power)
             epsilon = root * fixed(group.number("eps"), root)
-            for parameter in members:
-                self._record(group, parameter, gradients[parameter], rate, epsilon)
+            self.record_each(members, partial(self._record, group, rate, epsilon))
 
-    def _record(self, group: ParameterGroup, parameter: Any, gradient: Any, rate: Any, epsilon: Any) -> None:
+    def _record(self, group: ParameterGroup, rate: Any, epsilon: Any, parameter: Any, gradient: Any) -> None:
         first_beta, second_beta = group.number("betas")
         decay, value = group.number("weight_decay"), parameter
         if group["maximize"]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from ..tensor.inplace import write
@@ -40,12 +41,14 @@ class Adamax(Optimizer):
         super().__init__(params, defaults, ignored)
 
     def record_group(self, group: ParameterGroup, gradients: Gradients) -> None:
+        for counter, members in self.counted_in_state(gradients, self.betas_of(group)):
+            self.record_each(members, partial(self._record, group, group.rate / (1 - counter.powers[0])))
+
+    def _record(self, group: ParameterGroup, rate: Any, parameter: Any, gradient: Any) -> None:
+        gradient = self.descent(group, parameter, gradient)
         first_beta, second_beta = group.number("betas")
-        for counter, members in self.counted_in_state(group, gradients, self.betas_of(group)):
-            rate = group.rate / (1 - counter.powers[0])
-            for parameter, gradient in members:
-                mean, largest = self.state_of(parameter, "exp_avg", "exp_inf")
-                write(mean, mean + (gradient - mean) * fixed(1 - first_beta, mean))
-                size = abs(gradient) + fixed(group.number("eps"), largest)
-                write(largest, maximum(largest * fixed(second_beta, largest), size))
-                write(parameter, parameter - mean * rate / largest)
+        mean, largest = self.state_of(parameter, "exp_avg", "exp_inf")
+        write(mean, mean + (gradient - mean) * fixed(1 - first_beta, mean))
+        size = abs(gradient) + fixed(group.number("eps"), largest)
+        write(largest, maximum(largest * fixed(second_beta, largest), size))
+        write(parameter, parameter - mean * rate / largest)

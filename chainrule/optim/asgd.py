@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, ClassVar
 
 from ..tensor.inplace import write
@@ -46,14 +47,17 @@ class ASGD(Optimizer):
         super().__init__(params, defaults, ignored)
 
     def record_group(self, group: ParameterGroup, gradients: Gradients) -> None:
-        for counter, members in self.counted_in_state(group, gradients):
+        for counter, members in self.counted_in_state(gradients):
             steps, share, rate = counter.steps, counter.numbers["mu"], counter.numbers["eta"]
             eta = where(rate < 0, group.rate, rate)
             shrink = 1 - eta * fixed(group.number("lambd"), eta)
-            for parameter, gradient in members:
-                (mean,) = self.state_of(parameter, "ax")
-                write(parameter, parameter * shrink - gradient * eta)
-                write(mean, mean + (parameter - mean) * share)
+            self.record_each(members, partial(self._record, group, eta, shrink, share))
             growth = 1 + group.rate * steps * fixed(group.number("lambd"), steps)
             write(rate, group.rate / pow(growth, fixed(group.number("alpha"), steps)))
             write(share, 1 / maximum(steps - fixed(group.number("t0"), steps), fixed(1, steps)))
+
+    def _record(self, group: ParameterGroup, eta: Any, shrink: Any, share: Any, parameter: Any, gradient: Any) -> None:
+        gradient = self.descent(group, parameter, gradient)
+        (mean,) = self.state_of(parameter, "ax")
+        write(parameter, parameter * shrink - gradient * eta)
+        write(mean, mean + (parameter - mean) * share)

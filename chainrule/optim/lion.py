@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from ..tensor.inplace import write
@@ -42,10 +43,12 @@ class Lion(Optimizer):
         super().__init__(params, defaults, ignored)
 
     def record_group(self, group: ParameterGroup, gradients: Gradients) -> None:
+        self.record_each(gradients.items(), partial(self._record, group))
+
+    def _record(self, group: ParameterGroup, parameter: Any, gradient: Any) -> None:
         first_beta, second_beta = group.number("betas")
-        for parameter, gradient in gradients.items():
-            (mean,) = self.state_of(parameter, "exp_avg")
-            change = (-gradient if group["maximize"] else gradient) - mean
-            direction = sign(mean + change * fixed(1 - first_beta, mean))
-            write(parameter, self.decayed(group, parameter) - direction * group.rate)
-            write(mean, mean + change * fixed(1 - second_beta, mean))
+        (mean,) = self.state_of(parameter, "exp_avg")
+        change = (-gradient if group["maximize"] else gradient) - mean
+        direction = sign(mean + change * fixed(1 - first_beta, mean))
+        write(parameter, self.decayed(group, parameter) - direction * group.rate)
+        write(mean, mean + change * fixed(1 - second_beta, mean))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, ClassVar
 
 from ..tensor.inplace import write
@@ -48,8 +49,8 @@ class NAdam(Optimizer):
         super().__init__(params, defaults, ignored)
 
     def record_group(self, group: ParameterGroup, gradients: Gradients) -> None:
-        first_beta, second_beta = group.number("betas")
-        for counter, members in self.counted_in_state(group, gradients, self.betas_of(group)):
+        first_beta, _ = group.number("betas")
+        for counter, members in self.counted_in_state(gradients, self.betas_of(group)):
             product, steps = counter.numbers["mu_product"], counter.steps
             momentum, following = (
                 first_beta * (1 - 0.5 * pow(fixed(0.96, steps), t * fixed(group.number("momentum_decay"), steps)))
@@ -60,10 +61,15 @@ class NAdam(Optimizer):
             of_gradient = group.rate * root * (1 - momentum) / (1 - product)
             of_mean = group.rate * root * following / (1 - product * following)
             epsilon = root * fixed(group.number("eps"), root)
-            for parameter, gradient in members:
-                mean, square = self.state_of(parameter, "exp_avg", "exp_avg_sq")
-                write(mean, mean + (gradient - mean) * fixed(1 - first_beta, mean))
-                share = fixed(1 - second_beta, square)
-                write(square, square * fixed(second_beta, square) + gradient * gradient * share)
-                change = (gradient * of_gradient + mean * of_mean) / (sqrt(square) + epsilon)
-                write(parameter, self.decayed(group, parameter) - change)
+            self.record_each(members, partial(self._record, group, of_gradient, of_mean, epsilon))
+
+    def _record(
+        self, group: ParameterGroup, of_gradient: Any, of_mean: Any, epsilon: Any, parameter: Any, gradient: Any
+    ) -> None:
+        gradient = self.descent(group, parameter, gradient)
+        first_beta, second_beta = group.number("betas")
+        mean, square = self.state_of(parameter, "exp_avg", "exp_avg_sq")
+        write(mean, mean + (gradient - mean) * fixed(1 - first_beta, mean))
+        write(square, square * fixed(second_beta, square) + gradient * gradient * fixed(1 - second_beta, square))
+        change = (gradient * of_gradient + mean * of_mean) / (sqrt(square) + epsilon)
+        write(parameter, self.decayed(group, parameter) - change)

@@ -16,6 +16,7 @@ from ..tensor.gradmode import enable_grad
 from ..tensor.operands import from_array
 from ..tensor.recording import Handle
 from ..tensor.structure import note_change
+from .example import Example, record_by_example
 from .state import Counter, fixed, memory_of, state_like, state_number
 
 Gradients = dict[Any, Any]
@@ -138,6 +139,26 @@ class Rule:
             if gradients:
                 optimizer.record_group(group, gradients)
 
+    def record_by_example(self, gradient_of: Callable[[Any], Any]) -> list[Example]:
+        """`record_updates`, but for elementwise rules once only, on examples: the gradients must be stored tensors."""
+        optimizer = self._optimizer()
+        if optimizer is None:
+            return []
+        examples: list[Example] = []
+        optimizer.examples = examples
+        try:
+            self.record_updates(gradient_of)
+        finally:
+            optimizer.examples = None
+        return examples
+
+    @property
+    def structure(self) -> tuple[Any, ...]:
+        """A key that is equal for optimisers whose updates are alike."""
+        optimizer = self._optimizer()
+        members = [] if optimizer is None else [p for group in optimizer.param_groups for p in group["params"]]
+        return type(optimizer), tuple([member._type for member in members if member._grad is not None])
+
 
 class Optimizer:
     """Changes parameters along their gradients. Subclasses write their rule in `record_group`.
@@ -171,6 +192,7 @@ class Optimizer:
         self.state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[ParameterGroup] = []
         self._counters: dict[Any, Counter] = {}
+        self.examples: list[Example] | None = None
         groups = list(params)
         if not groups:
             raise ArgumentError("optimizer got an empty parameter list. fix: check that the model has parameters")
@@ -220,6 +242,14 @@ class Optimizer:
     def record_group(self, group: ParameterGroup, gradients: Gradients) -> None:
         """Record the new values of some parameters of a group, given their gradients."""
         raise NotImplementedError(f"{type(self).__name__} must define record_group(group, gradients)")
+
+    def record_each(self, pairs: Iterable[tuple[Any, Any]], rule: Callable[[Any, Any], None]) -> None:
+        """Record ``rule(parameter, gradient)``, which must be elementwise, for each pair."""
+        if self.examples is not None:
+            self.examples += record_by_example(self, pairs, rule)
+            return
+        for parameter, gradient in pairs:
+            rule(parameter, gradient)
 
     def _options_changed(self) -> None:
         self._step = Step(Rule(self))
@@ -292,12 +322,12 @@ class Optimizer:
             yield counter, members
 
     def counted_in_state(
-        self, group: ParameterGroup, gradients: Gradients, betas: Sequence[Any] = ()
+        self, gradients: Gradients, betas: Sequence[Any] = ()
     ) -> Iterator[tuple[Counter, list[tuple[Any, Any]]]]:
-        """`counted`, with the count in the state, and each parameter with the gradient to go down along."""
+        """`counted`, with the count in the state, and each parameter with its gradient."""
         for counter, members in self.counted(gradients, betas):
             self.note_steps(members)
-            yield counter, [(parameter, self.descent(group, parameter, gradients[parameter])) for parameter in members]
+            yield counter, [(parameter, gradients[parameter]) for parameter in members]
 
     def note_steps(self, members: Iterable[Any]) -> None:
         """Show the counter of steps, and what else is shared, in the state."""

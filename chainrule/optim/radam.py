@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from ..tensor.inplace import write
@@ -45,8 +46,8 @@ class RAdam(Optimizer):
         super().__init__(params, defaults, ignored)
 
     def record_group(self, group: ParameterGroup, gradients: Gradients) -> None:
-        first_beta, second_beta = group.number("betas")
-        for counter, members in self.counted_in_state(group, gradients, self.betas_of(group)):
+        _, second_beta = group.number("betas")
+        for counter, members in self.counted_in_state(gradients, self.betas_of(group)):
             first_power, second_power = counter.powers
             limit = 2 / (1 - second_beta) - 1
             length = limit - 2 * counter.steps * second_power / (1 - second_power)
@@ -54,11 +55,16 @@ class RAdam(Optimizer):
             ratio = (length - 4) * (length - 2) * limit / ((limit - 4) * (limit - 2) * length)
             rectifier = sqrt(where(is_rectified, ratio, fixed(1, ratio)) * (1 - second_power))
             rate = group.rate / (1 - first_power)
-            for parameter, gradient in members:
-                mean, square = self.state_of(parameter, "exp_avg", "exp_avg_sq")
-                write(mean, mean + (gradient - mean) * fixed(1 - first_beta, mean))
-                share = fixed(1 - second_beta, square)
-                write(square, square * fixed(second_beta, square) + gradient * gradient * share)
-                adapted = fixed(rectifier, square) / (sqrt(square) + fixed(group.number("eps"), square))
-                factor = where(is_rectified, adapted, fixed(1, square))
-                write(parameter, self.decayed(group, parameter) - mean * rate * factor)
+            self.record_each(members, partial(self._record, group, rate, is_rectified, rectifier))
+
+    def _record(
+        self, group: ParameterGroup, rate: Any, is_rectified: Any, rectifier: Any, parameter: Any, gradient: Any
+    ) -> None:
+        gradient = self.descent(group, parameter, gradient)
+        first_beta, second_beta = group.number("betas")
+        mean, square = self.state_of(parameter, "exp_avg", "exp_avg_sq")
+        write(mean, mean + (gradient - mean) * fixed(1 - first_beta, mean))
+        write(square, square * fixed(second_beta, square) + gradient * gradient * fixed(1 - second_beta, square))
+        adapted = fixed(rectifier, square) / (sqrt(square) + fixed(group.number("eps"), square))
+        factor = where(is_rectified, adapted, fixed(1, square))
+        write(parameter, self.decayed(group, parameter) - mean * rate * factor)

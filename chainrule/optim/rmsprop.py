@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from ..tensor.inplace import write
@@ -47,11 +48,11 @@ class RMSprop(Optimizer):
         super().__init__(params, defaults, ignored)
 
     def record_group(self, group: ParameterGroup, gradients: Gradients) -> None:
-        for _, members in self.counted_in_state(group, gradients):
-            for parameter, gradient in members:
-                self._record(group, parameter, gradient)
+        for _, members in self.counted_in_state(gradients):
+            self.record_each(members, partial(self._record, group))
 
     def _record(self, group: ParameterGroup, parameter: Any, gradient: Any) -> None:
+        gradient = self.descent(group, parameter, gradient)
         alpha, (square,) = group.number("alpha"), self.state_of(parameter, "square_avg")
         share = fixed(1 - alpha, square)
         write(square, square * fixed(alpha, square) + gradient * gradient * share)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from ..errors import ArgumentError
@@ -47,10 +48,8 @@ class Rprop(Optimizer):
             raise ArgumentError(f"Invalid eta values: {shrink}, {grow}; expected 0 < first < 1 < second")
 
     def record_group(self, group: ParameterGroup, gradients: Gradients) -> None:
-        for _, members in self.counted(gradients):
-            self.note_steps(members)
-            for parameter in members:
-                self._record(group, parameter, gradients[parameter])
+        for _, members in self.counted_in_state(gradients):
+            self.record_each(members, partial(self._record, group))
 
     def _record(self, group: ParameterGroup, parameter: Any, gradient: Any) -> None:
         (before,) = self.state_of(parameter, "prev")

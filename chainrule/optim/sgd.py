@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 from ..errors import ArgumentError
@@ -55,14 +56,12 @@ class SGD(Optimizer):
     def record_group(self, group: ParameterGroup, gradients: Gradients) -> None:
         if group["momentum"] and group["dampening"]:
             for counter, members in self.counted(gradients):
-                is_first = counter.steps == 1
-                for parameter in members:
-                    self._record(group, parameter, gradients[parameter], is_first)
+                pairs = [(parameter, gradients[parameter]) for parameter in members]
+                self.record_each(pairs, partial(self._record, group, counter.steps == 1))
         else:
-            for parameter, gradient in gradients.items():
-                self._record(group, parameter, gradient, None)
+            self.record_each(gradients.items(), partial(self._record, group, None))
 
-    def _record(self, group: ParameterGroup, parameter: Any, gradient: Any, is_first: Any) -> None:
+    def _record(self, group: ParameterGroup, is_first: Any, parameter: Any, gradient: Any) -> None:
         direction = self.descent(group, parameter, gradient)
         if group["momentum"]:
             momentum = fixed(group.number("momentum"), parameter)

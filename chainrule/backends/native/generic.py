@@ -6,6 +6,8 @@ accumulate in their order (see `order`), so the bits agree. Memory is contiguous
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from chainrule.backends.native.cpu import Target
 from chainrule.backends.native.language import INDEX, POINTER, Function, Module, Type, Value
 from chainrule.backends.native.product_dot import sum_each
@@ -30,6 +32,32 @@ def elementwise(f: Function, operation: str, operands: tuple[str, ...], result: 
         values = [f.load(x.at(loop.index * step, e), Type(e, lanes), active) for x, step, e in triples]
         value = values[0].cast(result) if operation == "cast" else ELEMENTWISE[operation](*values)
         f.store(value, target.at(loop.index, result), active)
+
+
+def chain(f: Function, vectors: str, numbers: str, operations: str, results: str) -> None:
+    """Elementwise operations one after another on vectors and single numbers; some vectors get new values.
+
+    ``operations`` are like ``multiply:float32:0,5;...``: name, element of the result, and places of the operands.
+    Places count the vectors, then the numbers, then the operations; ``results`` are pairs of places like ``0=9,...``.
+    """
+    *pointers, count = f.arguments
+    elements, scalars = vectors.split(","), [element for element in numbers.split(",") if element]
+    steps = [step.split(":") for step in operations.split(";")]
+    widest = max((*elements, *scalars, *(step[1] for step in steps)), key=lambda element: Type(element).bytes)
+    lanes = f.module.target.lanes(widest)
+    pairs = zip(pointers[len(elements) :], scalars, strict=True)
+    singles = [f.load(pointer, Type(element)).broadcast(lanes) for pointer, element in pairs]
+    with f.loop(0, count, lanes) as loop:
+        active = f.first_lanes(count - loop.index, lanes)
+        places = [pointer.at(loop.index, element) for pointer, element in zip(pointers, elements, strict=False)]
+        values = [f.load(x, Type(element, lanes), active) for x, element in zip(places, elements, strict=True)]
+        values += singles
+        for name, element, operands in steps:
+            given = [values[int(place)] for place in operands.split(",")]
+            values.append(given[0].cast(element) if name == "cast" else ELEMENTWISE[name](*given))
+        for pair in results.split(","):
+            target, value = map(int, pair.split("="))
+            f.store(values[value], places[target], active)
 
 
 def fold(f: Function, operation: str, element: str) -> None:
@@ -166,20 +194,31 @@ class _Tile:
             f.store(value, place, active)
 
 
+def argument_counts(kind: str, parameters: Sequence[str]) -> tuple[int, int]:
+    """How many pointers, and then numbers, a kernel takes."""
+    if kind == "elementwise":
+        return len(parameters) - 1, len(parameters) - 1
+    if kind == "chain":
+        return sum(len(elements.split(",")) for elements in parameters[:2] if elements), 1
+    return {"fold": (2, 5), "dot": (3, 2), "product": (3, 7)}[kind]
+
+
 def kernel_text(target: Target, name: str, kind: str, *parameters: str) -> str:
     """The LLVM module of one kernel, the function ``name`` of some pointers and then numbers.
 
-    ``kind``: ``"elementwise"`` (operation, operands' elements..., result's element), ``"fold"`` (operation, element),
-    ``"dot"`` (element) or ``"product"`` (element). The numbers of an elementwise kernel are the count and the operands'
-    steps; of a fold count, length, period, part and halvings; of a dot count and depth; of a product rows, columns,
-    depth, and the distances left to the next row and next k, right to the next k and next column.
+    ``kind``: ``"elementwise"`` (operation, operands' elements..., result's element), ``"chain"`` (its), ``"fold"``
+    (operation, element), ``"dot"`` (element) or ``"product"`` (element). The numbers of an elementwise kernel are the
+    count and the operands' steps; of a chain the count; of a fold count, length, period, part and halvings; of a dot
+    count and depth; of a product rows, columns, depth, and the distances left to the next row and next k, right to the
+    next k and next column.
     """
-    arity = len(parameters) - 1
-    pointers, numbers, emit = {
-        "elementwise": (arity, arity, lambda f: elementwise(f, parameters[0], parameters[1:-1], parameters[-1])),
-        "fold": (2, 5, lambda f: fold(f, *parameters)),
-        "dot": (3, 2, lambda f: dot(f, *parameters)),
-        "product": (3, 7, lambda f: product(f, *parameters)),
+    pointers, numbers = argument_counts(kind, parameters)
+    emit: Callable[[Function], None] = {
+        "elementwise": lambda f: elementwise(f, parameters[0], parameters[1:-1], parameters[-1]),
+        "chain": lambda f: chain(f, *parameters),
+        "fold": lambda f: fold(f, *parameters),
+        "dot": lambda f: dot(f, *parameters),
+        "product": lambda f: product(f, *parameters),
     }[kind]
     arguments = [(f"p{i}", POINTER) for i in range(pointers)] + [(f"n{i}", INDEX) for i in range(numbers)]
     module = Module(target)
