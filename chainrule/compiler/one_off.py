@@ -99,5 +99,5 @@ def _storages(values: list[Array]) -> list[Storage]:
             np.copyto(copy, value)
             value, block = copy, copy.base
         taken.add(id(block))
-        storages.append(Storage(value, address_of(value), value.nbytes))
+        storages.append(Storage(value.reshape(-1).view(np.uint8), address_of(value), value.nbytes))
     return storages

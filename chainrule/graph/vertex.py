@@ -46,8 +46,7 @@ class Vertex:
         self.requires_grad = requires_grad
         self.site = site
         self.users: dict[Any, Any] = {}
-        operands = tuple([operand.structure for operand in inputs])
-        self.structure: int = hash((primitive, operands, tuple(attributes.values())))
+        self.structure: int = hash((primitive, *[operand.structure for operand in inputs], *attributes.values()))
 
     @property
     def shape(self) -> Shape:

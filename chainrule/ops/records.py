@@ -22,6 +22,11 @@ BROADCASTS: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
 
 def build(primitive: Primitive, *operands: Operand, **attributes: Any) -> Vertex:
     """Apply ``primitive``; Python numbers become constants of the type of the first vertex among the operands."""
+    for operand in operands:
+        if operand.__class__ is not Vertex:
+            break
+    else:
+        return apply(primitive, *operands, **attributes)  # type: ignore[arg-type]
     dtype = next((operand.dtype for operand in operands if isinstance(operand, Vertex)), float32)
     vertices = (operand if isinstance(operand, Vertex) else constant(operand, dtype) for operand in operands)
     return apply(primitive, *vertices, **attributes)
