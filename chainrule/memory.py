@@ -26,18 +26,24 @@ def aligned_block(nbytes: int) -> tuple[np.ndarray[Any, Any], int]:
     return block[start : start + nbytes], address + start
 
 
-def aligned_array(shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    """A row-major array alone in such a block; contents are unspecified."""
+def aligned_array(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[np.ndarray[Any, Any], int]:
+    """A row-major array alone in such a block, and its address; contents are unspecified."""
     block = np.empty(math.prod(shape) * dtype.itemsize + ALIGNMENT, np.uint8)
-    return np.ndarray(shape, dtype, block, -address_of(block) % ALIGNMENT)
+    address = address_of(block)
+    start = -address % ALIGNMENT
+    return np.ndarray(shape, dtype, block, start), address + start
 
 
-def is_aligned(array: np.ndarray[Any, Any]) -> bool:
-    """Whether an array is one that `aligned_array` has made, or has the same elements in another shape."""
-    block = array.base
-    if block.__class__ is not np.ndarray or block.dtype != np.uint8 or not array.flags.c_contiguous:
-        return False
-    return block.flags.owndata and block.nbytes == array.nbytes + ALIGNMENT
+def aligned_memory(array: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], int] | None:
+    """As `aligned_block`, the block of an array by `aligned_array`, also if reordered; None for any other array."""
+    block, nbytes = array.base, array.nbytes
+    if block.__class__ is not np.ndarray or block.dtype != np.uint8 or block.nbytes != nbytes + ALIGNMENT:
+        return None
+    if not block.flags.owndata:
+        return None
+    address = address_of(block)
+    start = -address % ALIGNMENT
+    return block[start : start + nbytes], address + start
 
 
 def address_of(array: np.ndarray[Any, Any]) -> int:

@@ -8,12 +8,12 @@ import numpy as np
 
 from ..execution.chain import Chain
 from ..execution.one_off import Schedule, evaluate, schedule
-from ..memory import address_of, aligned_array, is_aligned
+from ..memory import aligned_memory
 from ..tensor.events import Step, gradient_home
 from ..tensor.recording import stored
 from ..tensor.segment import Segment, forget_users
-from ..tensor.storage import Clock, Storage, view_array
-from .build import Recorded, build, draw_initial_values, record_by_example
+from ..tensor.storage import Clock, Storage, allocate, view_array
+from .build import Recorded, Strides, build, draw_initial_values, record_by_example
 from .expansion import Expansion
 
 Array = np.ndarray[Any, Any]
@@ -27,8 +27,8 @@ def run_one_off(segment: Segment, recorded: Recorded, schedule: Schedule) -> Non
     bound = dict(zip(graph.inputs, tensors, strict=True))
     values = evaluate(schedule, {vertex: _memory(tensor) for vertex, tensor in bound.items()})
     outputs, new = values[: len(graph.outputs)], values[len(graph.outputs) :]
-    storages = _storages(outputs)
-    new = [value if is_aligned(value) else value.copy() for value in new]  # it may see what is about to change
+    storages = _storages(outputs, recorded)
+    new = [value.copy() if _sees_inputs(value) else value for value in new]
     segment.places = {
         vertex: (storage, storage.address, None) for vertex, storage in zip(recorded.live, storages, strict=False)
     }
@@ -76,8 +76,8 @@ def run_step(step: Step) -> bool:
 
 def _gradient(owner: Any, storage: Storage) -> Any:
     """The tensor that holds a new gradient, the one that programs write it to: if there is none yet, in ``storage``."""
-    gradient = stored(storage, storage.address, owner._type)
-    if "gradient_home" not in vars(owner) and owner._strides is None:
+    gradient = stored(storage, storage.address, owner._type, owner._strides)
+    if "gradient_home" not in vars(owner):
         vars(owner)["gradient_home"] = gradient
         return gradient
     home = gradient_home(owner)
@@ -85,19 +85,31 @@ def _gradient(owner: Any, storage: Storage) -> Any:
     return home
 
 
+def _sees_inputs(value: Array) -> bool:
+    """Whether an array may be a view of what is about to be overwritten."""
+    return value.base is not None and aligned_memory(value) is None
+
+
 def _memory(tensor: Any) -> Array:
     return view_array(tensor._storage, tensor._address, tensor._type, tensor._strides)
 
 
-def _storages(values: list[Array]) -> list[Storage]:
-    """The values in row-major order, each in memory of its own: that in which it lies, or a copy's."""
+def _storages(values: list[Array], recorded: Recorded) -> list[Storage]:
+    """The outputs, each alone in memory and laid out as wanted: in the memory in which it lies, or in a copy."""
     storages, taken = [], set[int]()
-    for value in values:
-        block = value.base
-        if not is_aligned(value) or id(block) in taken:
-            copy = aligned_array(value.shape, value.dtype)
-            np.copyto(copy, value)
-            value, block = copy, copy.base
-        taken.add(id(block))
-        storages.append(Storage(value.reshape(-1).view(np.uint8), address_of(value), value.nbytes))
+    for value, vertex, strides in zip(values, recorded.graph.outputs, recorded.output_strides, strict=True):
+        found = None
+        if _lies_as(value, strides) and id(value.base) not in taken:
+            found = aligned_memory(value)
+        storage = allocate(value.nbytes) if found is None else Storage(*found, value.nbytes)
+        if found is None:
+            np.copyto(view_array(storage, storage.address, vertex.type, strides), value)
+        taken.add(id(value.base))
+        storages.append(storage)
     return storages
+
+
+def _lies_as(value: Array, strides: Strides) -> bool:
+    if strides is None:
+        return value.flags.c_contiguous
+    return value.strides == tuple([step * value.itemsize for step in strides])

@@ -67,20 +67,21 @@ _ELEMENTS = {dtype.numpy: dtype.name for dtype in DTYPES.values()}
 
 def evaluate_elementwise(operation: str, operands: list[Array], shape: Shape, dtype: Any) -> Array:
     """``operation`` of operands that broadcast to ``shape``, which is not empty, as an array of ``dtype``."""
-    out = aligned_array(shape, dtype)
-    prepared, steps = [], []
+    out, address = aligned_array(shape, dtype)
+    prepared, addresses, steps = [], [], []
     for operand in operands:
+        step = 1
         if operand.shape != shape:
-            is_single = operand.size == 1
-            operand = np.full(WIDEST, operand) if is_single else np.broadcast_to(operand, shape).copy()
-            steps.append(0 if is_single else 1)
-        else:
-            operand = operand if operand.flags.c_contiguous else operand.copy()
-            steps.append(1)
-        prepared.append(operand)
+            step = int(operand.size != 1)
+            operand = np.broadcast_to(operand, shape).copy() if step else np.full(WIDEST, operand)
+        elif not operand.flags.c_contiguous:
+            operand = operand.copy()
+        prepared.append(operand)  # alive as long as its memory is read
+        addresses.append(address_of(operand))
+        steps.append(step)
     elements = [_ELEMENTS[operand.dtype] for operand in (*operands, out)]
     kernel = _kernel(settings.cpu_features, "elementwise", operation, *elements)
-    kernel(*map(address_of, prepared), address_of(out), out.size, *steps)
+    kernel(*addresses, address, out.size, *steps)
     return out
 
 
@@ -91,9 +92,9 @@ def run_chain(parameters: Sequence[str], vectors: Sequence[int], numbers: Sequen
 
 def _fold(operation: str, lines: Array, period: int, part: int, halvings: int) -> Array:
     """(count, length) → (count, period): sums of every ``period``-th element, in parts, and halved so often."""
-    out = aligned_array((lines.shape[0], period), lines.dtype)
+    out, address = aligned_array((lines.shape[0], period), lines.dtype)
     kernel = _kernel(settings.cpu_features, "fold", operation, _ELEMENTS[lines.dtype])
-    kernel(address_of(lines), address_of(out), lines.shape[0], lines.shape[1], period, part, halvings)
+    kernel(address_of(lines), address, lines.shape[0], lines.shape[1], period, part, halvings)
     return out[:, : period >> halvings] if halvings else out
 
 
@@ -118,6 +119,8 @@ def accumulate(operation: str, x: Array, axes: Shape) -> Array:
 
 def _without_ones(x: Array, axes: Shape) -> tuple[Array, Shape]:
     """Without dimensions of extent 1."""
+    if 1 not in x.shape:
+        return x, axes
     places = [axis for axis, extent in enumerate(x.shape) if extent != 1]
     return x.reshape([x.shape[axis] for axis in places]), tuple(i for i, axis in enumerate(places) if axis in axes)
 
@@ -149,11 +152,11 @@ def multiply(x: Array, y: Array) -> Array:
     """The matrix product over batches that broadcast, in the order of compiled programs."""
     narrow = is_narrow(x.shape, y.shape)
     if x.ndim == y.ndim == 2 and x.size and y.size:
-        out = aligned_array((x.shape[0], y.shape[1]), x.dtype)
+        out, _ = aligned_array((x.shape[0], y.shape[1]), x.dtype)
         _multiply(x, y, out, narrow)
         return out
     batch = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
-    out = aligned_array((*batch, x.shape[-2], y.shape[-1]), x.dtype)
+    out, _ = aligned_array((*batch, x.shape[-2], y.shape[-1]), x.dtype)
     if out.size == 0 or x.shape[-1] == 0:
         out.fill(0)
         return out

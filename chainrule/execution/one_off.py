@@ -68,7 +68,7 @@ def _changes_when_simplified(vertex: Vertex, rule: Rule, constants: set[Vertex])
     """Whether a rule of `simplify` might change a bit: it computes with constants, or joins what is padded."""
     if vertex.type.size == 0:
         return True
-    if vertex.inputs and constants.issuperset(vertex.inputs):
+    if constants and vertex.inputs and constants.issuperset(vertex.inputs):
         constants.add(vertex)
         return rule is not _by_reference
     look = _LOOKED_AT.get(vertex.primitive.name)
@@ -96,18 +96,23 @@ def evaluate(schedule: Schedule, inputs: dict[Vertex, Array]) -> list[Array]:
     return [values[vertex] for vertex in schedule.roots]
 
 
+SMALL = 4096
+"""Elements up to which NumPy's own memory does: a result that outlives the run is copied to aligned memory."""
+
+
 def _by_reference(vertex: Vertex, operands: list[Array]) -> Array:
-    reference: Any = vertex.primitive.reference
-    if reference.__class__ is np.ufunc:
-        out = aligned_array(vertex.type.shape, vertex.type.dtype.numpy)
-        return reference(*operands, out=out)
-    return np.asarray(reference(*operands, **vertex.attributes), vertex.dtype.numpy)
+    primitive, type = vertex.primitive, vertex.type
+    reference: Any = primitive.reference
+    if reference.__class__ is np.ufunc and type.size > SMALL:
+        return reference(*operands, out=aligned_array(type.shape, type.dtype.numpy)[0])
+    return np.asarray(reference(*operands, **vertex.attributes), type.dtype.numpy)
 
 
 def _by_kernel(vertex: Vertex, operands: list[Array]) -> Array:
-    if vertex.type.size == 0:
+    type = vertex.type
+    if type.size == 0:
         return _by_reference(vertex, operands)
-    return evaluate_elementwise(vertex.primitive.native, operands, vertex.shape, vertex.dtype.numpy)
+    return evaluate_elementwise(vertex.primitive.native, operands, type.shape, type.dtype.numpy)
 
 
 def _cast(vertex: Vertex, operands: list[Array]) -> Array:

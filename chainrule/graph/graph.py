@@ -53,19 +53,16 @@ def topological_order(roots: Iterable[Vertex], given: Container[Vertex] = ()) ->
     done: set[Vertex] = set()
     stack = list(roots)[::-1]
     while stack:
-        vertex = stack[-1]
-        if vertex not in done:
-            is_ready = True
-            if vertex not in given:
-                for operand in vertex.inputs[::-1]:
-                    if operand not in done:
-                        stack.append(operand)
-                        is_ready = False
-            if not is_ready:
-                continue
+        vertex = stack.pop()
+        if vertex in done:
+            continue
+        waiting = [operand for operand in vertex.inputs if operand not in done]
+        if waiting and vertex not in given:
+            stack.append(vertex)
+            stack += waiting[::-1]
+        else:
             done.add(vertex)
             order.append(vertex)
-        stack.pop()
     return order
 
 

@@ -23,9 +23,10 @@ def _reshape_type_rule(x: TensorType, *, shape: Shape) -> TensorType:
 
 
 def _transpose_type_rule(x: TensorType, *, permutation: Shape) -> TensorType:
-    if sorted(permutation) != list(range(x.rank)):
-        raise ShapeError(f"permute needs each of the {x.rank} dimensions of shape {x.shape} once, got {permutation}")
-    return tensor_type(x.dtype, tuple(x.shape[axis] for axis in permutation))
+    shape = x.shape
+    if sorted(permutation) != list(range(len(shape))):
+        raise ShapeError(f"permute needs each of the {x.rank} dimensions of shape {shape} once, got {permutation}")
+    return tensor_type(x.dtype, tuple([shape[axis] for axis in permutation]))
 
 
 def _broadcast_type_rule(x: TensorType, *, shape: Shape) -> TensorType:
@@ -238,7 +239,10 @@ def transpose(x: Vertex, permutation: Shape) -> Vertex:
 def swap_last_axes(x: Vertex) -> Vertex:
     """The matrix transpose of every matrix in a batch."""
     rank = len(x.shape)
-    return transpose(x, (*range(rank - 2), rank - 1, rank - 2))
+    swapped = (*range(rank - 2), rank - 1, rank - 2)
+    if x.primitive is TRANSPOSE and x.attributes["permutation"] == swapped:
+        return x.inputs[0]
+    return transpose(x, swapped)
 
 
 def broadcast(x: Vertex, shape: Shape) -> Vertex:

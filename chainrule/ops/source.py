@@ -116,9 +116,8 @@ def make_input(
     type: TensorType, requires_grad: bool = False, strides: Shape | None = None, site: Site = UNKNOWN
 ) -> Vertex:
     """Return a new input; inputs are never merged, each is its own."""
-    vertex = make_vertex(INPUT, (), {"type": type, "strides": strides}, site)
-    vertex.requires_grad = requires_grad
-    return vertex
+    checked = _input_type_rule(type=type, strides=strides)
+    return Vertex(INPUT, (), {"type": type, "strides": strides}, checked, requires_grad, site)
 
 
 def constant(value: float | int | bool, dtype: DType, shape: Shape = ()) -> Vertex:

@@ -17,6 +17,7 @@ from ...errors import ArgumentError, IndexOutOfRangeError, ShapeError, TargetErr
 from ...graph.site import find_site
 from ...tensor.operands import as_tensor
 from ...tensor.recording import Handle, type_of
+from ...tensor.segment import state
 from ...tensor.storage import Clock, view_array
 
 REDUCTIONS = ("mean", "sum", "none")
@@ -152,18 +153,22 @@ def check_signs(name: str, target: Any) -> None:
         )
 
 
-def check_labels(target: Any, classes: int, ignored: int | None = None) -> None:
-    """Refuse stored class indices outside [0, classes) that are not ``ignored``.
+def check_labels(target: Any, classes: int, ignored: int | None = None) -> bool:
+    """Refuse stored class indices outside [0, classes) that are not ``ignored``; tell if all are known to be inside.
 
-    Labels that are not known yet are not waited for: the loss becomes NaN.
+    Labels that are not known yet are not waited for: the loss becomes NaN. Those of a captured function may change.
     Errors: `IndexOutOfRangeError`, `TargetError` for what is no class index.
     """
     dtype = type_of(target).dtype
     if dtype.is_floating_point:
         raise TargetError(f"expected class indices (int64), got {dtype}\n  where: {find_site()}\n  fix: target.long()")
+    is_known = target._storage is not None and target._type.size > 0
+    counts_all = ignored is None or not 0 <= ignored < classes
+    if is_known and counts_all and find_refused(target, Allowed(0, classes - 1)) is None:
+        return target._storage.written_in is not state.segment and not state.segment.is_capturing
     found = find_refused(target, Allowed(0, classes - 1, ignored))
     if found is None:
-        return
+        return False
     row, label = found
     largest = int(view_array(target._storage, target._address, target._type, target._strides).max())
     fix = f"an output layer with {largest + 1} units" if largest >= classes else f"labels from 0 to {classes - 1}"

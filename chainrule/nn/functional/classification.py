@@ -50,61 +50,69 @@ def cross_entropy(
     input, target = as_handle(input), as_handle(target)
     if type_of(target).dtype.is_floating_point:
         return _soft_cross_entropy(input, target, weight, reduction=reduction, label_smoothing=label_smoothing)
-    _check_labels(input, target, ignore_index)
+    are_classes = _check_labels(input, target, ignore_index)
     return _cross_entropy(
-        input, target, weight, ignore_index=ignore_index, reduction=reduction, label_smoothing=label_smoothing
-    )
+        input, target, weight, ignored=None if are_classes else ignore_index, reduction=reduction,
+        label_smoothing=label_smoothing,
+    )  # fmt: skip
 
 
 def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
     """-w_t input_t: `cross_entropy` of log-probabilities, as `log_softmax` gives them."""
     input, target = as_handle(input), as_handle(target)
-    _check_labels(input, target, ignore_index)
-    return _nll_loss(input, target, weight, ignore_index=ignore_index, reduction=reduction)
+    are_classes = _check_labels(input, target, ignore_index)
+    return _nll_loss(input, target, weight, ignored=None if are_classes else ignore_index, reduction=reduction)
 
 
-def _check_labels(input: Any, target: Any, ignore_index: int) -> None:
+def _check_labels(input: Any, target: Any, ignore_index: int) -> bool:
+    """Whether all labels are known to be classes."""
     shape = type_of(input).shape
-    if shape:
-        check_labels(target, shape[class_dimension(input)], ignore_index)
+    return bool(shape) and check_labels(target, shape[class_dimension(input)], ignore_index)
 
 
 @remembered
 def _cross_entropy(
-    input: Any, target: Any, weight: Any, *, ignore_index: int, reduction: str, label_smoothing: float
+    input: Any, target: Any, weight: Any, *, ignored: int | None, reduction: str, label_smoothing: float
 ) -> Any:
     check_reduction(reduction)
     check_class_shapes("cross_entropy", input, target)
     logarithms = reductions.log_softmax(input, dim=class_dimension(input))
-    return _class_loss(logarithms, target, weight, ignore_index, reduction, label_smoothing)
+    return _class_loss(logarithms, target, weight, ignored, reduction, label_smoothing)
 
 
 @remembered
-def _nll_loss(input: Any, target: Any, weight: Any, *, ignore_index: int, reduction: str) -> Any:
+def _nll_loss(input: Any, target: Any, weight: Any, *, ignored: int | None, reduction: str) -> Any:
     check_reduction(reduction)
     check_class_shapes("nll_loss", input, target)
-    return _class_loss(input, target, weight, ignore_index, reduction, 0.0)
+    return _class_loss(input, target, weight, ignored, reduction, 0.0)
 
 
-def _class_loss(logarithms: Any, target: Any, weight: Any, ignore_index: int, reduction: str, smoothing: float) -> Any:
+def _class_loss(
+    logarithms: Any, target: Any, weight: Any, ignored: int | None, reduction: str, smoothing: float
+) -> Any:
+    """``ignored`` is None where every label is a class."""
     axis = class_dimension(logarithms)
     shape = type_of(logarithms).shape
     target = operations.convert(target, int64)
-    is_counted = operations.ne(target, ignore_index)
     is_class = operations.eq(shaping.unsqueeze(target, axis), class_numbers(target, shape, axis))
+    is_counted = None if ignored is None else operations.ne(target, ignored)
     class_weight = None if weight is None else along_classes(weight, shape, axis, logarithms.dtype)
-    weights = operations.convert(is_counted, logarithms.dtype)
+    weights = None if is_counted is None else operations.convert(is_counted, logarithms.dtype)
     if class_weight is not None:
-        weights = operations.mul(weights, reductions.sum(select(is_class, class_weight), axis))
-    losses = operations.neg(operations.mul(weights, reductions.sum(select(is_class, logarithms), axis)))
+        of_targets = reductions.sum(select(is_class, class_weight), axis)
+        weights = of_targets if weights is None else operations.mul(weights, of_targets)
+    likelihoods = reductions.sum(select(is_class, logarithms), axis)
+    losses = operations.neg(likelihoods if weights is None else operations.mul(weights, likelihoods))
     if smoothing:
         everything = logarithms if class_weight is None else operations.mul(logarithms, class_weight)
-        smooth = operations.where(is_counted, reductions.sum(everything, axis), 0.0)
+        smooth = reductions.sum(everything, axis)
+        smooth = smooth if is_counted is None else operations.where(is_counted, smooth, 0.0)
         losses = operations.sub(operations.mul(losses, 1 - smoothing), operations.mul(smooth, smoothing / shape[axis]))
-    # A label outside the classes that nobody could check beforehand gives NaN, never a silently wrong number.
-    is_known = reductions.any(is_class, axis)
-    losses = operations.where(operations.logical_or(is_known, operations.logical_not(is_counted)), losses, math.nan)
-    return _mean(losses, weights) if reduction == "mean" else reduced(losses, reduction)
+    if is_counted is not None:
+        # A label outside the classes that nobody could check beforehand gives NaN, never a silently wrong number.
+        is_known = reductions.any(is_class, axis)
+        losses = operations.where(operations.logical_or(is_known, operations.logical_not(is_counted)), losses, math.nan)
+    return _mean(losses, weights) if weights is not None and reduction == "mean" else reduced(losses, reduction)
 
 
 def _mean(losses: Any, weights: Any) -> Any:
