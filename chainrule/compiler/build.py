@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..graph.graph import Graph, topological_order
 from ..graph.site import find_site, made_at
@@ -19,8 +18,7 @@ from .expansion import Expansion
 Strides = tuple[int, ...] | None
 
 
-@dataclass(frozen=True)
-class Recorded:
+class Recorded(NamedTuple):
     """A graph over the vertices that were recorded, and the meaning of its inputs and outputs.
 
     - ``inputs``: for each graph input the number of a leaf, or the tensor that owns a slot;
@@ -53,16 +51,16 @@ def draw_initial_values(recorded: Recorded) -> None:
 
 def build(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion) -> Recorded:
     """Return everything that ``segment`` computes, with the gradients that ``expansion`` has found, as one graph."""
-    with _expanding(segment):
-        expansion.take_over()
+    expansion.take_over()
     return _collect(segment, live, expansion)
 
 
-def expand(segment: Segment, events: Iterable[Any], expansion: Expansion) -> None:
+def expand(segment: Segment, events: list[Any], expansion: Expansion) -> None:
     """Go through events of ``segment``."""
-    with _expanding(segment), made_at(find_site()):  # what an optimiser records belongs to the line that runs it
-        for event in events:
-            expansion.process(event)
+    if events:
+        with _expanding(segment), made_at(find_site()):  # what an optimiser records belongs to the line that runs it
+            for event in events:
+                expansion.process(event)
 
 
 def record_by_example(segment: Segment, step: Step) -> Any:
@@ -100,11 +98,11 @@ def _collect(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion) -
             updates.setdefault(held_slot, gradient)
         else:
             fresh.append((owner, gradient))
-    outputs = (*live, *(gradient for _, gradient in fresh))
-    graph = Graph.of(outputs, tuple((slot, value) for slot, value in updates.items() if value is not slot))
-    inputs = tuple(_bound_to(vertex, segment) for vertex in graph.inputs)
-    strides = (*(None for _ in live), *(owner._strides for owner, _ in fresh))
-    owners = tuple(owner for owner, _ in fresh)
+    outputs = (*live, *[gradient for _, gradient in fresh])
+    graph = Graph.of(outputs, tuple([(slot, value) for slot, value in updates.items() if value is not slot]))
+    inputs = tuple([_bound_to(vertex, segment) for vertex in graph.inputs])
+    owners = tuple([owner for owner, _ in fresh])
+    strides = (*[None] * len(live), *[owner._strides for owner in owners])
     history = _keeps_history(segment, live)
     return Recorded(graph, inputs, live, owners, tuple(cleared), strides, tuple(expansion.assumed), history)
 

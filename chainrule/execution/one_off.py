@@ -96,14 +96,10 @@ def evaluate(schedule: Schedule, inputs: dict[Vertex, Array]) -> list[Array]:
     return [values[vertex] for vertex in schedule.roots]
 
 
-SMALL = 4096
-"""Elements up to which NumPy's own memory does: a result that outlives the run is copied to aligned memory."""
-
-
 def _by_reference(vertex: Vertex, operands: list[Array]) -> Array:
     primitive, type = vertex.primitive, vertex.type
     reference: Any = primitive.reference
-    if reference.__class__ is np.ufunc and type.size > SMALL:
+    if reference.__class__ is np.ufunc:
         return reference(*operands, out=aligned_array(type.shape, type.dtype.numpy)[0])
     return np.asarray(reference(*operands, **vertex.attributes), type.dtype.numpy)
 
