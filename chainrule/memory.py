@@ -37,9 +37,9 @@ def aligned_array(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[np.ndar
 def aligned_memory(array: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], int] | None:
     """As `aligned_block`, the block of an array by `aligned_array`, also if reordered; None for any other array."""
     block, nbytes = array.base, array.nbytes
-    if block.__class__ is not np.ndarray or block.dtype != np.uint8 or block.nbytes != nbytes + ALIGNMENT:
+    if block.__class__ is not np.ndarray or block.nbytes != nbytes + ALIGNMENT:
         return None
-    if not block.flags.owndata:
+    if block.dtype.char != "B" or not block.flags.owndata:
         return None
     address = address_of(block)
     start = -address % ALIGNMENT

@@ -54,7 +54,7 @@ bool_ = DType("bool", "bool", 0)
 
 DTYPES: dict[str, DType] = {dtype.name: dtype for dtype in (float32, float64, int32, int64, bool_)}
 _ALIASES: dict[Any, DType] = {float: float32, int: int64, bool: bool_, "float": float32, "double": float64}
-_FROM_NUMPY: dict[np.dtype[Any], DType] = {dtype.numpy: dtype for dtype in DTYPES.values()}
+NUMPY_DTYPES: dict[np.dtype[Any], DType] = {dtype.numpy: dtype for dtype in DTYPES.values()}
 # NumPy types that are stored in the nearest type which keeps their values (float16 and small integers exactly).
 _STORED_AS: dict[str, DType] = {
     "float16": float32, "int8": int32, "int16": int32, "uint8": int32, "uint16": int32,
@@ -82,7 +82,7 @@ def as_dtype(value: Any) -> DType:
         raise DTypeError(
             f"unknown dtype {value!r}{did_you_mean(str(value), DTYPES)}; expected one of {', '.join(DTYPES)}"
         ) from None
-    stored = _FROM_NUMPY.get(numpy_dtype.newbyteorder("=")) or _STORED_AS.get(numpy_dtype.name)
+    stored = NUMPY_DTYPES.get(numpy_dtype.newbyteorder("=")) or _STORED_AS.get(numpy_dtype.name)
     if stored is None:
         raise DTypeError(
             f"arrays of dtype {numpy_dtype} cannot be tensors; expected numbers or booleans. "

@@ -17,7 +17,7 @@ from ..tensor.storage import Clock, Storage, allocate
 from ..types import Shape
 from .build import Recorded, build, draw_initial_values, expand
 from .expansion import Expansion
-from .one_off import run_one_off, run_step
+from .one_off import run_expression, run_one_off, run_step
 from .programs import find_program, one_off_schedule
 
 MAX_LAUNCHES = 512
@@ -268,7 +268,10 @@ def _run_new(segment: Segment, key: Any, live: list[Vertex]) -> Launch | None:
         _LAUNCHES.clear()
         forget_recorded()
     Growth.new = 0
-    wanted, events, expansion = tuple(dict.fromkeys(live)), segment.events, Expansion(segment)
+    wanted, events = tuple(dict.fromkeys(live)), segment.events
+    if not (events or segment.updates or segment.slots) and run_expression(segment, wanted):
+        return None
+    expansion = Expansion(segment)
     step = events[-1] if events and events[-1].__class__ is Step else None  # it runs what is pending: the last event
     expand(segment, events if step is None else events[:-1], expansion)
     recorded = build(segment, wanted, expansion)

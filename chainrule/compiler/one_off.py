@@ -2,21 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..execution.chain import Chain
 from ..execution.one_off import Schedule, evaluate, schedule
+from ..graph.graph import Graph
+from ..graph.vertex import Vertex
 from ..memory import aligned_memory
 from ..tensor.events import Step, gradient_home
 from ..tensor.recording import stored
-from ..tensor.segment import Segment, forget_users
+from ..tensor.segment import Segment, forget_users, leaf_number
 from ..tensor.storage import Clock, Storage, allocate, view_array
 from .build import Recorded, Strides, build, draw_initial_values, record_by_example
 from .expansion import Expansion
+from .programs import one_off_schedule
 
 Array = np.ndarray[Any, Any]
+
+
+def run_expression(segment: Segment, live: tuple[Vertex, ...]) -> bool:
+    """Run a segment that only computes values from numbered leaves; False, and nothing done, if it is to be compiled.
+
+    What `run_one_off` does besides takes as long as many an operation of a notebook.
+    """
+    graph = Graph.of(live, ())
+    numbers = [leaf_number(vertex) for vertex in graph.inputs]
+    if None in numbers or any(vertex.requires_grad for vertex in live):
+        return False
+    found = one_off_schedule(graph, (None,) * len(live), None)
+    if found is None:
+        return False
+    leaves = segment.leaves
+    arrays = {vertex: _memory(leaves[number]) for vertex, number in zip(graph.inputs, numbers, strict=True)}  # type: ignore[index]
+    values = evaluate(found, arrays)
+    segment.places = _places(live, _storages(values, live, [None] * len(live)))
+    segment.ran_at = segment.ended_at = Clock.now
+    segment.is_done = True
+    _forget(graph)
+    segment.close(keeps_history=False)
+    return True
+
+
+def _places(live: tuple[Vertex, ...], storages: list[Storage]) -> dict[Vertex, tuple[Storage, int, Strides]]:
+    return {vertex: (storage, storage.address, None) for vertex, storage in zip(live, storages, strict=False)}
+
+
+def _forget(graph: Graph) -> None:
+    """Vertices know their users, who know them: a circle, which only Python's garbage collector would find."""
+    for vertex in graph.order():
+        if vertex.inputs:
+            forget_users(vertex)
 
 
 def run_one_off(segment: Segment, recorded: Recorded, schedule: Schedule) -> None:
@@ -27,20 +65,16 @@ def run_one_off(segment: Segment, recorded: Recorded, schedule: Schedule) -> Non
     bound = dict(zip(graph.inputs, tensors, strict=True))
     values = evaluate(schedule, {vertex: _memory(tensor) for vertex, tensor in bound.items()})
     outputs, new = values[: len(graph.outputs)], values[len(graph.outputs) :]
-    storages = _storages(outputs, recorded)
+    storages = _storages(outputs, graph.outputs, recorded.output_strides)
     new = [value.copy() if _sees_inputs(value) else value for value in new]
-    segment.places = {
-        vertex: (storage, storage.address, None) for vertex, storage in zip(recorded.live, storages, strict=False)
-    }
+    segment.places = _places(recorded.live, storages)
     segment.ran_at = Clock.now
     segment.is_done = True
     for (target, _), value in zip(graph.updates, new, strict=True):
         np.copyto(_memory(bound[target]), value)
         bound[target]._storage.note_write()
     segment.ended_at = Clock.now
-    for vertex in graph.order():
-        if vertex.inputs:
-            forget_users(vertex)  # a circle, which only Python's garbage collector would find
+    _forget(graph)
     segment.close(recorded.keeps_history)
     for owner, storage in zip(recorded.gradients, storages[len(recorded.live) :], strict=True):
         owner._grad = _gradient(owner, storage)
@@ -94,17 +128,18 @@ def _memory(tensor: Any) -> Array:
     return view_array(tensor._storage, tensor._address, tensor._type, tensor._strides)
 
 
-def _storages(values: list[Array], recorded: Recorded) -> list[Storage]:
-    """The outputs, each alone in memory and laid out as wanted: in the memory in which it lies, or in a copy."""
+def _storages(values: list[Array], vertices: tuple[Vertex, ...], layouts: Sequence[Strides]) -> list[Storage]:
+    """Values, each alone in memory and laid out as wanted: in the memory in which it lies, or in a copy."""
     storages, taken = [], set[int]()
-    for value, vertex, strides in zip(values, recorded.graph.outputs, recorded.output_strides, strict=True):
-        found = None
-        if _lies_as(value, strides) and id(value.base) not in taken:
-            found = aligned_memory(value)
-        storage = allocate(value.nbytes) if found is None else Storage(*found, value.nbytes)
+    for value, vertex, strides in zip(values, vertices, layouts, strict=True):
+        block = id(value.base)
+        found = aligned_memory(value) if block not in taken and _lies_as(value, strides) else None
         if found is None:
+            storage = allocate(value.nbytes)
             np.copyto(view_array(storage, storage.address, vertex.type, strides), value)
-        taken.add(id(value.base))
+        else:
+            storage = Storage(*found, value.nbytes)
+        taken.add(block)
         storages.append(storage)
     return storages
 

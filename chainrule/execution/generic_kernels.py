@@ -148,6 +148,15 @@ def _accumulate(operation: str, x: Array, axes: Shape, nominal: Shape, lanes: in
     return result if order == kept else result.transpose(np.argsort(order))
 
 
+def accumulate_along(operation: str, x: Array, axis: int) -> Array:
+    """The sums or products of the elements up to each one along ``axis``."""
+    x = np.ascontiguousarray(x)
+    out, address = aligned_array(x.shape, x.dtype)
+    kernel = _kernel(settings.cpu_features, "scan", operation, _ELEMENTS[x.dtype])
+    kernel(address_of(x), address, math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :]))
+    return out
+
+
 def multiply(x: Array, y: Array) -> Array:
     """The matrix product over batches that broadcast, in the order of compiled programs."""
     narrow = is_narrow(x.shape, y.shape)

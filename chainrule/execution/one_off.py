@@ -16,7 +16,7 @@ from ..graph.graph import Graph
 from ..graph.vertex import Vertex
 from ..memory import aligned_array
 from ..passes.simplify import simplify
-from .generic_kernels import accumulate, evaluate_elementwise, multiply
+from .generic_kernels import accumulate, accumulate_along, evaluate_elementwise, multiply
 
 Array = np.ndarray[Any, Any]
 Rule = Callable[[Vertex, list[Array]], Array]
@@ -128,12 +128,22 @@ def _accumulate(vertex: Vertex, operands: list[Array]) -> Array:
     return accumulate(vertex.primitive.name, operands[0], vertex.attributes["axes"])
 
 
+def _scan(vertex: Vertex, operands: list[Array]) -> Array:
+    (x,), operation = operands, {"cumulative_sum": "sum", "cumulative_product": "prod"}[vertex.primitive.name]
+    return accumulate_along(operation, x, vertex.attributes["axis"]) if x.size else _by_reference(vertex, operands)
+
+
+def _concatenate(vertex: Vertex, operands: list[Array]) -> Array:
+    out, _ = aligned_array(vertex.type.shape, vertex.type.dtype.numpy)
+    return np.concatenate(operands, vertex.attributes["axis"], out)
+
+
 EXACT = (
     "negative", "abs", "sign", "floor", "ceil", "round", "sqrt", "rsqrt", "add", "subtract", "multiply", "divide",
     "equal", "not_equal", "less", "less_equal", "logical_and", "logical_or", "logical_not", "bitwise_and",
-    "stop_gradient", "iota", "reshape", "transpose", "broadcast", "slice", "flip", "pad", "concatenate", "argmax",
-    "argmin", "take", "scatter", "scatter_add", "dynamic_slice", "dynamic_update", "cumulative_sum",
-    "cumulative_product", "cumulative_argmax", "argsort", "random_uniform",
+    "stop_gradient", "iota", "reshape", "transpose", "broadcast", "slice", "flip", "pad", "argmax",
+    "argmin", "take", "scatter", "scatter_add", "dynamic_slice", "dynamic_update", "cumulative_argmax", "argsort",
+    "random_uniform",
 )  # fmt: skip
 """Primitives that NumPy rounds correctly, or in the only order there is, or that only choose and move."""
 
@@ -141,6 +151,8 @@ RULES: dict[str, Rule] = {
     **dict.fromkeys(ELEMENTWISE, _by_kernel),
     **dict.fromkeys(EXACT, _by_reference),
     **dict.fromkeys(("sum", "prod", "max", "min"), _accumulate),
+    **dict.fromkeys(("cumulative_sum", "cumulative_product"), _scan),
+    "concatenate": _concatenate,
     "cast": _cast,
     "constant": _constant,
     "matmul": lambda vertex, operands: multiply(*operands),

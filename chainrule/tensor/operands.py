@@ -12,7 +12,7 @@ from ..errors import DTypeError
 from ..graph.vertex import Vertex
 from ..ops.elementwise import cast
 from ..ops.source import constant
-from ..types import DType, as_dtype, bool_, contiguous_strides, float32, int64, promote, tensor_type
+from ..types import NUMPY_DTYPES, DType, as_dtype, bool_, contiguous_strides, float32, int64, promote, tensor_type
 from .recording import Handle, enter, stored
 from .segment import Segment, state
 from .storage import adopt, allocate, view_array
@@ -26,7 +26,7 @@ _NUMBER_DTYPES: dict[type, DType] = {bool: bool_, int: int64, float: float32}
 
 def from_array(array: np.ndarray[Any, Any], dtype: DType | None = None, shares_memory: bool = False) -> Any:
     """Return a stored tensor with the array's elements; sharing its memory only on request."""
-    wanted = dtype or as_dtype(array.dtype)
+    wanted = dtype or NUMPY_DTYPES.get(array.dtype) or as_dtype(array.dtype)
     if shares_memory and wanted.numpy == array.dtype and array.flags.forc and array.flags.writeable and array.size:
         strides = tuple(step // array.itemsize for step in array.strides)
         storage = adopt(array)

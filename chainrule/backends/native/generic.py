@@ -99,6 +99,23 @@ def fold(f: Function, operation: str, element: str) -> None:
             halving.next([half])
 
 
+def scan(f: Function, operation: str, element: str) -> None:
+    """Of (outer, length, inner): each element and those before it along the middle dimension, floats in float64."""
+    source, target, outer, length, inner = f.arguments
+    wide = "float64" if Type(element).is_float else element
+    kind, lanes = accumulation(operation, wide), f.module.target.lanes(wide)
+    with f.loop(0, outer, name="line") as line:
+        first = line.index * length * inner
+        with f.loop(0, inner, lanes, name="place") as place:
+            active = f.first_lanes(inner - place.index, lanes)
+            with f.loop(0, length, carried=[first + place.index, *kind.identity(f, lanes)], name="row") as row:
+                position, before = row.values
+                value = f.load(source.at(position, element), Type(element, lanes), active)
+                (total,) = kind.merge([before], [value.cast(wide)])
+                f.store(total.cast(element), target.at(position, element), active)
+                row.next([position + inner, total])
+
+
 def dot(f: Function, element: str) -> None:
     """``out[i] = Σₖ left[k] · right[i, k]`` for i < count, in as many interleaved sums as a vector has lanes."""
     left, right, target, count, depth = f.arguments
@@ -200,23 +217,24 @@ def argument_counts(kind: str, parameters: Sequence[str]) -> tuple[int, int]:
         return len(parameters) - 1, len(parameters) - 1
     if kind == "chain":
         return sum(len(elements.split(",")) for elements in parameters[:2] if elements), 1
-    return {"fold": (2, 5), "dot": (3, 2), "product": (3, 7)}[kind]
+    return {"fold": (2, 5), "scan": (2, 3), "dot": (3, 2), "product": (3, 7)}[kind]
 
 
 def kernel_text(target: Target, name: str, kind: str, *parameters: str) -> str:
     """The LLVM module of one kernel, the function ``name`` of some pointers and then numbers.
 
-    ``kind``: ``"elementwise"`` (operation, operands' elements..., result's element), ``"chain"`` (its), ``"fold"``
-    (operation, element), ``"dot"`` (element) or ``"product"`` (element). The numbers of an elementwise kernel are the
-    count and the operands' steps; of a chain the count; of a fold count, length, period, part and halvings; of a dot
-    count and depth; of a product rows, columns, depth, and the distances left to the next row and next k, right to the
-    next k and next column.
+    ``kind`` is the name of a function above, which takes the parameters; those of ``"elementwise"`` are the operation,
+    the operands' elements and the result's. The numbers of an elementwise kernel are the count and the operands' steps;
+    of a chain the count; of a fold count, length, period, part and halvings; of a scan the extents; of a dot count and
+    depth; of a product rows, columns, depth, and the distances left to the next row and next k, right to the next k and
+    next column.
     """
     pointers, numbers = argument_counts(kind, parameters)
     emit: Callable[[Function], None] = {
         "elementwise": lambda f: elementwise(f, parameters[0], parameters[1:-1], parameters[-1]),
         "chain": lambda f: chain(f, *parameters),
         "fold": lambda f: fold(f, *parameters),
+        "scan": lambda f: scan(f, *parameters),
         "dot": lambda f: dot(f, *parameters),
         "product": lambda f: product(f, *parameters),
     }[kind]
