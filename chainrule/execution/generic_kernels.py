@@ -10,13 +10,14 @@ import ctypes
 import hashlib
 import math
 import threading
+from array import array
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ..backends.native.cpu import host_target
-from ..backends.native.generic import argument_counts, kernel_text
+from ..backends.native.generic import TILE_VECTORS, argument_counts, kernel_text
 from ..backends.native.jit import Library
 from ..backends.native.order import chunk_length, fold_period, part_length
 from ..memory import address_of, aligned_array
@@ -24,6 +25,7 @@ from ..passes.plan import is_narrow
 from ..settings import settings
 from ..types import DTYPES, Shape
 from .native_code import kernel_code
+from .threads import is_running, share
 
 Array = np.ndarray[Any, Any]
 
@@ -188,6 +190,31 @@ def _multiply(x: Array, y: Array, out: Array, narrow: bool) -> None:
         kernel = _kernel(settings.cpu_features, "dot", element)
         kernel(address_of(vector), address_of(matrix), address_of(out), *matrix.shape)
         return
+    rows, columns = out.shape
     steps = [stride // size for stride in (*x.strides, *y.strides)]
+    given = array("q", [address_of(x), address_of(y), address_of(out), rows, columns, x.shape[1], *steps])
     kernel = _kernel(settings.cpu_features, "product", element)
-    kernel(address_of(x), address_of(y), address_of(out), *out.shape, x.shape[1], *steps)
+    lanes = host_target(settings.cpu_features).lanes(element)
+    tasks, (buffers, _) = -(-columns // (TILE_VECTORS * lanes)), given.buffer_info()
+    if _is_worth_threads(2 * out.size * x.shape[1]):
+        share(ctypes.cast(cast(Any, kernel), ctypes.c_void_p).value or 0, buffers, tasks)
+    else:
+        kernel(buffers, 0, tasks, 0)
+
+
+SHARED_PRODUCT = 1 << 20
+"""Floating point operations of a product that takes a few times as long as giving a part of it to another thread."""
+
+THREADS_ARE_DUE = 1 << 29
+"""Operations of such products after which two threads would have saved what starting them takes."""
+
+_done = 0
+
+
+def _is_worth_threads(work: int) -> bool:
+    """Whether to share a product among threads: not the few large ones of a script, if nothing else needs them."""
+    global _done
+    if work < SHARED_PRODUCT or settings.threads == 1:
+        return False
+    _done += work
+    return is_running() or _done > THREADS_ARE_DUE

@@ -37,6 +37,8 @@ from chainrule.settings import settings, usable_cpus
 SPIN_PAUSES = 16384  # pauses a worker spins for the next order before it sleeps: about 400 µs, a step of a Python loop
 
 _Post = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+_ForkJoin = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
+_Kernel = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 _Work = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
 
 
@@ -149,6 +151,20 @@ def launch() -> Iterator[int]:
             yield pool.address
         finally:
             pool.close()
+
+
+def share(kernel: int, buffers: int, tasks: int) -> None:
+    """Run the tasks of one kernel, given by its address, on the pool's threads."""
+    with launch() as pool:
+        if pool:
+            _ForkJoin(ControlBlock.from_address(pool).fork_join)(pool, kernel, buffers, tasks)
+        else:
+            _Kernel(kernel)(buffers, 0, tasks, 0)
+
+
+def is_running() -> bool:
+    """Whether the pool's threads are there; starting them takes some milliseconds."""
+    return _pool is not None
 
 
 def _current_pool() -> ThreadPool:

@@ -131,12 +131,21 @@ def dot(f: Function, element: str) -> None:
 
 
 def product(f: Function, element: str) -> None:
-    """``out[i, j] = Σₖ left[i, k] · right[k, j]``, each sum in the order of k."""
-    left, right, target, rows, columns, depth, *steps = f.arguments
+    """``out[i, j] = Σₖ left[i, k] · right[k, j]``, each sum in the order of k; panels of columns are tasks.
+
+    ``buffers`` holds the addresses of left, right and out, the numbers of rows, columns and k, and the distances left
+    to the next row and next k, right to the next k and next column.
+    """
+    buffers, begin, end, _ = f.arguments
+    left, right, target = (f.load_pointer(buffers, place) for place in range(3))
+    rows, all_columns, depth, *steps = (f.load(buffers.at(place, "int64"), INDEX) for place in range(3, 10))
     lanes = f.module.target.lanes(element)
     width = TILE_VECTORS * lanes
+    first = begin * width
+    right, target = right.at(first * steps[3], element), target.at(first, element)
+    columns = (end * width).minimum(all_columns) - first
     panel = f.allocate(element, PANEL_DEPTH * width)
-    tile = _Tile(f, element, lanes, panel, target, columns, (steps[0], steps[1]))
+    tile = _Tile(f, element, lanes, panel, target, (columns, all_columns), (steps[0], steps[1]))
     with f.loop(0, depth, PANEL_DEPTH, name="block") as block:
         length = (depth - block.index).minimum(PANEL_DEPTH)
         is_first = block.index.equal(0)
@@ -180,11 +189,12 @@ class _Tile:
         lanes: int,
         panel: Value,
         target: Value,
-        columns: Value,
+        columns: tuple[Value, Value],
         steps: tuple[Value, Value],
     ) -> None:
+        """``columns``: how many there are to be written, and how many a row of the result has."""
         self.f, self.element, self.lanes, self.panel = f, element, lanes, panel
-        self.target, self.columns, self.steps = target, columns, steps
+        self.target, (self.columns, self.row_length), self.steps = target, columns, steps
 
     def multiply(self, left: Value, row: Value, column: Value, rows: int, depth: Value, is_first: Value) -> None:
         """``rows`` rows from ``row`` on, for ``depth`` values of k; the sums so far lie in the result."""
@@ -192,7 +202,7 @@ class _Tile:
         firsts = range(0, TILE_VECTORS * self.lanes, self.lanes)
         actives = [f.first_lanes(self.columns - column - first, self.lanes) for first in firsts]
         places = [
-            self.target.at((row + number) * self.columns + column + first, element)
+            self.target.at((row + number) * self.row_length + column + first, element)
             for number in range(rows)
             for first in firsts
         ]
@@ -217,7 +227,7 @@ def argument_counts(kind: str, parameters: Sequence[str]) -> tuple[int, int]:
         return len(parameters) - 1, len(parameters) - 1
     if kind == "chain":
         return sum(len(elements.split(",")) for elements in parameters[:2] if elements), 1
-    return {"fold": (2, 5), "scan": (2, 3), "dot": (3, 2), "product": (3, 7)}[kind]
+    return {"fold": (2, 5), "scan": (2, 3), "dot": (3, 2), "product": (1, 3)}[kind]
 
 
 def kernel_text(target: Target, name: str, kind: str, *parameters: str) -> str:
@@ -226,8 +236,7 @@ def kernel_text(target: Target, name: str, kind: str, *parameters: str) -> str:
     ``kind`` is the name of a function above, which takes the parameters; those of ``"elementwise"`` are the operation,
     the operands' elements and the result's. The numbers of an elementwise kernel are the count and the operands' steps;
     of a chain the count; of a fold count, length, period, part and halvings; of a scan the extents; of a dot count and
-    depth; of a product rows, columns, depth, and the distances left to the next row and next k, right to the next k and
-    next column.
+    depth. A product takes what kernels of programs take, and has tasks.
     """
     pointers, numbers = argument_counts(kind, parameters)
     emit: Callable[[Function], None] = {
