@@ -28,10 +28,9 @@ class Uses:
     """The vertices of a graph in topological order, and what each of them is used for."""
 
     def __init__(self, order: Iterable[Vertex]) -> None:
-        self.position: dict[Vertex, int] = {}
+        self.position = {vertex: position for position, vertex in enumerate(order)}
         self.consumers: defaultdict[Vertex, list[Vertex]] = defaultdict(list)
-        for position, vertex in enumerate(order):
-            self.position[vertex] = position
+        for vertex in self.position:
             for operand in vertex.inputs:
                 self.consumers[operand].append(vertex)
 

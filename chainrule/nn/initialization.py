@@ -17,6 +17,7 @@ U(±1/√inputs) for weights and biases.
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -35,6 +36,26 @@ RULES = ("activation", "pytorch")
 
 BLOCK = 1 << 13
 """Values drawn at once: fresh memory for a whole weight would take as long as drawing it."""
+
+
+class _Source(threading.local):
+    """On each thread, one generator for all weights: making a new one takes as long as drawing 5000 numbers."""
+
+    def __init__(self) -> None:
+        self.generator = np.random.Generator(np.random.Philox(key=0))
+
+
+_source = _Source()
+
+
+def _stream(low: int, high: int = 0) -> np.random.Generator:
+    """A generator at the beginning of the stream with a key of two words; it serves until the next one is asked for."""
+    none = np.zeros(4, np.uint64)
+    _source.generator.bit_generator.state = {
+        "bit_generator": "Philox", "state": {"counter": none, "key": np.array([low, high], np.uint64)},
+        "buffer": none, "buffer_pos": 4, "has_uint32": 0, "uinteger": 0,
+    }  # fmt: skip
+    return _source.generator
 
 
 class DefaultStart:
@@ -67,7 +88,7 @@ class DefaultStart:
 
         They are numbers of single precision, whatever the weight's: double ones take three times as long to draw.
         """
-        source = np.random.Generator(np.random.Philox(key=self.key))
+        source = _stream(self.key)
         outputs, inputs = shape[0], math.prod(shape[1:])
         if self.family == "lecun":
             deviation = np.float32(1 / math.sqrt(max(inputs, 1)))
@@ -92,7 +113,7 @@ class DefaultStart:
         if self.rule == "activation":
             return np.zeros(shape)
         bound = 1 / math.sqrt(max(inputs, 1))
-        return np.random.Generator(np.random.Philox(key=self.key + 2**64)).uniform(-bound, bound, shape)
+        return _stream(self.key, 1).uniform(-bound, bound, shape)
 
     def describe(self, weight: Parameter) -> str:
         """What a summary says: the distribution, the activation that it follows, and whether the weight has changed."""

@@ -23,7 +23,11 @@ MAX_ENTRIES = 256
 
 def has_only_builtin_parts(module: Any) -> bool:
     """Whether what the module records can change only together with the version of the structure."""
-    return all(part.is_builtin and not part._has_hooks and "forward" not in part.__dict__ for part in module.modules())
+    return all(map(_is_as_built, module.modules()))
+
+
+def _is_as_built(part: Any) -> bool:
+    return part.is_builtin and not part._has_hooks and "forward" not in part.__dict__
 
 
 class Recording(NamedTuple):
@@ -46,9 +50,11 @@ class Memo:
 
     def __init__(self, module: Any) -> None:
         self.version = structure.version
-        self.is_usable = has_only_builtin_parts(module)
-        self.draws = any(getattr(part, "draws_random_numbers", False) for part in module.modules())
-        self.tensors = (*module.parameters(), *module.buffers())
+        parts = list(module.modules())
+        self.is_usable = all(map(_is_as_built, parts))
+        self.draws = any(getattr(part, "draws_random_numbers", False) for part in parts)
+        held = [tensor for part in parts for kind in (part._parameters, part._buffers) for tensor in kind.values()]
+        self.tensors = tuple(tensor for tensor in held if tensor is not None)
         self.found: dict[Any, Recording] = {}
 
     def is_overwritten(self, updates: Mapping[Any, Vertex]) -> bool:
