@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 from ..errors import ArgumentError
 from ..graph.primitive import PRIMITIVES
 from ..graph.vertex import Vertex, apply
-from ..ops.elementwise import cast
+from ..ops.arithmetic import divide, multiply, power, subtract
+from ..ops.comparison import equal, not_equal, where
+from ..ops.elementwise import absolute, cast, exp, log, sqrt, stop_gradient
 from ..ops.movement import reshape
 from ..ops.reduction import kept_shape
 from ..ops.source import constant
@@ -18,7 +20,7 @@ from . import operations
 from .keywords import pytorch_keywords
 from .operands import as_tensor, enter_all
 from .recording import pending
-from .remembered import remembered
+from .remembered import remembered_vertices
 
 Axes = int | tuple[int, ...] | list[int] | None
 
@@ -75,13 +77,16 @@ def _hashable(dim: Axes) -> Any:
     return tuple(dim) if isinstance(dim, list) else dim
 
 
-@remembered
-def _mean(x: Any, *, dim: Axes, keepdim: bool, dtype: DType | None) -> Any:
-    if dtype is not None:
-        x = operations.convert(x, dtype)
-    count = math.prod(x.shape[axis] for axis in normalize_axes(dim, x.dim()))
-    total = _reduce("sum", x, dim, keepdim, None if x.dtype.is_floating_point else float32)
-    return operations.div(total, count) if count else operations.mul(total, math.nan)
+@remembered_vertices
+def _mean(x: Vertex, *, dim: Axes, keepdim: bool, dtype: DType | None) -> Vertex:
+    x = x if dtype is None else cast(x, dtype)
+    return _mean_vertex(cast(x, _float_dtype(x)), dim, keepdim)
+
+
+def _mean_vertex(x: Vertex, dim: Axes, keepdim: bool) -> Vertex:
+    count = math.prod([x.shape[axis] for axis in normalize_axes(dim, len(x.shape))])
+    total = _reduced_vertex("sum", x, dim, keepdim, None)
+    return divide(total, count) if count else multiply(total, math.nan)
 
 
 @pytorch_keywords
@@ -184,12 +189,17 @@ def var(
     return _var(input, dim=_hashable(dim), correction=subtracted, keepdim=keepdim)
 
 
-@remembered
-def _var(x: Any, *, dim: Axes, correction: int, keepdim: bool) -> Any:
-    axes = normalize_axes(dim, x.dim())
-    count = math.prod(x.shape[axis] for axis in axes) - correction
-    centred = operations.sub(x, mean(x, axes, True))
-    return operations.mul(sum(operations.square(centred), axes, keepdim), 1 / count if count > 0 else math.nan)
+@remembered_vertices
+def _var(x: Vertex, *, dim: Axes, correction: int, keepdim: bool) -> Vertex:
+    return _var_vertex(x, dim, correction, keepdim)
+
+
+def _var_vertex(x: Vertex, dim: Axes, correction: int, keepdim: bool) -> Vertex:
+    x = cast(x, _float_dtype(x))
+    count = math.prod([x.shape[axis] for axis in normalize_axes(dim, len(x.shape))]) - correction
+    centred = subtract(x, _mean_vertex(x, dim, True))
+    total = _reduced_vertex("sum", multiply(centred, centred), dim, keepdim, None)
+    return multiply(total, 1 / count if count > 0 else math.nan)
 
 
 @pytorch_keywords
@@ -201,9 +211,9 @@ def std(
     return _std(input, dim=_hashable(dim), correction=subtracted, keepdim=keepdim)
 
 
-@remembered
-def _std(x: Any, *, dim: Axes, correction: int, keepdim: bool) -> Any:
-    return operations.sqrt(_var(x, dim=dim, correction=correction, keepdim=keepdim))
+@remembered_vertices
+def _std(x: Vertex, *, dim: Axes, correction: int, keepdim: bool) -> Vertex:
+    return sqrt(_var_vertex(x, dim, correction, keepdim))
 
 
 @pytorch_keywords
@@ -215,26 +225,26 @@ def norm(input: Any, p: float = 2, dim: Axes = None, keepdim: bool = False) -> A
     return _norm(input, p=p, dim=_hashable(dim), keepdim=keepdim)
 
 
-@remembered
-def _norm(x: Any, *, p: float, dim: Axes, keepdim: bool) -> Any:
+@remembered_vertices
+def _norm(x: Vertex, *, p: float, dim: Axes, keepdim: bool) -> Vertex:
+    x = cast(x, _float_dtype(x))
     if p == 2:
-        return _power_off_zero(sum(operations.square(x), dim, keepdim), 0.5)
+        return _power_off_zero(_reduced_vertex("sum", multiply(x, x), dim, keepdim, None), 0.5)
     if p == 0:
-        return operations.convert(sum(operations.ne(x, 0), dim, keepdim), x.dtype)
-    x = operations.abs(x)
+        return cast(_reduced_vertex("sum", not_equal(x, 0), dim, keepdim, None), x.dtype)
+    x = absolute(x)
     if p in (math.inf, -math.inf):
-        return (amax if p > 0 else amin)(x, dim, keepdim)
+        return _reduced_vertex("max" if p > 0 else "min", x, dim, keepdim, None)
     if p == 1:
-        return sum(x, dim, keepdim)
-    return _power_off_zero(sum(_power_off_zero(x, p), dim, keepdim), 1 / p)
+        return _reduced_vertex("sum", x, dim, keepdim, None)
+    return _power_off_zero(_reduced_vertex("sum", _power_off_zero(x, p), dim, keepdim, None), 1 / p)
 
 
-def _power_off_zero(x: Any, p: float) -> Any:
+def _power_off_zero(x: Vertex, p: float) -> Vertex:
     """x to the power p with gradient 0 where x is 0."""
-    is_zero = operations.eq(x, 0)
-    safe = operations.where(is_zero, 1.0, x)
-    power = operations.sqrt(safe) if p == 0.5 else operations.pow(safe, p)
-    return operations.where(is_zero, 0.0 if p > 0 else math.inf, power)
+    is_zero = equal(x, 0)
+    safe = where(is_zero, 1.0, x)
+    return where(is_zero, 0.0 if p > 0 else math.inf, sqrt(safe) if p == 0.5 else power(safe, p))
 
 
 @pytorch_keywords
@@ -262,21 +272,29 @@ def softmax(input: Any, dim: int) -> Any:
     return _softmax(input, dim=dim)
 
 
-@remembered
-def _log_softmax(input: Any, *, dim: int) -> Any:
-    if not input.numel():
-        return operations.convert(input, _float_dtype(input))
-    shifted = operations.sub(input, amax(input, dim, True).detach())
-    return operations.sub(shifted, operations.log(sum(operations.exp(shifted), dim, True)))
+@remembered_vertices
+def _log_softmax(x: Vertex, *, dim: int) -> Vertex:
+    x = cast(x, _float_dtype(x))
+    if not x.type.size:
+        return x
+    shifted = _shifted(x, dim)
+    return subtract(shifted, log(_reduced_vertex("sum", exp(shifted), dim, True, None)))
 
 
-@remembered
-def _softmax(input: Any, *, dim: int) -> Any:
-    if not input.numel():
-        return operations.convert(input, _float_dtype(input))
-    exponentials = operations.exp(operations.sub(input, amax(input, dim, True).detach()))
-    return operations.div(exponentials, sum(exponentials, dim, True))
+@remembered_vertices
+def _softmax(x: Vertex, *, dim: int) -> Vertex:
+    x = cast(x, _float_dtype(x))
+    if not x.type.size:
+        return x
+    exponentials = exp(_shifted(x, dim))
+    return divide(exponentials, _reduced_vertex("sum", exponentials, dim, True, None))
+
+
+def _shifted(x: Vertex, dim: int) -> Vertex:
+    """x less its largest element along ``dim``, so that no e^x overflows."""
+    return subtract(x, stop_gradient(_reduced_vertex("max", x, dim, True, None)))
 
 
 def _float_dtype(x: Any) -> DType:
-    return x.dtype if x.dtype.is_floating_point else float32
+    dtype: DType = x.dtype
+    return dtype if dtype.is_floating_point else float32
