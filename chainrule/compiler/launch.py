@@ -275,7 +275,11 @@ def _run_new(segment: Segment, key: Any, live: list[Vertex]) -> Launch | None:
     step = events[-1] if events and events[-1].__class__ is Step else None  # it runs what is pending: the last event
     expand(segment, events if step is None else events[:-1], expansion)
     recorded = build(segment, wanted, expansion)
-    schedule = one_off_schedule(recorded.graph, recorded.output_strides, step)
+    graph = recorded.graph
+    is_plain = step is None and not graph.updates and not recorded.gradients  # `run_expression` has asked for the same
+    targets = tuple([target.structure for target, _ in graph.updates])
+    more = None if is_plain else (targets, recorded.output_strides, step and step.optimizer.structure)
+    schedule = one_off_schedule(graph.order(), graph.roots, more)
     if schedule is not None:
         run_one_off(segment, recorded, schedule)
         _gradients_of = None

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..execution.chain import Chain
 from ..execution.one_off import Schedule, evaluate, schedule
-from ..graph.graph import Graph
+from ..graph.graph import topological_order
 from ..graph.vertex import Vertex
 from ..memory import aligned_memory
+from ..ops.source import INPUT
 from ..tensor.events import Step, gradient_home
 from ..tensor.recording import stored
 from ..tensor.segment import Segment, forget_users, leaf_number
@@ -28,20 +29,22 @@ def run_expression(segment: Segment, live: tuple[Vertex, ...]) -> bool:
 
     What `run_one_off` does besides takes as long as many an operation of a notebook.
     """
-    graph = Graph.of(live, ())
-    numbers = [leaf_number(vertex) for vertex in graph.inputs]
-    if None in numbers or any(vertex.requires_grad for vertex in live):
-        return False
-    found = one_off_schedule(graph, (None,) * len(live), None)
+    order, leaves = topological_order(live), segment.leaves
+    arrays = {}
+    for vertex in order:
+        if vertex.primitive is INPUT:
+            number = leaf_number(vertex)
+            if number is None or vertex.requires_grad:
+                return False
+            arrays[vertex] = _memory(leaves[number])
+    found = one_off_schedule(order, live, None)
     if found is None:
         return False
-    leaves = segment.leaves
-    arrays = {vertex: _memory(leaves[number]) for vertex, number in zip(graph.inputs, numbers, strict=True)}  # type: ignore[index]
     values = evaluate(found, arrays)
     segment.places = _places(live, _storages(values, live, [None] * len(live)))
     segment.ran_at = segment.ended_at = Clock.now
     segment.is_done = True
-    _forget(graph)
+    _forget(order)
     segment.close(keeps_history=False)
     return True
 
@@ -50,9 +53,9 @@ def _places(live: tuple[Vertex, ...], storages: list[Storage]) -> dict[Vertex, t
     return {vertex: (storage, storage.address, None) for vertex, storage in zip(live, storages, strict=False)}
 
 
-def _forget(graph: Graph) -> None:
+def _forget(order: Iterable[Vertex]) -> None:
     """Vertices know their users, who know them: a circle, which only Python's garbage collector would find."""
-    for vertex in graph.order():
+    for vertex in order:
         if vertex.inputs:
             forget_users(vertex)
 
@@ -74,7 +77,7 @@ def run_one_off(segment: Segment, recorded: Recorded, schedule: Schedule) -> Non
         np.copyto(_memory(bound[target]), value)
         bound[target]._storage.note_write()
     segment.ended_at = Clock.now
-    _forget(graph)
+    _forget(graph.order())
     segment.close(recorded.keeps_history)
     for owner, storage in zip(recorded.gradients, storages[len(recorded.live) :], strict=True):
         owner._grad = _gradient(owner, storage)
@@ -92,7 +95,7 @@ def run_step(step: Step) -> bool:
     chains = [Chain(example.slots, example.values) for example in examples]
     numbers = tuple(dict.fromkeys(number for chain in chains for number in chain.numbers))
     recorded = build(segment, numbers, Expansion(segment))
-    found = schedule(recorded.graph)
+    found = schedule(recorded.graph.order(), recorded.graph.roots)
     if found is None:
         return False
     run_one_off(segment, recorded, found)
@@ -103,8 +106,7 @@ def run_step(step: Step) -> bool:
             for tensor, slot in zip(members, example.slots, strict=True):
                 if slot in example.values:
                     tensor._storage.note_write()
-        for vertex in chain.order:
-            forget_users(vertex)
+        _forget(chain.order)
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..execution.executable import Executable, make_executable
@@ -9,8 +10,8 @@ from ..execution.interpreter import Interpreter
 from ..execution.one_off import Schedule, schedule
 from ..graph.graph import Graph
 from ..graph.text import format_graph
+from ..graph.vertex import Vertex
 from ..settings import settings
-from ..tensor.events import Step
 from .build import Strides
 
 MAX_PROGRAMS = 256
@@ -27,14 +28,14 @@ _PROGRAMS: dict[Any, Program] = {}
 _MET: dict[int, None] = {}
 
 
-def one_off_schedule(graph: Graph, output_strides: tuple[Strides, ...], step: Step | None) -> Schedule | None:
-    """How to run a graph, behind which there may be a step of an optimiser, vertex by vertex.
+def one_off_schedule(order: Sequence[Vertex], roots: tuple[Vertex, ...], more: Any) -> Schedule | None:
+    """How to compute ``roots`` vertex by vertex; ``order`` holds all that they need, operands first.
 
-    None if it is to be compiled: because it recurs, or is heavy.
+    None if they are to be compiled: because they recur, or are heavy. ``more`` is a key to what else is done with them.
     """
-    if settings.backend != "native" or not _is_new(graph, output_strides, step and step.optimizer.structure):
+    if settings.backend != "native" or not _is_new(roots, more):
         return None
-    found = schedule(graph)
+    found = schedule(order, roots)
     return None if found is None or found.work >= HEAVY else found
 
 
@@ -53,10 +54,9 @@ def find_program(graph: Graph, output_strides: tuple[Strides, ...]) -> Program:
     return program
 
 
-def _is_new(graph: Graph, output_strides: tuple[Strides, ...], step: Any) -> bool:
+def _is_new(roots: tuple[Vertex, ...], more: Any) -> bool:
     """Whether a structure is met for the first time; equal hashes only mean that one is compiled too early."""
-    roots, targets = [root.structure for root in graph.roots], [target.structure for target, _ in graph.updates]
-    key = hash((tuple(roots), tuple(targets), output_strides, step, settings.cpu_features))
+    key = hash((tuple([root.structure for root in roots]), more, settings.cpu_features))
     if key in _MET:
         return False
     if len(_MET) >= MAX_MET:

@@ -6,7 +6,7 @@ shape.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,13 +37,16 @@ class Schedule(NamedTuple):
     work: int
 
 
-def schedule(graph: Graph, is_simplified: bool = False) -> Schedule | None:
-    """How to evaluate a graph to the bit as its program would; None if there is no rule for what others have added."""
+def schedule(order: Sequence[Vertex], roots: tuple[Vertex, ...], is_simplified: bool = False) -> Schedule | None:
+    """How to evaluate ``roots`` to the bit as their program would; None if there is no rule for what others have added.
+
+    ``order`` holds all that they need, operands first.
+    """
     steps: list[tuple[Vertex, Rule]] = []
     last: dict[Vertex, Vertex | None] = {}
     constants: set[Vertex] = set()
     work = 0
-    for vertex in graph.order():
+    for vertex in order:
         name, inputs = vertex.primitive.name, vertex.inputs
         if name == "input":
             continue
@@ -53,13 +56,13 @@ def schedule(graph: Graph, is_simplified: bool = False) -> Schedule | None:
         if name == "constant":
             constants.add(vertex)
         elif not is_simplified and _changes_when_simplified(vertex, constants):
-            return schedule(simplify(graph), is_simplified=True)
+            simplified = simplify(Graph.of(roots, ()))
+            return schedule(simplified.order(), simplified.outputs, is_simplified=True)
         elif name == "matmul":
             work += vertex.primitive.cost(vertex.type, *[operand.type for operand in inputs])
         for operand in inputs:
             last[operand] = vertex
         steps.append((vertex, rule))
-    roots = graph.roots
     last.update(dict.fromkeys(roots))
     return Schedule(steps, roots, last, work)
 
@@ -102,6 +105,14 @@ def _by_reference(vertex: Vertex, operands: list[Array]) -> Array:
     if reference.__class__ is np.ufunc:
         return reference(*operands, out=aligned_array(type.shape, type.dtype.numpy)[0])
     return np.asarray(reference(*operands, **vertex.attributes), type.dtype.numpy)
+
+
+FEW = 64
+"""Elements up to which NumPy chooses faster than a kernel."""
+
+
+def _where(vertex: Vertex, operands: list[Array]) -> Array:
+    return _by_reference(vertex, operands) if vertex.type.size <= FEW else _by_kernel(vertex, operands)
 
 
 def _by_kernel(vertex: Vertex, operands: list[Array]) -> Array:
@@ -166,6 +177,7 @@ RULES: dict[str, Rule] = {
     "transpose": lambda vertex, operands: operands[0].transpose(vertex.attributes["permutation"]),
     "broadcast": _broadcast,
     "stop_gradient": lambda vertex, operands: operands[0],
+    "where": _where,
     "cast": _cast,
     "constant": _constant,
     "matmul": lambda vertex, operands: multiply(*operands),

@@ -44,6 +44,8 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
 
     Python floats become float32; arrays keep their type unless ``dtype`` is given.
     """
+    if data.__class__ is np.ndarray and dtype is None and device is None and not requires_grad:
+        return as_tensor(data)
     if device is not None:
         Device(device)
     made = as_tensor(data, None if dtype is None else as_dtype(dtype))

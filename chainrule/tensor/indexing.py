@@ -299,6 +299,9 @@ def _flat(shape: Shape, indices: Indices, vertices: list[Vertex]) -> _Flat:
 def _read(x: Any, indices: Indices) -> Any:
     """The elements at positions given by tensors."""
     is_plain = x._storage is not None and x._slot is None and not x.requires_grad and not state.segment.is_capturing
+    if is_plain and len(indices) == 1 and indices[0].dtype.kind == "bool" and indices[0].dim():
+        _check_mask(x, indices[0], 0)
+        return from_array(x._array()[indices[0]._array()])
     if is_plain and any(item is not None and item is not _REST and item.dtype.kind == "bool" for item in indices):
         arrays = tuple(slice(None) if item is None else item._array() for item in positions_of(x, indices))
         return from_array(np.asarray(x._array()[arrays]))  # as its shape depends on values, it is not worth a program

@@ -30,7 +30,7 @@ def without_disk_cache(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def run_one_off(graph: Graph, values: Sequence[Array]) -> list[Array]:
     """The roots of a graph, vertex by vertex."""
-    steps = schedule(graph)
+    steps = schedule(graph.order(), graph.roots)
     assert steps is not None
     inputs = {
         vertex: np.array(value, vertex.dtype.numpy).reshape(vertex.shape)
