@@ -103,6 +103,10 @@ def broadcast_shapes(*shapes: Shape) -> Shape:
     """
     if shapes and shapes.count(shapes[0]) == len(shapes):
         return shapes[0]
+    if len(shapes) == 2:  # one of them is a number, or a row
+        for small, large in (shapes, shapes[::-1]):
+            if not small or small == large[len(large) - len(small) :]:
+                return large
     rank = max(map(len, shapes), default=0)
     result = [1] * rank
     for shape in shapes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..errors import CompilationError, GradientError
-from ..graph.graph import topological_order
+from ..graph.graph import ancestors
 from ..graph.site import made_at
 from ..graph.vertex import Vertex
 from ..ops.arithmetic import add
@@ -32,7 +32,7 @@ def gradients(root: Vertex, wrt: Sequence[Vertex], cotangent: Vertex | None = No
         raise GradientError(f"only floating point values have gradients, got {root.type} (made at {root.site})")
     if cotangent is not None and cotangent.type is not root.type:
         raise GradientError(f"expected a cotangent of the root's type {root.type}, got {cotangent.type}")
-    order = topological_order([root])
+    order = ancestors(root)
     leaves = set(wrt)
     wanted = _vertices_on_the_way(order, leaves)
     total: dict[Vertex, Vertex] = {}

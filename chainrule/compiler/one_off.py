@@ -56,7 +56,7 @@ def _places(live: tuple[Vertex, ...], storages: list[Storage]) -> dict[Vertex, t
 def _forget(order: Iterable[Vertex]) -> None:
     """Vertices know their users, who know them: a circle, which only Python's garbage collector would find."""
     for vertex in order:
-        if vertex.inputs:
+        if leaf_number(vertex) is None:  # numbered leaves are everybody's
             forget_users(vertex)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from .vertex import Vertex, make_vertex
 
@@ -42,6 +43,15 @@ class Graph:
     @cached_property
     def _order(self) -> tuple[Vertex, ...]:
         return tuple(topological_order(self.roots))
+
+
+def ancestors(root: Vertex) -> list[Vertex]:
+    """All that one vertex needs, and itself, each after its inputs; found once."""
+    found: Any = root.users.get("ancestors")
+    if found is None:
+        found = root.users["ancestors"] = topological_order([root])
+    order: list[Vertex] = found
+    return order
 
 
 def topological_order(roots: Iterable[Vertex], given: Container[Vertex] = ()) -> list[Vertex]:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from weakref import ref
 
 from ..errors import GradientError, ShapeError
-from ..graph.graph import topological_order
+from ..graph.graph import ancestors
 from ..graph.vertex import Vertex
 from .operands import as_tensor, enter_all
 from .recording import make_slot, slot_owner, stored, type_of
@@ -80,7 +80,7 @@ def gradient_leaves(root: Vertex) -> tuple[tuple[Vertex, Vertex], ...]:
     """
     found: Any = root.users.get("gradient leaves")
     if found is None:
-        order = topological_order([root])
+        order = ancestors(root)
         on_the_way = {root}
         for vertex in reversed(order):
             if vertex in on_the_way and vertex.requires_grad and "version of" not in vertex.users:

@@ -8,9 +8,12 @@ import numpy as np
 
 from ...errors import DTypeError, ShapeError
 from ...graph.site import find_site
-from ...tensor import operations, shaping
-from ...tensor.operands import as_tensor
-from ...tensor.recording import Handle, type_of
+from ...ops.arithmetic import add
+from ...ops.matmul import matmul
+from ...ops.movement import reshape, swap_last_axes
+from ...tensor import operations
+from ...tensor.operands import as_tensor, enter_all, meet
+from ...tensor.recording import Handle, pending, type_of
 from ...tensor.remembered import remembered
 from ...types import DType
 
@@ -34,8 +37,13 @@ def remembered_linear(input: Any, weight: Any, bias: Any) -> Any:
     shape, (outputs, inputs) = type_of(input).shape, type_of(weight).shape
     if not shape or shape[-1] != inputs:
         raise _wrong_size(tuple(shape), inputs, outputs)
-    product = shaping.matmul(converted(input, weight.dtype), shaping.t(weight))
-    return product if bias is None else operations.add(product, bias)
+    given = (converted(input, weight.dtype), weight) if bias is None else (converted(input, weight.dtype), weight, bias)
+    segment, (x, w, *added) = enter_all(*given)
+    rows = reshape(x, (1, inputs)) if len(shape) == 1 else x
+    result = reshape(matmul(rows, swap_last_axes(w)), (*shape[:-1], outputs))
+    for vertex in added:
+        result = add(*meet(result, vertex))
+    return pending(result, segment)
 
 
 def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
