@@ -12,9 +12,9 @@ import chainrule.optim as optim
 DATA = Path(__file__).parents[2] / "examples" / "data" / "diabetes.csv"
 
 
-@pytest.mark.parametrize("seed", [0, 1, 11, 19])
+@pytest.mark.parametrize("seed", [1, 9, 23, 31])
 def test_the_pima_program(seed: int) -> None:
-    """The features are as they come, up to 846: with most of these seeds the sigmoid starts at exactly 0 or 1."""
+    """The features are as they come, up to 846: with these seeds the sigmoid starts at exactly 0 or 1 for many rows."""
     torch.manual_seed(seed)
     dataset = np.loadtxt(DATA, delimiter=",", skiprows=1)
     X = torch.tensor(dataset[:, 0:8], dtype=torch.float32)
@@ -34,5 +34,5 @@ def test_the_pima_program(seed: int) -> None:
     with torch.no_grad():
         y_pred = model(X)
     accuracy = (y_pred.round() == y).float().mean()
-    assert float(accuracy) > 0.68, f"Accuracy {accuracy}"  # 0.651 are of one class
+    assert float(accuracy) > 0.70, f"Accuracy {accuracy}"  # 0.651 are of one class
     assert printed[-1].startswith("Finished epoch 99, latest loss 0.")

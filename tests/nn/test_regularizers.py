@@ -16,7 +16,7 @@ Array = np.ndarray[Any, Any]
 
 
 def network(dtype: str = "float64") -> nn.Sequential:
-    cr.manual_seed(3)
+    cr.manual_seed(1)
     return nn.Sequential(nn.Linear(4, 6, dtype=dtype), nn.Tanh(), nn.Linear(6, 3, dtype=dtype))
 
 
