@@ -145,11 +145,11 @@ class Rule:
         if optimizer is None:
             return []
         examples: list[Example] = []
-        optimizer.examples = examples
+        optimizer._examples = examples
         try:
             self.record_updates(gradient_of)
         finally:
-            optimizer.examples = None
+            optimizer._examples = None
         return examples
 
     @property
@@ -192,7 +192,7 @@ class Optimizer:
         self.state: defaultdict[Any, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[ParameterGroup] = []
         self._counters: dict[Any, Counter] = {}
-        self.examples: list[Example] | None = None
+        self._examples: list[Example] | None = None
         groups = list(params)
         if not groups:
             raise ArgumentError("optimizer got an empty parameter list. fix: check that the model has parameters")
@@ -245,8 +245,8 @@ class Optimizer:
 
     def record_each(self, pairs: Iterable[tuple[Any, Any]], rule: Callable[[Any, Any], None]) -> None:
         """Record ``rule(parameter, gradient)``, which must be elementwise, for each pair."""
-        if self.examples is not None:
-            self.examples += record_by_example(self, pairs, rule)
+        if self._examples is not None:
+            self._examples += record_by_example(self, pairs, rule)
             return
         for parameter, gradient in pairs:
             rule(parameter, gradient)

@@ -96,16 +96,63 @@ def train(steps: int, optimizer: Any) -> tuple[list[bytes], list[float]]:
     return [parameter.detach().numpy().tobytes() for parameter in model.parameters()], losses
 
 
-@pytest.mark.parametrize(
-    "optimizer", [cr.optim.Adam, lambda parameters: cr.optim.SGD(parameters, lr=0.1, momentum=0.9, weight_decay=0.01)]
-)
-def test_training_gives_the_same_bits_compiled(optimizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+OPTIMIZERS: dict[str, Any] = {
+    "Adam": {}, "AdamW": {"amsgrad": True}, "Adamax": {"maximize": True}, "NAdam": {"weight_decay": 0.01}, "RAdam": {},
+    "SGD": {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.01}, "ASGD": {}, "Rprop": {}, "Lion": {"weight_decay": 0.1},
+    "RMSprop": {"centered": True, "momentum": 0.5}, "Adagrad": {"lr_decay": 0.1, "initial_accumulator_value": 0.1},
+    "Adadelta": {"weight_decay": 0.01}, "LAMB": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*OPTIMIZERS, "SGD with dampening"])
+def test_training_gives_the_same_bits_compiled(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = OPTIMIZERS.get(name, {"lr": 0.1, "momentum": 0.9, "dampening": 0.2, "nesterov": False})
     runs = []
+
+    def optimizer(parameters: Any) -> Any:
+        return getattr(cr.optim, name.split()[0])(parameters, **options)
+
     for is_once in (True, False):
         monkeypatch.setattr(programs, "_is_new", lambda *graph, is_once=is_once: is_once)
         runs.append(train(6, optimizer))
         assert bool(programs._PROGRAMS) != is_once
     assert runs[0] == runs[1]
+
+
+def test_steps_of_parameters_that_do_not_lie_as_their_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers, gradients in another order, gradients that somebody has set, several groups and types: as compiled."""
+
+    def run(is_once: bool) -> list[Any]:
+        monkeypatch.setattr(programs, "_is_new", lambda *graph: is_once)
+        launch.forget_launches()
+        number = cr.tensor(2.0, requires_grad=True)
+        wide = cr.arange(6.0).reshape(2, 3).to(cr.float64).requires_grad_()
+        narrow = cr.nn.Parameter(cr.ones(3, 2))
+        empty = cr.nn.Parameter(cr.zeros(0, 2))
+        groups = [{"params": [number, wide], "lr": 0.1}, {"params": [narrow, empty]}]
+        optimizer = cr.optim.Adam(groups, lr=0.5, weight_decay=0.1)
+        for turn in range(3):
+            optimizer.zero_grad()
+            number.grad = cr.tensor(1.0 + turn)
+            wide.grad = cr.arange(6.0).reshape(3, 2).to(cr.float64).T
+            narrow.grad = (cr.ones(3, 2) * turn).exp()
+            empty.grad = cr.zeros(0, 2)
+            optimizer.step()
+        assert bool(programs._PROGRAMS) != is_once
+        return [parameter.tolist() for parameter in (number, wide, narrow, empty)]
+
+    assert run(is_once=True) == run(is_once=False)
+
+
+def test_a_step_that_cannot_be_evaluated_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    from chainrule.execution import one_off
+
+    weight = cr.nn.Parameter(cr.ones(3))
+    weight.grad = cr.ones(3)
+    monkeypatch.delitem(one_off.RULES, "sqrt")  # which Adam takes of a number
+    cr.optim.Adam([weight], lr=0.25).step()
+    assert weight.tolist() == pytest.approx([0.75] * 3)
+    assert kinds() == ["Executable"]
 
 
 def test_values_are_read_before_anything_is_overwritten() -> None:
@@ -137,6 +184,25 @@ def test_results_outlive_later_runs_and_may_be_written() -> None:
     assert array.tolist() == [2, 1]
     view.add_(5)
     assert view.tolist() == [7, 6]
+
+
+def test_large_products_have_the_same_bits_on_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    from chainrule.execution import generic_kernels
+
+    monkeypatch.setattr(generic_kernels, "THREADS_ARE_DUE", 0)
+    before = cr.get_num_threads()
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(130, 200)).astype("float32"), rng.normal(size=(200, 99)).astype("float32")
+    found = []
+    try:
+        for threads in (1, 2, 3):
+            cr.set_num_threads(threads)
+            programs._MET.clear()
+            found.append((cr.tensor(x) @ cr.tensor(y)).numpy().tobytes())
+    finally:
+        cr.set_num_threads(before)
+    assert found[0] == found[1] == found[2]
+    assert not programs._PROGRAMS
 
 
 def test_threads_run_at_the_same_time() -> None:

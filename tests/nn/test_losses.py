@@ -353,3 +353,38 @@ def test_one_hot_of_labels_that_are_not_known_yet() -> None:
     assert F.one_hot(cr.tensor([[1], [0]])).tolist() == [[[0, 1]], [[1, 0]]]
     assert F.one_hot(cr.zeros(0, dtype=cr.int64), 4).shape == (0, 4)
     assert cr.compile(lambda x: F.one_hot(x, 2))(labels * 0).tolist() == [[1, 0], [1, 0]]
+
+
+@pytest.mark.parametrize("options", [{}, {"label_smoothing": 0.1}, {"weight": np.array([1.0, 2.0, 0.5])}])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_labels_that_are_known_and_labels_that_are_computed_cost_the_same(options: dict, reduction: str) -> None:
+    """Of known labels the loss records no check; the bits are those with it."""
+    rng = np.random.default_rng(5)
+    logits, labels = rng.normal(size=(8, 3)), rng.integers(0, 3, 8)
+    options = {name: cr.tensor(value) if name == "weight" else value for name, value in options.items()}
+    found = []
+    for offset in (0, 1):  # what is computed is known only when it runs
+        x = cr.tensor(logits, requires_grad=True)
+        target = cr.tensor(labels - offset) + offset if offset else cr.tensor(labels)
+        loss = F.cross_entropy(x, target, reduction=reduction, **options)
+        loss.sum().backward()
+        assert x.grad is not None
+        found.append((loss.tolist(), x.grad.tolist()))
+    assert found[0] == found[1]
+
+
+def test_labels_are_looked_at_in_every_call() -> None:
+    """Also where a program for labels that are all classes exists, and where the ignored label is a class itself."""
+    logits, labels = cr.zeros(4, 3), cr.tensor([0, 1, 2, 2])
+    assert F.cross_entropy(logits, labels).item() == pytest.approx(np.log(3))
+    labels[0] = -100
+    logits[0] = cr.tensor([50.0, 0.0, 0.0])
+    assert F.cross_entropy(logits, labels).item() == pytest.approx(np.log(3))
+    assert F.cross_entropy(logits, cr.tensor([1, 1, 2, 2]), ignore_index=1).item() == pytest.approx(np.log(3))
+    labels[1] = 3
+    with pytest.raises(cr.errors.IndexOutOfRangeError, match="label 3 in row 1"):
+        F.cross_entropy(logits, labels)
+    step = cr.compile(lambda x, y: F.cross_entropy(x, y))
+    assert step(logits[2:], labels[2:]).item() == pytest.approx(np.log(3))
+    labels[2] = 7
+    assert np.isnan(step(logits[2:], labels[2:]).item())
