@@ -191,7 +191,8 @@ def _multiply(x: Array, y: Array, out: Array, narrow: bool) -> None:
         kernel(address_of(vector), address_of(matrix), address_of(out), *matrix.shape)
         return
     rows, columns = out.shape
-    steps = [stride // size for stride in (*x.strides, *y.strides)]
+    y = y if y.strides[1] == size else np.ascontiguousarray(y)
+    steps = [stride // size for stride in (*x.strides, y.strides[0])]
     given = array("q", [address_of(x), address_of(y), address_of(out), rows, columns, x.shape[1], *steps])
     kernel = _kernel(settings.cpu_features, "product", element)
     lanes = host_target(settings.cpu_features).lanes(element)

@@ -134,15 +134,15 @@ def product(f: Function, element: str) -> None:
     """``out[i, j] = Σₖ left[i, k] · right[k, j]``, each sum in the order of k; panels of columns are tasks.
 
     ``buffers`` holds the addresses of left, right and out, the numbers of rows, columns and k, and the distances left
-    to the next row and next k, right to the next k and next column.
+    to the next row and next k, and right to the next k; right's columns are consecutive.
     """
     buffers, begin, end, _ = f.arguments
     left, right, target = (f.load_pointer(buffers, place) for place in range(3))
-    rows, all_columns, depth, *steps = (f.load(buffers.at(place, "int64"), INDEX) for place in range(3, 10))
+    rows, all_columns, depth, *steps = (f.load(buffers.at(place, "int64"), INDEX) for place in range(3, 9))
     lanes = f.module.target.lanes(element)
     width = TILE_VECTORS * lanes
     first = begin * width
-    right, target = right.at(first * steps[3], element), target.at(first, element)
+    right, target = right.at(first, element), target.at(first, element)
     columns = (end * width).minimum(all_columns) - first
     panel = f.allocate(element, PANEL_DEPTH * width)
     tile = _Tile(f, element, lanes, panel, target, (columns, all_columns), (steps[0], steps[1]))
@@ -150,8 +150,8 @@ def product(f: Function, element: str) -> None:
         length = (depth - block.index).minimum(PANEL_DEPTH)
         is_first = block.index.equal(0)
         with f.loop(0, columns, width, name="panel") as loop:
-            source = right.at(block.index * steps[2] + loop.index * steps[3], element)
-            _pack(f, element, source, panel, length, (columns - loop.index).minimum(width), (steps[2], steps[3]))
+            source = right.at(block.index * steps[2] + loop.index, element)
+            _pack(f, element, source, panel, length, columns - loop.index, steps[2])
             whole = rows // TILE_ROWS * TILE_ROWS
             start = left.at(block.index * steps[1], element)
             with f.loop(0, whole, TILE_ROWS, name="tile") as row:
@@ -160,23 +160,15 @@ def product(f: Function, element: str) -> None:
                 tile.multiply(start, row.index, loop.index, 1, length, is_first)
 
 
-def _pack(
-    f: Function, element: str, source: Value, panel: Value, depth: Value, columns: Value, steps: tuple[Value, Value]
-) -> None:
-    """Copy a part of the right operand, whose columns become consecutive. What follows the last column is not read."""
+def _pack(f: Function, element: str, source: Value, panel: Value, depth: Value, columns: Value, step: Value) -> None:
+    """Copy the next columns of the right operand, which become consecutive. What follows the last one is not read."""
     lanes = f.module.target.lanes(element)
     width = TILE_VECTORS * lanes
-    consecutive = steps[1].equal(1)
-    with f.when(consecutive, name="rows"), f.loop(0, depth, name="k") as k:
+    with f.loop(0, depth, name="k") as k:
         for first in range(0, width, lanes):
             active = f.first_lanes(columns - first, lanes)
-            values = f.load(source.at(k.index * steps[0] + first, element), Type(element, lanes), active)
+            values = f.load(source.at(k.index * step + first, element), Type(element, lanes), active)
             f.store(values, panel.at(k.index * width + first, element))
-    with f.when(~consecutive, name="columns"):
-        f.fill(panel, 0, PANEL_DEPTH * width * Type(element).bytes)
-        with f.loop(0, columns, name="column") as column, f.loop(0, depth, name="k") as k:
-            value = f.load(source.at(k.index * steps[0] + column.index * steps[1], element), Type(element))
-            f.store(value, panel.at(k.index * width + column.index, element))
 
 
 class _Tile:
