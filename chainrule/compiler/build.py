@@ -109,10 +109,10 @@ def _collect(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion) -
 
 def _keeps_history(segment: Segment, live: tuple[Vertex, ...]) -> bool:
     """Whether a live value requires a gradient and is not part of a graph that a backward has used up."""
-    if not any(vertex.requires_grad for vertex in live):
+    stack = [event.root for event in segment.events if isinstance(event, Backward) and not event.retains_graph]
+    if all(not vertex.requires_grad or vertex in stack for vertex in live):
         return False
     consumed: set[Vertex] = set()
-    stack = [event.root for event in segment.events if isinstance(event, Backward) and not event.retains_graph]
     while stack:
         vertex = stack.pop()
         if vertex not in consumed:

@@ -38,7 +38,7 @@ class Example:
 
     def add(self, parameter: Any, gradient: Any) -> None:
         """Apply the rule to a parameter too."""
-        kept = [self._optimizer.state_of(parameter, name, value=value)[0] for name, value in self._states.items()]
+        kept = [self._optimizer.kept_state(parameter, name, value) for name, value in self._states.items()]
         self.members.append([parameter, gradient, *kept])
 
 

@@ -14,7 +14,7 @@ from ..tensor.creation import zeros_like
 from ..tensor.events import ParameterSet, Step, record_step, record_zero_grad
 from ..tensor.gradmode import enable_grad
 from ..tensor.operands import from_array
-from ..tensor.recording import Handle
+from ..tensor.recording import Handle, make_slot
 from ..tensor.structure import note_change
 from .example import Example, record_by_example
 from .state import Counter, fixed, memory_of, state_like, state_number
@@ -295,11 +295,18 @@ class Optimizer:
 
     def state_of(self, parameter: Any, *names: str, value: float = 0.0) -> list[Any]:
         """The state tensors of a parameter under these names, made now, with all elements ``value``, if it has none."""
+        found = [self.kept_state(parameter, name, value) for name in names]
+        for tensor in found:
+            if tensor._slot is None:
+                make_slot(tensor)
+        return found
+
+    def kept_state(self, parameter: Any, name: str, value: float) -> Any:
+        """One tensor of `state_of`, which programs may not be able to overwrite yet."""
         entries = self.state[parameter]
-        for name in names:
-            if name not in entries:
-                entries[name] = state_like(parameter, value)
-        return [entries[name] for name in names]
+        if name not in entries:
+            entries[name] = state_like(parameter, value)
+        return entries[name]
 
     def counted(self, parameters: Iterable[Any], betas: Sequence[Any] = ()) -> Iterator[tuple[Counter, list[Any]]]:
         """Group parameters by their counter of steps, each advanced by one.

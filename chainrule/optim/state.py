@@ -18,22 +18,28 @@ from ..tensor.operations import convert, pow
 from ..tensor.recording import Handle, make_slot, pending, stored
 from ..tensor.segment import state
 from ..tensor.storage import allocate, view_array
-from ..types import DType, Shape, float64, tensor_type
+from ..types import DType, Shape, TensorType, float64, tensor_type
 
 
-def state_tensor(shape: Shape, dtype: DType, strides: Shape | None = None) -> Any:
-    """Return zeros that programs may overwrite; ``strides`` in elements, None for row-major."""
-    type = tensor_type(dtype, shape)
-    storage = allocate(type.nbytes)
-    tensor = stored(storage, storage.address, type, strides)
+def state_tensor(shape: Shape, dtype: DType) -> Any:
+    """Return zeros that programs may overwrite."""
+    tensor = _zeros(tensor_type(dtype, shape), None)
     make_slot(tensor)
-    storage.array.fill(0)
     return tensor
 
 
+def _zeros(type: TensorType, strides: Shape | None) -> Any:
+    storage = allocate(type.nbytes)
+    storage.array.fill(0)
+    return stored(storage, storage.address, type, strides)
+
+
 def state_like(parameter: Any, value: float = 0.0) -> Any:
-    """Return a state tensor that lies in memory as ``parameter`` does, so that one loop walks over both."""
-    tensor = state_tensor(parameter._type.shape, parameter._type.dtype, parameter._strides)
+    """Return a tensor that lies in memory as ``parameter`` does, so that one loop walks over both.
+
+    Programs may not overwrite it until it has a slot.
+    """
+    tensor = _zeros(parameter._type, parameter._strides)
     if value:
         memory_of(tensor)[...] = value
     return tensor
