@@ -79,6 +79,7 @@ def _changes_when_simplified(vertex: Vertex, constants: set[Vertex]) -> bool:
 
 
 _LOOKED_AT: dict[str, Callable[[Vertex, set[Vertex]], bool]] = {
+    "convolution": lambda vertex, constants: True,  # it becomes a product
     "power": lambda vertex, constants: vertex.inputs[1] in constants,
     "where": lambda vertex, constants: vertex.inputs[0] in constants or vertex.inputs[1] is vertex.inputs[2],
     "add": lambda vertex, constants: any(operand.primitive.name == "pad" for operand in vertex.inputs),
@@ -178,6 +179,7 @@ RULES: dict[str, Rule] = {
     "broadcast": _broadcast,
     "stop_gradient": lambda vertex, operands: operands[0],
     "where": _where,
+    "convolution": _by_reference,
     "cast": _cast,
     "constant": _constant,
     "matmul": lambda vertex, operands: multiply(*operands),

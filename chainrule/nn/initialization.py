@@ -89,7 +89,7 @@ class DefaultStart:
         They are numbers of single precision, whatever the weight's: double ones take three times as long to draw.
         """
         source = _stream(self.key)
-        outputs, inputs = shape[0], math.prod(shape[1:])
+        outputs, inputs = shape[0] * math.prod(shape[2:]), math.prod(shape[1:])
         if self.family == "lecun":
             deviation = np.float32(1 / math.sqrt(max(inputs, 1)))
             return lambda size: source.standard_normal(size, np.float32) * deviation

@@ -3,9 +3,21 @@
 Each module also has one function per primitive that builds its vertex; vjp rules and passes are written with them.
 """
 
-from . import arithmetic, comparison, elementwise, indexing, matmul, movement, random, reduction, scan, source
+from . import (
+    arithmetic,
+    comparison,
+    convolution,
+    elementwise,
+    indexing,
+    matmul,
+    movement,
+    random,
+    reduction,
+    scan,
+    source,
+)
 
 __all__ = [
-    "arithmetic", "comparison", "elementwise", "indexing", "matmul", "movement", "random", "reduction", "scan",
-    "source",
+    "arithmetic", "comparison", "convolution", "elementwise", "indexing", "matmul", "movement", "random", "reduction",
+    "scan", "source",
 ]  # fmt: skip

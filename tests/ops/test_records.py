@@ -27,8 +27,8 @@ WITHOUT_SAMPLES = {"input"}
 ALL = [pytest.param(record, id=name) for name, record in sorted(PRIMITIVES.items())]
 EVALUATED = [param for param in ALL if param.id not in WITHOUT_SAMPLES]
 # Sums may be taken in another order.
-ROUNDED_SUMS = {"reduction", "matmul"}
-FAMILIES = {"source", "elementwise", "reduction", "movement", "matmul", "indexing", "random", "scan"}
+ROUNDED_SUMS = {"reduction", "matmul", "convolution"}
+FAMILIES = {"source", "elementwise", "reduction", "movement", "matmul", "convolution", "indexing", "random", "scan"}
 
 
 def samples_of(record: Primitive) -> list[Sample]:
@@ -349,6 +349,7 @@ def _torch_twins() -> dict[str, Callable[..., Any]]:
         "flip": lambda x, axes: torch.flip(x, axes),
         "concatenate": lambda *parts, axis: torch.cat(parts, axis),
         "slice": lambda x, starts, stops, steps: x[tuple(map(slice, starts, stops, steps))],
+        "convolution": _torch_convolution,
         "floored_log": lambda x: x.log().clamp(min=-100.0),
         "cast": lambda x, dtype: x.to(getattr(torch, dtype.name)),
         "stop_gradient": lambda x: x.detach(),
@@ -356,6 +357,22 @@ def _torch_twins() -> dict[str, Callable[..., Any]]:
             x, axis, index.reshape(-1).clamp(0, max(x.shape[axis] - 1, 0))
         ).reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]),
     }
+
+
+def _torch_convolution(
+    x: Any, w: Any, *, strides: tuple, low: tuple, high: tuple, dilation: tuple, expansion: tuple, groups: int
+) -> Any:
+    """By PyTorch, of an input that is spread and cut beforehand."""
+    import torch
+
+    for axis, (before, after, gap) in enumerate(zip(low, high, expansion, strict=True), 2):
+        spread = x.new_zeros([(n - 1) * gap + 1 if i == axis else n for i, n in enumerate(x.shape)])
+        place = torch.arange(x.shape[axis]) * gap
+        x = torch.nn.functional.pad(spread.index_copy(axis, place, x).movedim(axis, -1), (before, after)).movedim(
+            -1, axis
+        )
+    function = getattr(torch.nn.functional, f"conv{len(strides)}d")
+    return function(x, w, stride=strides, dilation=dilation, groups=groups)
 
 
 def _torch_prod(x: Any, axes: tuple[int, ...]) -> Any:

@@ -21,6 +21,7 @@ from .activation import (
 from .binary import binary_cross_entropy, binary_cross_entropy_with_logits
 from .class_margin import multi_margin_loss, multilabel_margin_loss, multilabel_soft_margin_loss
 from .classification import cross_entropy, kl_div, nll_loss, one_hot
+from .convolution import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpose2d, conv_transpose3d
 from .distance import cosine_embedding_loss, cosine_similarity, pairwise_distance, triplet_margin_loss
 from .dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from .embedding import embedding
@@ -35,6 +36,7 @@ from .margin import (
     squared_hinge_loss,
 )
 from .normalization import batch_norm, group_norm, instance_norm, layer_norm, normalize, rms_norm
+from .padding import pad
 from .piecewise import (
     hardshrink,
     hardsigmoid,
