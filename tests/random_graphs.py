@@ -15,7 +15,7 @@ from chainrule.autodiff.reverse import gradients
 from chainrule.graph.graph import Graph, topological_order
 from chainrule.graph.primitive import PRIMITIVES, Primitive
 from chainrule.graph.vertex import Vertex, apply
-from chainrule.ops import indexing, movement, random, source
+from chainrule.ops import convolution, indexing, movement, random, source
 from chainrule.ops.elementwise import cast
 from chainrule.ops.matmul import matmul
 from chainrule.ops.reduction import sum_
@@ -41,6 +41,7 @@ EXACT = {
     "max",
     "min",
 }
+ROUNDING = ("elementwise", "reduction", "scan", "matmul", "convolution")
 UNARY = [name for name, record in sorted(PRIMITIVES.items()) if record.family == "elementwise"
          and len(record.samples(np.random.default_rng(0))[0].inputs) == 1 and not record.attributes]  # fmt: skip
 BINARY = [name for name, record in sorted(PRIMITIVES.items()) if record.family == "elementwise"
@@ -130,7 +131,7 @@ class Builder:
                 evaluate_vertex(vertex, [operand[version] for operand in operands]) for version in range(3)
             )
             family = vertex.primitive.family
-            rounds = family in ("elementwise", "reduction", "scan", "matmul") or vertex.primitive.name == "scatter_add"
+            rounds = family in ROUNDING or vertex.primitive.name == "scatter_add"
             if rounds and vertex.dtype.is_floating_point and vertex.primitive.name not in EXACT and plain.size:
                 noise = NOISE * (np.abs(plain) + np.abs(plain).mean()) * self.rng.uniform(0.5, 1.5, plain.shape)
                 up, down = (up + noise).astype(plain.dtype), (down - noise).astype(plain.dtype)
@@ -232,6 +233,23 @@ def product(b: Builder) -> Vertex:
     if b.chance(0.5):
         return matmul(x, b.input(x.dtype, (*batch, depth, columns)))
     return matmul(x, movement.swap_last_axes(b.input(x.dtype, (*batch, columns, depth))))
+
+
+def convolve(b: Builder) -> Vertex:
+    """Something of two to four dimensions under a small window, with all that a convolution can do to it."""
+    x = b.pick("float", rank=2)
+    sizes = x.shape[2:4]
+    x = movement.reshape(x, (*x.shape[:2], *sizes, math.prod(x.shape[4:]))) if len(x.shape) > 4 else x
+    sizes, rank = x.shape[2:], len(x.shape) - 2
+    groups = next((g for g in (int(b.choose((1, 1, 2, 3))), 1) if x.shape[1] % g == 0), 1)
+    window = tuple(int(b.choose((1, 2, 3))) for _ in range(rank))
+    w = b.input(x.dtype, (groups * int(b.choose((1, 2))), x.shape[1] // groups, *window))
+    steps = [tuple(int(b.choose((1, 1, 2))) for _ in range(rank)) for _ in range(3)]
+    low, high = (tuple(int(b.choose((0, 1, 2, -1))) for _ in range(rank)) for _ in range(2))
+    for n, r, a, c, d, e in zip(sizes, window, low, high, steps[1], steps[2], strict=True):
+        if convolution.spread_size(n, a, c, e) < convolution.window_size(r, d):
+            return x
+    return convolution.convolution(x, w, steps[0], low, high, steps[1], steps[2], groups)
 
 
 def reshape(b: Builder) -> Vertex:
@@ -336,8 +354,8 @@ def gradient(b: Builder) -> Vertex:
 
 KINDS: list[Callable[[Builder], Vertex]] = [
     *[unary] * 9, *[binary] * 9, where, where, cast_, constant, iota, reduction, reduction, reduction, scan,
-    product, product, reshape, transpose, broadcast, slice_, flip, pad, concatenate, take, scatter_add, scatter,
-    dynamic_slice, dynamic_update, random_uniform, gradient, gradient,
+    product, product, convolve, convolve, reshape, transpose, broadcast, slice_, flip, pad, concatenate, take,
+    scatter_add, scatter, dynamic_slice, dynamic_update, random_uniform, gradient, gradient,
 ]  # fmt: skip
 
 

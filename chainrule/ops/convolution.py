@@ -12,6 +12,7 @@ from ..graph.primitive import Invalid, Primitive, Sample, register
 from ..graph.vertex import Vertex, apply
 from ..types import Shape, TensorType, float32, int64, tensor_type
 from .movement import flip, reshape, transpose
+from .source import zeros_like
 
 Array = np.ndarray[Any, Any]
 
@@ -93,6 +94,8 @@ def _vjp(
     expansion: Shape, groups: int,
 ) -> tuple[Vertex, Vertex]:  # fmt: skip
     """dX: G, with zeros between for the strides, under the weights turned round; dW: X under G, channels as batch."""
+    if not x.type.size:  # there is nothing but padding
+        return zeros_like(x), zeros_like(w)
     sizes = list(zip(x.shape[2:], w.shape[2:], out.shape[2:], strides, low, dilation, expansion, strict=True))
     before = tuple(window_size(r, d) - 1 - a for _, r, _, _, a, d, _ in sizes)
     after = tuple(
