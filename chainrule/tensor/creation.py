@@ -12,7 +12,7 @@ import numpy as np
 from ..devices import Device
 from ..errors import ArgumentError
 from ..memory import spend
-from ..types import DType, Shape, as_dtype, broadcast_shapes, float32, int64
+from ..types import NUMPY_DTYPES, DType, Shape, as_dtype, broadcast_shapes, float32, int64
 from . import random
 from .generator import Generator, default_generator
 from .keywords import pytorch_keywords, write_out
@@ -44,8 +44,8 @@ def tensor(data: Any, *, dtype: Any = None, device: Any = None, requires_grad: b
 
     Python floats become float32; arrays keep their type unless ``dtype`` is given.
     """
-    if data.__class__ is np.ndarray and dtype is None and device is None and not requires_grad:
-        return as_tensor(data)
+    if data.__class__ is np.ndarray and data.dtype in NUMPY_DTYPES and dtype is device is None and not requires_grad:
+        return from_array(data)
     if device is not None:
         Device(device)
     made = as_tensor(data, None if dtype is None else as_dtype(dtype))

@@ -168,13 +168,12 @@ class Tensor(InPlaceMethods, Handle):
         """The values as a NumPy array that shares memory with the tensor."""
         if self.requires_grad:
             raise GradientError("Can't call numpy() on Tensor that requires grad. fix: use tensor.detach().numpy()")
-        resolve(self)
-        storage = self._storage
-        if storage is not None and storage.read_in is state.segment:
-            flush()  # what is pending must not see what is written into the array
         array = self._array()
-        if self._storage is not None:
-            self._storage.is_exported = True
+        storage = self._storage
+        if storage is not None:
+            if storage.read_in is state.segment:
+                flush()  # what is pending must not see what is written into the array
+            storage.is_exported = True
         return array
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
