@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..backends.native.cpu import host_target
-from ..backends.native.generic import TILE_VECTORS, argument_counts, kernel_text
+from ..backends.native.generic import TILE_VECTORS, kernel_text
 from ..backends.native.jit import Library
 from ..backends.native.order import chunk_length, fold_period, part_length
 from ..memory import address_of, aligned_array
@@ -25,7 +25,7 @@ from ..passes.plan import is_narrow
 from ..settings import settings
 from ..types import DTYPES, Shape
 from .native_code import kernel_code
-from .threads import is_running, share
+from .threads import Shared, is_running, share
 
 Array = np.ndarray[Any, Any]
 
@@ -35,11 +35,12 @@ WIDEST = 64
 
 _libraries: dict[str, Library] = {}
 _kernels: dict[tuple[str, ...], Callable[..., None]] = {}
+_Kernel = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 _loading = threading.Lock()
 
 
 def _kernel(*key: str) -> Callable[..., None]:
-    """The function of a kernel, by features of the processor, kind and parameters; what it takes are integers.
+    """The function of a kernel, by features of the processor, kind and parameters: see `kernel_text`.
 
     Kernels are loaded once and stay: there are few.
     """
@@ -59,9 +60,12 @@ def _load(features: str, kind: str, *parameters: str) -> Callable[..., None]:
     if library is None:
         library = _libraries[features] = Library(None, target)
     library.add(kernel_code(target, name, lambda: kernel_text(target, name, kind, *parameters)))
-    pointers, numbers = argument_counts(kind, parameters)
-    prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * pointers, *[ctypes.c_int64] * numbers)
-    return prototype(library.address(name))
+    return (Shared if kind == "product" else _Kernel)(library.address(name))
+
+
+def _call(kernel: Callable[..., None], *arguments: int) -> None:
+    given = array("q", arguments)
+    kernel(given.buffer_info()[0])
 
 
 _ELEMENTS = {dtype.numpy: dtype.name for dtype in DTYPES.values()}
@@ -83,20 +87,20 @@ def evaluate_elementwise(operation: str, operands: list[Array], shape: Shape, dt
         steps.append(step)
     elements = [_ELEMENTS[operand.dtype] for operand in (*operands, out)]
     kernel = _kernel(settings.cpu_features, "elementwise", operation, *elements)
-    kernel(*addresses, address, out.size, *steps)
+    _call(kernel, *addresses, address, out.size, *steps)
     return out
 
 
 def run_chain(parameters: Sequence[str], vectors: Sequence[int], numbers: Sequence[int], length: int) -> None:
     """Compute new values of vectors of ``length`` elements, in place, from them and from numbers, all by address."""
-    _kernel(settings.cpu_features, "chain", *parameters)(*vectors, *numbers, length)
+    _call(_kernel(settings.cpu_features, "chain", *parameters), *vectors, *numbers, length)
 
 
 def _fold(operation: str, lines: Array, period: int, part: int, halvings: int) -> Array:
     """(count, length) → (count, period): sums of every ``period``-th element, in parts, and halved so often."""
     out, address = aligned_array((lines.shape[0], period), lines.dtype)
     kernel = _kernel(settings.cpu_features, "fold", operation, _ELEMENTS[lines.dtype])
-    kernel(address_of(lines), address, lines.shape[0], lines.shape[1], period, part, halvings)
+    _call(kernel, address_of(lines), address, lines.shape[0], lines.shape[1], period, part, halvings)
     return out[:, : period >> halvings] if halvings else out
 
 
@@ -155,7 +159,7 @@ def accumulate_along(operation: str, x: Array, axis: int) -> Array:
     x = np.ascontiguousarray(x)
     out, address = aligned_array(x.shape, x.dtype)
     kernel = _kernel(settings.cpu_features, "scan", operation, _ELEMENTS[x.dtype])
-    kernel(address_of(x), address, math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :]))
+    _call(kernel, address_of(x), address, math.prod(x.shape[:axis]), x.shape[axis], math.prod(x.shape[axis + 1 :]))
     return out
 
 
@@ -188,7 +192,7 @@ def _multiply(x: Array, y: Array, out: Array, narrow: bool) -> None:
         vector, matrix = (x, y.T) if out.shape[0] == 1 else (y.T, x)
         vector, matrix = np.ascontiguousarray(vector), np.ascontiguousarray(matrix)
         kernel = _kernel(settings.cpu_features, "dot", element)
-        kernel(address_of(vector), address_of(matrix), address_of(out), *matrix.shape)
+        _call(kernel, address_of(vector), address_of(matrix), address_of(out), *matrix.shape)
         return
     rows, columns = out.shape
     y = y if y.strides[1] == size else np.ascontiguousarray(y)

@@ -38,7 +38,7 @@ SPIN_PAUSES = 16384  # pauses a worker spins for the next order before it sleeps
 
 _Post = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
 _ForkJoin = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
-_Kernel = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
+Shared = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
 _Work = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64)
 
 
@@ -159,7 +159,7 @@ def share(kernel: int, buffers: int, tasks: int) -> None:
         if pool:
             _ForkJoin(ControlBlock.from_address(pool).fork_join)(pool, kernel, buffers, tasks)
         else:
-            _Kernel(kernel)(buffers, 0, tasks, 0)
+            Shared(kernel)(buffers, 0, tasks, 0)
 
 
 def is_running() -> bool:

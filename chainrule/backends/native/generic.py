@@ -6,10 +6,11 @@ accumulate in their order (see `order`), so the bits agree. Memory is contiguous
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 from chainrule.backends.native.cpu import Target
-from chainrule.backends.native.language import INDEX, POINTER, Function, Module, Type, Value
+from chainrule.backends.native.language import INDEX, KERNEL_ARGUMENTS, POINTER, Function, Module, Type, Value
 from chainrule.backends.native.product_dot import sum_each
 from chainrule.backends.native.reduction import accumulation
 from chainrule.backends.native.vector_math import ELEMENTWISE
@@ -21,10 +22,14 @@ PANEL_DEPTH = 128
 """Rows of the right operand that are packed at a time: with two vectors of columns they stay in the nearest cache."""
 
 
-def elementwise(f: Function, operation: str, operands: tuple[str, ...], result: str) -> None:
-    """``result[i] = operation(operands[i · step]...)`` for i < count; an operand of step 0 is one vector, repeated."""
+def elementwise(f: Function, given: list[Value], operation: str, *elements: str) -> None:
+    """``result[i] = operation(operands[i · step]...)`` for i < count; an operand of step 0 is one vector, repeated.
+
+    ``elements``: those of the operands, and the result's.
+    """
+    *operands, result = elements
     arity = len(operands)
-    sources, target, count, steps = f.arguments[:arity], *f.arguments[arity : arity + 2], f.arguments[arity + 2 :]
+    sources, target, count, steps = given[:arity], *given[arity : arity + 2], given[arity + 2 :]
     lanes = f.module.target.lanes(max((*operands, result), key=lambda element: Type(element).bytes))
     with f.loop(0, count, lanes) as loop:
         active = f.first_lanes(count - loop.index, lanes)
@@ -34,13 +39,13 @@ def elementwise(f: Function, operation: str, operands: tuple[str, ...], result: 
         f.store(value, target.at(loop.index, result), active)
 
 
-def chain(f: Function, vectors: str, numbers: str, operations: str, results: str) -> None:
+def chain(f: Function, given: list[Value], vectors: str, numbers: str, operations: str, results: str) -> None:
     """Elementwise operations one after another on vectors and single numbers; some vectors get new values.
 
     ``operations`` are like ``multiply:float32:0,5;...``: name, element of the result, and places of the operands.
     Places count the vectors, then the numbers, then the operations; ``results`` are pairs of places like ``0=9,...``.
     """
-    *pointers, count = f.arguments
+    *pointers, count = given
     elements, scalars = vectors.split(","), [element for element in numbers.split(",") if element]
     steps = [step.split(":") for step in operations.split(";")]
     widest = max((*elements, *scalars, *(step[1] for step in steps)), key=lambda element: Type(element).bytes)
@@ -53,20 +58,20 @@ def chain(f: Function, vectors: str, numbers: str, operations: str, results: str
         values = [f.load(x, Type(element, lanes), active) for x, element in zip(places, elements, strict=True)]
         values += singles
         for name, element, operands in steps:
-            given = [values[int(place)] for place in operands.split(",")]
-            values.append(given[0].cast(element) if name == "cast" else ELEMENTWISE[name](*given))
+            factors = [values[int(place)] for place in operands.split(",")]
+            values.append(factors[0].cast(element) if name == "cast" else ELEMENTWISE[name](*factors))
         for pair in results.split(","):
             target, value = map(int, pair.split("="))
             f.store(values[value], places[target], active)
 
 
-def fold(f: Function, operation: str, element: str) -> None:
+def fold(f: Function, given: list[Value], operation: str, element: str) -> None:
     """Fold each of ``count`` lines of ``length`` elements to ``period`` sums: of every ``period``-th element, in order.
 
     After ``part`` elements a sum starts afresh; what it was is added to those before. Then the upper half of the sums
     is added to the lower, ``halvings`` times.
     """
-    source, target, count, length, period, part, halvings = f.arguments
+    source, target, count, length, period, part, halvings = given
     kind, lanes = accumulation(operation, element), f.module.target.lanes(element)
     (neutral,) = kind.identity(f, lanes)
     rows, rest = length // period, length % period
@@ -99,9 +104,9 @@ def fold(f: Function, operation: str, element: str) -> None:
             halving.next([half])
 
 
-def scan(f: Function, operation: str, element: str) -> None:
+def scan(f: Function, given: list[Value], operation: str, element: str) -> None:
     """Of (outer, length, inner): each element and those before it along the middle dimension, floats in float64."""
-    source, target, outer, length, inner = f.arguments
+    source, target, outer, length, inner = given
     wide = "float64" if Type(element).is_float else element
     kind, lanes = accumulation(operation, wide), f.module.target.lanes(wide)
     with f.loop(0, outer, name="line") as line:
@@ -116,9 +121,9 @@ def scan(f: Function, operation: str, element: str) -> None:
                 row.next([position + inner, total])
 
 
-def dot(f: Function, element: str) -> None:
+def dot(f: Function, given: list[Value], element: str) -> None:
     """``out[i] = Σₖ left[k] · right[i, k]`` for i < count, in as many interleaved sums as a vector has lanes."""
-    left, right, target, count, depth = f.arguments
+    left, right, target, count, depth = given
     lanes = f.module.target.lanes(element)
     vector = Type(element, lanes)
     with f.loop(0, count, name="row") as row:
@@ -213,34 +218,34 @@ class _Tile:
             f.store(value, place, active)
 
 
-def argument_counts(kind: str, parameters: Sequence[str]) -> tuple[int, int]:
+def kernel_text(target: Target, name: str, kind: str, *parameters: str) -> str:
+    """The LLVM module of one kernel, the function ``name`` of the address of its arguments: pointers and then numbers.
+
+    ``kind`` is the name of a function above, which takes the parameters. The numbers of an elementwise kernel are the
+    count and the operands' steps; of a chain the count; of a fold count, length, period, part and halvings; of a scan
+    the extents; of a dot count and depth. A product takes what kernels of programs take, and has tasks.
+    """
+    module = Module(target)
+    if kind == "product":
+        with module.function(name, KERNEL_ARGUMENTS) as f:
+            product(f, *parameters)
+        return str(module)
+    pointers, numbers = _argument_counts(kind, parameters)
+    emit: Any = {
+        "elementwise": elementwise, "chain": chain, "fold": fold, "scan": scan, "dot": dot,
+    }[kind]  # fmt: skip
+    with module.function(name, [("arguments", POINTER)]) as f:
+        (arguments,) = f.arguments
+        given = [f.load_pointer(arguments, place) for place in range(pointers)]
+        given += [f.load(arguments.at(pointers + place, "int64"), INDEX) for place in range(numbers)]
+        emit(f, given, *parameters)
+    return str(module)
+
+
+def _argument_counts(kind: str, parameters: Sequence[str]) -> tuple[int, int]:
     """How many pointers, and then numbers, a kernel takes."""
     if kind == "elementwise":
         return len(parameters) - 1, len(parameters) - 1
     if kind == "chain":
         return sum(len(elements.split(",")) for elements in parameters[:2] if elements), 1
-    return {"fold": (2, 5), "scan": (2, 3), "dot": (3, 2), "product": (1, 3)}[kind]
-
-
-def kernel_text(target: Target, name: str, kind: str, *parameters: str) -> str:
-    """The LLVM module of one kernel, the function ``name`` of some pointers and then numbers.
-
-    ``kind`` is the name of a function above, which takes the parameters; those of ``"elementwise"`` are the operation,
-    the operands' elements and the result's. The numbers of an elementwise kernel are the count and the operands' steps;
-    of a chain the count; of a fold count, length, period, part and halvings; of a scan the extents; of a dot count and
-    depth. A product takes what kernels of programs take, and has tasks.
-    """
-    pointers, numbers = argument_counts(kind, parameters)
-    emit: Callable[[Function], None] = {
-        "elementwise": lambda f: elementwise(f, parameters[0], parameters[1:-1], parameters[-1]),
-        "chain": lambda f: chain(f, *parameters),
-        "fold": lambda f: fold(f, *parameters),
-        "scan": lambda f: scan(f, *parameters),
-        "dot": lambda f: dot(f, *parameters),
-        "product": lambda f: product(f, *parameters),
-    }[kind]
-    arguments = [(f"p{i}", POINTER) for i in range(pointers)] + [(f"n{i}", INDEX) for i in range(numbers)]
-    module = Module(target)
-    with module.function(name, arguments) as f:
-        emit(f)
-    return str(module)
+    return {"fold": (2, 5), "scan": (2, 3), "dot": (3, 2)}[kind]
