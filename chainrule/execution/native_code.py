@@ -95,13 +95,14 @@ def _build(graph: Graph, output_strides: Sequence[Shape | None], target: Target)
 @cache
 def _compiler_version() -> str:
     """A hash of the names, sizes and times of the compiler's files: another compiler must not find this one's code."""
-    package = str(Path(__file__).parent.parent)
-    facts = []
-    for folder in COMPILER:
-        for path, folders, names in os.walk(os.path.join(package, folder)):
-            folders.sort()
-            for name in sorted(names):
-                if name.endswith(".py"):
-                    status = os.stat(os.path.join(path, name))
-                    facts.append(f"{path[len(package) :]} {name} {status.st_size} {status.st_mtime_ns}")
-    return hashlib.sha256("\n".join(facts).encode()).hexdigest()
+    package, facts = str(Path(__file__).parent.parent), []
+    waiting = [os.path.join(package, folder) for folder in COMPILER]
+    while waiting:
+        with os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                if entry.name.endswith(".py"):
+                    status = entry.stat()
+                    facts.append(f"{entry.path[len(package) :]} {status.st_size} {status.st_mtime_ns}")
+                elif entry.is_dir():
+                    waiting.append(entry.path)
+    return hashlib.sha256("\n".join(sorted(facts)).encode()).hexdigest()

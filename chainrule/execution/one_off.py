@@ -88,9 +88,12 @@ _LOOKED_AT: dict[str, Callable[[Vertex, set[Vertex]], bool]] = {
 }
 
 
-def evaluate(schedule: Schedule, inputs: dict[Vertex, Array]) -> list[Array]:
-    """The values of the roots of a graph; they may share memory with the inputs."""
-    values, last = dict(inputs), schedule.last
+def evaluate(schedule: Schedule, values: dict[Vertex, Array]) -> list[Array]:
+    """The values of the roots of a graph, given those of its inputs, with which they may share memory.
+
+    In ``values`` others come and go.
+    """
+    last = schedule.last
     with np.errstate(all="ignore"):
         for vertex, rule in schedule.steps:
             values[vertex] = rule(vertex, [values[operand] for operand in vertex.inputs])
