@@ -8,5 +8,11 @@ from .clip_grad import (
     get_total_norm,
 )
 from .convert_parameters import parameters_to_vector, vector_to_parameters
-from .fusion import fuse_batch_norms, fuse_linear_bn_eval, fuse_linear_bn_weights
+from .fusion import (
+    fuse_batch_norms,
+    fuse_conv_bn_eval,
+    fuse_conv_bn_weights,
+    fuse_linear_bn_eval,
+    fuse_linear_bn_weights,
+)
 from .statistics import update_bn

@@ -64,6 +64,33 @@ def test_folded_networks_give_the_same_outputs() -> None:
     np.testing.assert_allclose(ours.bias.detach().numpy(), theirs.bias.detach().numpy(), rtol=1e-12)
 
 
+def test_folded_convolutions_give_the_same_outputs() -> None:
+    cr.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 6, 1, groups=2), nn.BatchNorm2d(6)
+    ).double()
+    x = cr.randn(5, 3, 6, 7, dtype=cr.float64)
+    for _ in range(3):
+        model(x * 2 + 1)  # running statistics
+    model.eval()
+    folded = utils.fuse_batch_norms(model)
+    assert [type(layer).__name__ for layer in folded] == ["Conv2d", "ReLU", "Conv2d"]
+    np.testing.assert_allclose(folded(x).detach().numpy(), model(x).detach().numpy(), rtol=1e-10, atol=1e-12)
+
+    torch = pytest.importorskip("torch")
+    mine = nn.ConvTranspose2d(2, 3, 2).eval(), nn.BatchNorm2d(3).eval()
+    theirs = torch.nn.ConvTranspose2d(2, 3, 2).eval(), torch.nn.BatchNorm2d(3).eval()
+    mine[1].running_mean.copy_(cr.tensor([1.0, -1.0, 0.5]))
+    for ours, other in zip(mine, theirs, strict=True):
+        other.load_state_dict({name: torch.tensor(np.array(value)) for name, value in ours.state_dict().items()})
+    found = utils.fuse_conv_bn_eval(*mine, transpose=True)
+    expected = torch.nn.utils.fusion.fuse_conv_bn_eval(*theirs, transpose=True)
+    np.testing.assert_allclose(found.weight.detach().numpy(), expected.weight.detach().numpy(), rtol=1e-6)
+    np.testing.assert_allclose(found.bias.detach().numpy(), expected.bias.detach().numpy(), rtol=1e-6)
+    with pytest.raises(cr.errors.ArgumentError, match="2 groups cannot be fused"):
+        utils.fuse_conv_bn_eval(nn.ConvTranspose2d(2, 4, 2, groups=2).eval(), nn.BatchNorm2d(4).eval(), transpose=True)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
