@@ -60,6 +60,14 @@ LAYERS = [
     nn.Softmax(dim=1),
     nn.LogSoftmax(dim=-1),
     nn.CosineSimilarity(0),
+    *[
+        getattr(nn, f"{kind}Pad{rank}d")(rank)
+        for kind in ("Zero", "Reflection", "Replication", "Circular")
+        for rank in (1, 2, 3)
+    ],
+    *[getattr(nn, f"ConstantPad{rank}d")((1, 2) * rank, 0.5) for rank in (1, 2, 3)],
+    nn.PixelShuffle(2),
+    nn.PixelUnshuffle(3),
     nn.Conv1d(2, 4, 3, stride=2, padding="valid"),
     nn.Conv2d(2, 4, (3, 2), padding=1, groups=2, padding_mode="reflect"),
     nn.Conv3d(2, 4, 2, dilation=2, bias=False),

@@ -166,6 +166,30 @@ def test_padding(mode: str) -> None:
         agree(lambda m, x: m.nn.functional.pad(x, (-1, 2), mode=mode), [rng.normal(size=(2, 3, 5))])
 
 
+@pytest.mark.parametrize("kind", ["Zero", "Constant", "Reflection", "Replication", "Circular"])
+def test_padding_layers_equal_pytorch(kind: str) -> None:
+    x = np.random.default_rng(9).normal(size=(2, 3, 4, 5, 6)).astype("float32")
+    for rank in (1, 2, 3):
+        for padding in (1, tuple(range(2 * rank))):
+            arguments = (padding, 1.5) if kind == "Constant" else (padding,)
+            if kind in ("Reflection", "Circular") and padding != 1:
+                arguments = ((1, 2) * rank,)
+            mine, theirs = (getattr(library, f"{kind}Pad{rank}d")(*arguments) for library in (nn, torch.nn))
+            assert repr(mine) == repr(theirs)
+            image = x.reshape(-1, *x.shape[-rank - 1 :]) if rank < 3 else x
+            np.testing.assert_array_equal(mine(cr.tensor(image)).numpy(), theirs(torch.tensor(image)).numpy())
+
+
+def test_channels_as_pixels() -> None:
+    x = np.random.default_rng(10).normal(size=(2, 12, 3, 4))
+    agree(lambda m, x: m.nn.functional.pixel_shuffle(x, 2), [x])
+    agree(lambda m, x: m.nn.functional.pixel_unshuffle(m.nn.functional.pixel_shuffle(x, 2) ** 2, 2), [x])
+    assert nn.PixelShuffle(2)(cr.tensor(x)).shape == (2, 3, 6, 8)
+    assert nn.PixelUnshuffle(2)(cr.ones(3, 6, 8)).shape == (12, 3, 4)
+    with pytest.raises(cr.errors.ShapeError, match="channels that 25 divides"):
+        F.pixel_shuffle(cr.tensor(x), 5)
+
+
 SHAPE, ARGUMENT, TYPE = cr.errors.ShapeError, cr.errors.ArgumentError, cr.errors.DTypeError
 WRONG: list[tuple[Any, type[Exception], str]] = [
     (lambda: nn.Conv2d(3, 8, 3)(cr.ones(2, 28, 28, 3)), SHAPE, r"channels seem to come last: x.permute\(0, 3, 1, 2\)"),

@@ -64,3 +64,4 @@ from .regression import (
     quantile_loss,
     smooth_l1_loss,
 )
+from .shuffle import pixel_shuffle, pixel_unshuffle
