@@ -23,9 +23,9 @@ Rows = NDArray[np.int64]
 class Dataset(Generic[Row]):
     """Rows by number: a subclass has ``__getitem__(index)`` and ``__len__()``.
 
-    It may also have ``gather(rows)``: for an int64 array of row numbers, the list of columns that `default_collate`
-    would make of these rows, made at once; or None where that is not possible. `DataLoader` uses it. A class that
-    overrides ``__getitem__`` alone is read row by row.
+    It may also have ``gather_rows(rows)``: for an int64 array of row numbers, the list of columns that
+    `default_collate` would make of these rows, made at once; or None where that is not possible. `DataLoader` uses it.
+    A class that overrides ``__getitem__`` alone is read row by row.
 
     >>> class Squares(cr.data.Dataset):
     ...     def __len__(self):
@@ -88,7 +88,7 @@ class TensorDataset(Dataset[tuple[Any, ...]]):
     def __len__(self) -> int:
         return int(self.tensors[0].shape[0])
 
-    def gather(self, rows: Rows) -> list[Any]:
+    def gather_rows(self, rows: Rows) -> list[Any]:
         """The rows of every tensor, as one tensor each."""
         check_rows(rows, len(self))
         return [_gather(tensor, rows) for tensor in self.tensors]
@@ -127,19 +127,19 @@ class Subset(Dataset[Row]):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def gather(self, rows: Rows) -> list[Any] | None:
+    def gather_rows(self, rows: Rows) -> list[Any] | None:
         """The rows of the other data set, if that gathers."""
         if not gathers(self.dataset):
             return None
-        columns: list[Any] | None = self.dataset.gather(
+        columns: list[Any] | None = self.dataset.gather_rows(
             np.array([self.indices[row] for row in rows.tolist()], np.int64)
         )
         return columns
 
 
 def gathers(dataset: Any) -> bool:
-    """Whether a data set has a ``gather`` that does what its ``__getitem__`` does."""
-    return defined_together(type(dataset), "gather", "__getitem__")
+    """Whether a data set has a ``gather_rows`` that does what its ``__getitem__`` does."""
+    return defined_together(type(dataset), "gather_rows", "__getitem__")
 
 
 class ConcatDataset(Dataset[Any]):

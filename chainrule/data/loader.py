@@ -75,9 +75,8 @@ class DataLoader:
         if batch_sampler is not None:
             batch_size = None
         elif not self.is_iterable:
-            sampler = sampler or (
-                RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
-            )
+            if sampler is None:
+                sampler = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
             batch_sampler = None if batch_size is None else BatchSampler(sampler, batch_size, drop_last)
         self.batch_size = batch_size
         self.sampler = sampler
@@ -94,22 +93,28 @@ class DataLoader:
 
     def __len__(self) -> int:
         """Batches of one epoch. Errors: `TypeError` where the data set or the sampler has no length."""
-        if self.is_iterable and self.batch_size is not None:
-            return len(BatchSampler(self.dataset, self.batch_size, self.drop_last))
-        return len(self.dataset if self.is_iterable else self.batch_sampler or self.sampler)  # type: ignore[arg-type]
+        if not self.is_iterable:
+            return len(self._order)
+        size = self.batch_size
+        return len(self.dataset if size is None else BatchSampler(self.dataset, size, self.drop_last))
 
     def __iter__(self) -> Iterator[Any]:
         seed = int((self.generator or default_generator).numpy().integers(1 << 63))
         read = _StreamReader(self, seed) if self.is_iterable else _RowReader(self, seed)
         return self._read_ahead(read) if self.num_workers else itertools.takewhile(_is_not_end, map(read, self._jobs()))
 
+    @property
+    def _order(self) -> Any:
+        """What gives the numbers of rows, batch by batch if there are batches."""
+        return self.batch_sampler if self.makes_batches else self.sampler
+
     def _jobs(self) -> Iterator[Job]:
-        """What is to be read for each batch: the place of its first row in the epoch, and the numbers of its rows."""
+        """What is to be read for each batch; of a stream nobody knows for how many."""
         if self.is_iterable:
             size = self.batch_size or 1
-            yield from ((start, size) for start in itertools.count(0, size))
+            yield from ((place, size) for place in itertools.count(0, size))
         place = 0
-        for rows in (self.batch_sampler if self.makes_batches else self.sampler) or ():
+        for rows in self._order:
             yield place, rows
             place += len(rows) if self.makes_batches else 1
 
@@ -192,7 +197,7 @@ class _RowReader:
     def _gather(self, place: int, rows: Sequence[int]) -> Any:
         try:
             with reading(self._seed, range(place, place + len(rows))):
-                return self._dataset.gather(np.asarray(rows, np.int64))
+                return self._dataset.gather_rows(np.asarray(rows, np.int64))
         except Exception as error:
             error.add_note(f"while a DataLoader read rows {_shorten(rows)} of {type(self._dataset).__name__}")
             raise

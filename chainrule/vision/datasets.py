@@ -60,7 +60,7 @@ class ImageDataset(Dataset[tuple[Any, Any]]):
             label if self.target_transform is None else self.target_transform(label),
         )
 
-    def gather(self, rows: Rows) -> list[Any] | None:
+    def gather_rows(self, rows: Rows) -> list[Any] | None:
         """Images and labels of many rows, if the transform can do whole batches and labels are not transformed."""
         if self.target_transform is not None or not (self.transform is None or works_on_batches(self.transform)):
             return None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import http.client
 import os
 import tarfile
 import urllib.error
 import urllib.request
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -80,12 +82,19 @@ def _md5(path: Path) -> str:
 
 
 def unpack(archive: Path, names: Sequence[str], folder: Path) -> None:
-    """Write the files ``names`` of a tar archive, and nothing else in it, into a folder; each appears when it is whole.
+    """Write the files ``names`` of a .tar.gz archive into a folder, and nothing else; each appears when it is whole.
 
-    Errors: `DataError` for a file that the archive lacks.
+    Errors: `DataError` for an archive that is damaged, and for a file that it lacks.
     """
     folder.mkdir(exist_ok=True)
-    with tarfile.open(archive) as packed:
+    try:
+        _unpack(archive, names, folder)
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{archive} is truncated or damaged ({error}). fix: delete it, and fetch it again") from None
+
+
+def _unpack(archive: Path, names: Sequence[str], folder: Path) -> None:
+    with tarfile.open(archive, "r:gz") as packed:
         members = {Path(member.name).name: member for member in packed if member.isfile()}
         for name in names:
             source = packed.extractfile(members[name]) if name in members else None

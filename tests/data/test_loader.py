@@ -159,6 +159,26 @@ def test_samplers_and_no_batches(workers):
     assert list(loader) == [3, 3]
 
 
+def test_rows_of_anything_with_numbers():
+    """Tensors, arrays and lists are data sets, and so are row numbers in a tensor an order."""
+    for data in (cr.arange(5), np.arange(5), list(range(5))):
+        assert [batch.tolist() for batch in DataLoader(data, batch_size=3)] == [[0, 1, 2], [3, 4]]
+    for data in (tensors(), Subset(tensors(), cr.arange(10)), Rows()):
+        (batch,) = DataLoader(data, batch_size=3, sampler=cr.tensor([4, 0, 2]))
+        assert batch[1].tolist() == [4, 0, 2]
+        loader = DataLoader(data, batch_sampler=cr.tensor([[4, 0], [2, 3]]))
+        assert [batch[1].tolist() for batch in loader] == [[4, 0], [2, 3]]
+
+
+@WORKERS
+def test_no_batch_at_all(workers):
+    torch = pytest.importorskip("torch")
+    for options in ({"batch_size": 20, "drop_last": True}, {"sampler": []}, {"batch_sampler": []}):
+        loader = DataLoader(tensors(), num_workers=workers, **options)
+        assert len(loader) == len(torch.utils.data.DataLoader(range(10), **options)) == 0
+        assert list(loader) == []
+
+
 @WORKERS
 def test_streams(workers):
     for options, expected in [
@@ -244,15 +264,24 @@ def test_rows_that_cannot_be_joined():
             default_collate(rows)
 
 
+def wait_until(condition):
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 def test_workers_read_ahead_but_not_everything():
     data = Rows(100)
     batches = iter(DataLoader(data, batch_size=1, num_workers=2))
     next(batches)
-    time.sleep(0.05)
-    assert 1 < len(data.reads) <= 6
+    wait_until(lambda: len(data.reads) == 5)  # two batches ahead for each of two workers
+    assert next(batches)[1].item() == 1
+    wait_until(lambda: len(data.reads) == 6)
     del batches
     gc.collect()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("DataLoader")]
+    wait_until(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith("DataLoader")])
+    assert len(data.reads) == 6
 
 
 def test_workers_are_initialised_once_each():

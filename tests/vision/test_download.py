@@ -127,18 +127,33 @@ def test_no_server_and_no_file(server, tmp_path):
     assert names(tmp_path) == []
 
 
-def test_an_archive_gives_only_what_is_asked_for(tmp_path):
-    with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as archive:
+@pytest.fixture
+def archive(tmp_path):
+    path = tmp_path / "a.tar.gz"
+    with tarfile.open(path, "w:gz") as packed:
         for name in ("top/one.bin", "../outside.bin", "top/two.bin"):
             member = tarfile.TarInfo(name)
             member.size = len(name)
-            archive.addfile(member, io.BytesIO(name.encode()))
+            packed.addfile(member, io.BytesIO(name.encode()))
         link = tarfile.TarInfo("top/link.bin")
         link.type, link.linkname = tarfile.SYMTYPE, "/etc/hostname"
-        archive.addfile(link)
-    unpack(tmp_path / "a.tar.gz", ["two.bin", "one.bin"], tmp_path / "folder")
+        packed.addfile(link)
+    return path
+
+
+def test_an_archive_gives_only_what_is_asked_for(archive, tmp_path):
+    unpack(archive, ["two.bin", "one.bin"], tmp_path / "folder")
     assert names(tmp_path / "folder") == ["one.bin", "two.bin"] and names(tmp_path) == ["a.tar.gz", "folder"]
     assert (tmp_path / "folder" / "two.bin").read_text() == "top/two.bin"
     for name in ("link.bin", "three.bin"):
         with pytest.raises(DataError, match=f"has no file {name}; it has one.bin, outside.bin, two.bin"):
-            unpack(tmp_path / "a.tar.gz", [name], tmp_path / "other")
+            unpack(archive, [name], tmp_path / "other")
+
+
+def test_a_damaged_archive_gives_nothing(archive, tmp_path):
+    whole = archive.read_bytes()
+    for damaged in (b"no archive", whole[:-30], b""):
+        archive.write_bytes(damaged)
+        with pytest.raises(DataError, match="a.tar.gz is truncated or damaged .*fix: delete it, and fetch it again"):
+            unpack(archive, ["one.bin"], tmp_path / "folder")
+        assert names(tmp_path / "folder") == []
