@@ -358,6 +358,8 @@ _LAZY = {
     "optim": ".optim:",
     "save": ".training.model_file:save",
     "training": ".training:",
+    "utils": ".utils:",
+    "vision": ".vision:",
 }
 
 

@@ -1,4 +1,4 @@
-"""From files to arrays: typed tables, their preparation for a network, splits, the IDX images of MNIST.
+"""From files to arrays and batches: typed tables and their preparation, splits, data sets and loaders, the IDX format.
 
 Names are imported when they are first used: a program that trains on arrays does not wait for readers of files.
 """
@@ -9,23 +9,43 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .collation import default_collate, default_convert
+    from .datasets import ConcatDataset, Dataset, IterableDataset, Subset, TensorDataset, random_split
     from .idx import load_mnist, read_idx
+    from .loader import DataLoader
     from .preparation import Preparation
+    from .samplers import (
+        BatchSampler,
+        RandomSampler,
+        Sampler,
+        SequentialSampler,
+        SubsetRandomSampler,
+        WeightedRandomSampler,
+    )
     from .splits import split_rows, train_validation_test_split
     from .table import Column, Table, read_csv_table
     from .target import TargetPreparation, infer_task, labelled_rows, split_table
 
 _HOMES = {
+    "default_collate": "collation", "default_convert": "collation",
+    "ConcatDataset": "datasets", "Dataset": "datasets", "IterableDataset": "datasets", "Subset": "datasets",
+    "TensorDataset": "datasets", "random_split": "datasets",
     "load_mnist": "idx", "read_idx": "idx",
+    "DataLoader": "loader",
     "Preparation": "preparation",
+    "BatchSampler": "samplers", "RandomSampler": "samplers", "Sampler": "samplers", "SequentialSampler": "samplers",
+    "SubsetRandomSampler": "samplers", "WeightedRandomSampler": "samplers",
     "split_rows": "splits", "train_validation_test_split": "splits",
     "Column": "table", "Table": "table", "read_csv_table": "table",
     "TargetPreparation": "target", "infer_task": "target", "labelled_rows": "target", "split_table": "target",
 }  # fmt: skip
 
 __all__ = [
-    "Column", "Preparation", "Table", "TargetPreparation", "infer_task", "labelled_rows", "load_mnist",
-    "read_csv_table", "read_idx", "split_rows", "split_table", "train_validation_test_split",
+    "BatchSampler", "Column", "ConcatDataset", "DataLoader", "Dataset", "IterableDataset", "Preparation",
+    "RandomSampler", "Sampler", "SequentialSampler", "Subset", "SubsetRandomSampler", "Table", "TargetPreparation",
+    "TensorDataset", "WeightedRandomSampler", "default_collate", "default_convert", "infer_task", "labelled_rows",
+    "load_mnist", "random_split", "read_csv_table", "read_idx", "split_rows", "split_table",
+    "train_validation_test_split",
 ]  # fmt: skip
 
 

@@ -26,14 +26,12 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     (yann.lecun.com/exdb/mnist). Raises DataError for a file that is missing, truncated or of another format.
     """
     file = Path(path)
-    try:
-        raw = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    except FileNotFoundError:
-        raise DataError(f"there is no file {file}") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{file} is truncated or damaged ({error}): fetch it again") from None
+    raw = read_bytes(file)
     if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in _DTYPES:
-        raise DataError(f"{file} is not an IDX file: it must begin with two zero bytes and a type code")
+        raise DataError(
+            f"{file} is not an IDX file: it must begin with two zero bytes and a type code, "
+            f"its bytes 0 to 3 are {raw[:4]!r}"
+        )
     dtype, axes = np.dtype(_DTYPES[raw[2]]), raw[3]
     start = 4 + 4 * axes
     if len(raw) < start:
@@ -58,12 +56,21 @@ def load_mnist(root: str | os.PathLike[str] | None = None) -> tuple[Images, Imag
             "mnist/train-images-idx3-ubyte.gz and its three companions, or pass their folder as root"
         )
     folder = Path(root) if root is not None else Path(settings.data_directory or "") / "mnist"
-    train = _load_part(folder, "train")
-    test = _load_part(folder, "t10k")
-    return *train, *test
+    return *load_part(folder, "train"), *load_part(folder, "t10k")
 
 
-def _load_part(folder: Path, part: str) -> tuple[Images, Images]:
+def read_bytes(path: Path) -> bytes:
+    """The content of a file, decompressed if its name ends in .gz. Raises DataError if it is missing or damaged."""
+    try:
+        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path} is truncated or damaged ({error}): fetch it again") from None
+
+
+def load_part(folder: Path, part: str) -> tuple[Images, Images]:
+    """Images and labels of one part of MNIST, "train" or "t10k". Raises DataError as `load_mnist`."""
     images = read_idx(_find(folder, f"{part}-images-idx3-ubyte"))
     labels = read_idx(_find(folder, f"{part}-labels-idx1-ubyte"))
     if images.dtype != np.uint8 or labels.dtype != np.uint8 or images.ndim != 3 or labels.shape != images.shape[:1]:
@@ -75,7 +82,12 @@ def _load_part(folder: Path, part: str) -> tuple[Images, Images]:
 
 
 def _find(folder: Path, name: str) -> Path:
-    for file in (folder / f"{name}.gz", folder / name):
-        if file.is_file():
-            return file
-    raise DataError(f"there is no file {name}.gz in {folder}; MNIST needs its four IDX files there")
+    found = find_packed(folder, name)
+    if found is None:
+        raise DataError(f"there is no file {name}.gz in {folder}; MNIST needs its four IDX files there")
+    return found
+
+
+def find_packed(folder: Path, name: str) -> Path | None:
+    """The file of this name in a folder, compressed with gzip (.gz) or not; None if there is neither."""
+    return next((file for file in (folder / f"{name}.gz", folder / name) if file.is_file()), None)

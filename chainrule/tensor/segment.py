@@ -201,7 +201,8 @@ def run_overgrown(segment: Segment) -> bool:
 
 def _drop_dead_handles(phase: str, info: dict[str, int]) -> None:
     """Called by Python's garbage collector: so recording needs no check of its own."""
-    handles = state.segment.handles
+    segment = getattr(state, "segment", None)  # None while a new thread is making its first one
+    handles: list[Any] = [] if segment is None else segment.handles
     if len(handles) > MAX_HANDLES and phase == "start" and info["generation"] > 0:
         handles[:] = [handle for handle in handles if getrefcount(handle) > ALIVE]
 

@@ -1,5 +1,6 @@
 """Traps of recording: nothing that happens between an operation and the reading of its value may change that value."""
 
+import gc
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -378,6 +379,22 @@ def test_a_pending_tensor_on_another_thread_is_refused_and_a_computed_one_used()
     assert "recorded on another thread" in found[0]
     assert found[1] == [5, 5, 5]
     assert later.tolist() == [6, 6, 6]
+
+
+def test_garbage_may_be_collected_while_a_thread_begins_to_record(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An error in the collector's callback would reach nobody; pytest reports it."""
+
+    class Collecting(segments.Segment):
+        def __init__(self) -> None:
+            gc.collect()
+            super().__init__()
+
+    monkeypatch.setattr(segments, "Segment", Collecting)
+    found: list[Any] = []
+    thread = threading.Thread(target=lambda: found.append((cr.ones(2) * 3).tolist()))
+    thread.start()
+    thread.join()
+    assert found == [[3, 3]]
 
 
 def test_foreign_memory_is_read_again_only_when_it_has_changed() -> None:
