@@ -9,7 +9,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn
-from chainrule.errors import ArgumentError, ShapeError
+from chainrule.errors import ArgumentError, DTypeError, ShapeError
 from chainrule.nn import functional as F
 
 Array = np.ndarray[Any, Any]
@@ -185,16 +185,32 @@ def test_a_single_nan_wins_in_long_windows() -> None:
     check_against_pytorch("max_pool1d", values, np.random.default_rng(0), 20, return_indices=True)
 
 
-def test_whole_numbers() -> None:
+@pytest.mark.parametrize("dtype", ["int64", "int32"])
+def test_whole_numbers(dtype: str) -> None:
     torch = pytest.importorskip("torch")
-    values = np.arange(-30, 0).reshape(1, 5, 6)
-    theirs = torch.nn.functional.max_pool2d(torch.tensor(values), 3, padding=1, return_indices=True)
-    for ours, expected in zip(F.max_pool2d(cr.tensor(values), 3, padding=1, return_indices=True), theirs, strict=True):
-        assert ours.dtype is cr.int64
-        np.testing.assert_array_equal(ours.numpy(), expected.numpy())
+    values = np.arange(-90, 0).reshape(1, 5, 18).astype(dtype)
+    for kernel, padding in ((3, 1), ((1, 9), 0)):  # taps, and a search
+        options = {"kernel_size": kernel, "padding": padding, "return_indices": True}
+        ours = F.max_pool2d(cr.tensor(values), **options)
+        theirs = torch.nn.functional.max_pool2d(torch.tensor(values), **options)
+        assert ours[0].dtype.name == dtype
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(one.numpy(), other.numpy())
     averages = F.avg_pool2d(cr.tensor(values), 2)
     assert averages.dtype is cr.float32
-    np.testing.assert_array_equal(averages.numpy(), values[:, :4].reshape(1, 2, 2, 3, 2).mean((2, 4)))
+    np.testing.assert_array_equal(averages.numpy(), values[:, :4].reshape(1, 2, 2, 9, 2).mean((2, 4)))
+
+
+def test_second_derivatives_equal_differences() -> None:
+    x = cr.tensor(np.random.default_rng(62).normal(size=(2, 7, 6)), requires_grad=True)
+    for function in (
+        lambda x: F.max_pool2d(x, 3, 2, 1).square(),
+        lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False).square(),
+        lambda x: F.lp_pool2d(x, 2.0, 2),
+        lambda x: F.adaptive_max_pool2d(x, 4).square() + F.adaptive_avg_pool2d(x, 4).square(),
+        lambda x: F.unfold(x, 2).square(),
+    ):
+        assert cr.autograd.gradcheck(lambda x, f=function: cr.autograd.grad(f(x).sum(), x, create_graph=True)[0], (x,))
 
 
 def test_batches_without_rows() -> None:
@@ -320,6 +336,7 @@ ERRORS: list[tuple[Callable[[], Any], type[Exception], str]] = [
     (lambda: F.lp_pool1d(X[0], 0, 2), ArgumentError, "positive and finite, got 0"),
     (lambda: F.adaptive_max_pool2d(X, 0), ArgumentError, "output_size must be at least 1"),
     (lambda: F.adaptive_avg_pool2d(X, (1, 2, 3)), ArgumentError, "output_size must be a whole number, or 2"),
+    (lambda: F.max_pool2d(X > 0, 2), DTypeError, "needs numbers, got an input of type bool.*fix: x.float()"),
     (lambda: F.unfold(X, 9), ShapeError, "unfold: kernel_size 9 is larger"),
     (lambda: F.fold(cr.zeros(1, 4, 5), (3, 3), 2), ShapeError, r"expected \(N, C · 4, 4\) or \(C · 4, 4\)"),
 ]

@@ -8,13 +8,14 @@ row-major order is found, and gets the gradient. NaN is larger than all others.
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ...errors import ArgumentError
+from ...errors import ArgumentError, DTypeError
 from ...graph.site import find_site
 from ...graph.vertex import Vertex
 from ...ops.arithmetic import add, divide, maximum, minimum, multiply, power, subtract
@@ -24,7 +25,7 @@ from ...ops.movement import broadcast, concatenate, reshape
 from ...ops.reduction import argmax_, sum_
 from ...ops.source import iota
 from ...tensor.remembered import remembered_vertices
-from ...types import DType, Shape, float32, int32, int64
+from ...types import DType, Shape, bool_, float32, int32, int64
 from .windows import (
     Sizes,
     Window,
@@ -52,6 +53,9 @@ Parts = tuple[Vertex, ...]
 
 Reduce = Callable[[Parts, int, Window], Parts]
 """Reduces the windows along one axis."""
+
+Join = Callable[[Sequence[Parts], int], Parts]
+"""What windows of so many elements are, from the reductions of the segments that they consist of."""
 
 
 # Maximum --------------------------------------------------------------------------------------------------------------
@@ -107,16 +111,21 @@ def _largest(x: Vertex, *, rank: int, sizes: tuple[Any, ...], ceil_mode: bool, w
     name = f"max_pool{rank}d"
     windows = make_windows(name, x.shape, sizes, rank, ceil_mode)
     check_half(name, windows)
-    parts: Parts = (x, _plane_index(x, rank)) if wants_index else (x,)
+    parts = _parts(name, x, rank, wants_index)
     for axis in reversed(range(-rank, 0)):
         parts = _largest_along(parts, len(x.shape) + axis, windows[axis])
     return parts[-1]
 
 
-def _plane_index(x: Vertex, rank: int) -> Vertex:
-    """The flat index of every element within its channel."""
+def _parts(name: str, x: Vertex, rank: int, wants_index: bool) -> Parts:
+    """x, and if wanted the flat index of every element within its channel. Errors: `DTypeError` for booleans."""
+    if x.dtype is bool_:
+        raise DTypeError(
+            f"{name} needs numbers, got an input of type bool\n  where: {find_site()}\n  fix: x.float(), or x.long()"
+        )
     plane = x.shape[-rank:]
-    return broadcast(reshape(iota(int64, (math.prod(plane),)), plane), x.shape)
+    index = broadcast(reshape(iota(int64, (math.prod(plane),)), plane), x.shape)
+    return (x, index) if wants_index else (x,)
 
 
 def _largest_along(parts: Parts, axis: int, window: Window) -> Parts:
@@ -124,17 +133,22 @@ def _largest_along(parts: Parts, axis: int, window: Window) -> Parts:
     if window.kernel > LONG and window.is_disjoint and window.dilation == 1 and not window.padding:
         return _searched(parts, axis, window)
     tapped = [taps(part, axis, window, fill) for part, fill in zip(parts, _fills(parts), strict=True)]
-    best = [each[0] for each in tapped]
+    best = tuple(each[0] for each in tapped)
     for tap in range(1, window.kernel):
-        value = tapped[0][tap]
-        is_better = less(best[0], value)
-        if value.dtype.is_floating_point:
-            is_better = logical_or(is_better, not_equal(value, value))
-        low, high = window.starting(tap)
-        if low < high:  # what is best so far is padding, and even -inf is better
-            is_better = logical_or(is_better, between(value, axis, low, high))
-        best = [where(is_better, each[tap], kept) for each, kept in zip(tapped, best, strict=True)]
-    return tuple(best)
+        low, high = window.starting(tap)  # there what is best so far is padding, and even -inf is better
+        always = between(tapped[0][tap], axis, low, high) if low < high else None
+        best = _better(best, tuple(each[tap] for each in tapped), always)
+    return best
+
+
+def _better(best: Parts, other: Parts, always: Vertex | None = None) -> Parts:
+    """``other`` where its value is larger or NaN, or where the condition ``always`` holds; ``best`` elsewhere."""
+    is_better, value = less(best[0], other[0]), other[0]
+    if value.dtype.is_floating_point:
+        is_better = logical_or(is_better, not_equal(value, value))
+    if always is not None:
+        is_better = logical_or(is_better, always)
+    return tuple(where(is_better, *pair) for pair in zip(other, best, strict=True))
 
 
 def _fills(parts: Parts) -> list[float]:
@@ -145,7 +159,7 @@ def _fills(parts: Parts) -> list[float]:
 
 
 def _searched(parts: Parts, axis: int, window: Window) -> Parts:
-    """`_largest_along` by a reduction of every window, for those whose taps would be many."""
+    """`_largest_along` by a reduction of every window, for those whose taps would be many; it finds the first NaN."""
     candidates = [
         along(laid_out(part, axis, window, fill), axis + 1, 0, window.kernel)
         for part, fill in zip(parts, _fills(parts), strict=True)
@@ -363,33 +377,50 @@ def _output_sizes(name: str, shape: Shape, output_size: Any, rank: int) -> Shape
 @remembered_vertices
 def _adaptive_average(x: Vertex, *, rank: int, output_size: Any) -> Vertex:
     sizes = _output_sizes(f"adaptive_avg_pool{rank}d", x.shape, output_size, rank)
-    return _adaptive((cast(x, _float_dtype(x)),), sizes, _means_along, range(rank))[0]
+    return _adaptive((cast(x, _float_dtype(x)),), sizes, range(rank), _totals_along, _mean_of)[0]
 
 
-def _means_along(parts: Parts, axis: int, window: Window) -> Parts:
-    return (divide(_total_along(parts[0], axis, window), window.kernel),)
+def _totals_along(parts: Parts, axis: int, window: Window) -> Parts:
+    return (_total_along(parts[0], axis, window),)
+
+
+def _mean_of(segments: Sequence[Parts], count: int) -> Parts:
+    return (divide(functools.reduce(add, (total for (total,) in segments)), count),)
 
 
 @remembered_vertices
 def _adaptive_largest(x: Vertex, *, rank: int, output_size: Any, wants_index: bool) -> Vertex:
-    sizes = _output_sizes(f"adaptive_max_pool{rank}d", x.shape, output_size, rank)
-    parts: Parts = (x, _plane_index(x, rank)) if wants_index else (x,)
-    return _adaptive(parts, sizes, _largest_along, reversed(range(rank)))[-1]
+    name = f"adaptive_max_pool{rank}d"
+    sizes = _output_sizes(name, x.shape, output_size, rank)
+    parts = _parts(name, x, rank, wants_index)
+    return _adaptive(parts, sizes, reversed(range(rank)), _largest_along, _largest_of)[-1]
 
 
-def _adaptive(parts: Parts, sizes: Shape, reduce: Reduce, order: Iterable[int]) -> Parts:
-    """The windows of ``sizes`` reduced, one axis after the other in this order."""
+def _largest_of(segments: Sequence[Parts], count: int) -> Parts:
+    return functools.reduce(_better, segments)
+
+
+def _adaptive(parts: Parts, sizes: Shape, order: Iterable[int], reduce: Reduce, join: Join) -> Parts:
+    """The windows of ``sizes``, one axis after the other in this order.
+
+    Where windows overlap, the axis is cut into segments, so that each element is read, and given a gradient, once.
+    """
     for place in order:
         axis, outputs = len(parts[0].shape) - len(sizes) + place, sizes[place]
         size = parts[0].shape[axis]
-        if size % outputs:
-            bounds = [(i * size // outputs, -(-(i + 1) * size // outputs)) for i in range(outputs)]
-            pieces = [
-                reduce(tuple(along(part, axis, *each) for part in parts), axis, whole_axis(each[1] - each[0]))
-                for each in bounds
-            ]
-            parts = tuple(concatenate(*column, axis=axis) for column in zip(*pieces, strict=True))
-        elif size > outputs:
+        if size == outputs:
+            continue
+        if size % outputs == 0:
             kernel = size // outputs
-            parts = reduce(parts, axis, Window(size, kernel, kernel, 0, 1, outputs))
+            parts = join([reduce(parts, axis, Window(size, kernel, kernel, 0, 1, outputs))], kernel)
+            continue
+        windows = [(i * size // outputs, -(-(i + 1) * size // outputs)) for i in range(outputs)]
+        segments = {
+            low: reduce(tuple(along(part, axis, low, high) for part in parts), axis, whole_axis(high - low))
+            for low, high in itertools.pairwise(sorted({edge for window in windows for edge in window}))
+        }
+        joined = [
+            join([segments[edge] for edge in range(low, high) if edge in segments], high - low) for low, high in windows
+        ]
+        parts = tuple(concatenate(*column, axis=axis) for column in zip(*joined, strict=True))
     return parts

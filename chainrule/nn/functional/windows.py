@@ -36,7 +36,7 @@ class Window(NamedTuple):
     @property
     def reach(self) -> int:
         """How many neighbouring elements a window lies over."""
-        return reach(self.kernel, self.dilation)
+        return (self.kernel - 1) * self.dilation + 1
 
     @property
     def is_disjoint(self) -> bool:
@@ -44,9 +44,9 @@ class Window(NamedTuple):
         return self.reach <= self.stride
 
     @property
-    def length(self) -> int:
-        """How long the axis is when padded, or cut, to what the windows lie over."""
-        return self.outputs * self.stride if self.is_disjoint else (self.outputs - 1) * self.stride + self.reach
+    def blocks(self) -> int:
+        """How many times the stride the windows lie over."""
+        return self.outputs + (self.reach - 1) // self.stride
 
     def starting(self, tap: int) -> tuple[int, int]:
         """The outputs, from one to before the other, whose first element that is no padding is the one of ``tap``."""
@@ -57,11 +57,6 @@ class Window(NamedTuple):
 def whole_axis(size: int) -> Window:
     """One window over all elements."""
     return Window(size, size, size, 0, 1, 1)
-
-
-def reach(kernel: int, dilation: int) -> int:
-    """How many neighbouring elements a window lies over."""
-    return (kernel - 1) * dilation + 1
 
 
 # What windows read ----------------------------------------------------------------------------------------------------
@@ -105,25 +100,26 @@ def between(x: Vertex, axis: int, low: int, high: int) -> Vertex:
 
 
 def laid_out(x: Vertex, axis: int, window: Window, fill: float = 0) -> Vertex:
-    """What the windows lie over; if they are disjoint, their axis becomes two: (outputs, stride)."""
-    length = window.length
+    """What the windows lie over, padded; its axis becomes two: (blocks, stride)."""
+    length = window.blocks * window.stride
     kept = along(x, axis, 0, min(window.size, length - window.padding))
     wide = padded(kept, axis, window.padding, length - window.padding - kept.shape[axis], fill)
-    return resized(wide, axis, window.outputs, window.stride) if window.is_disjoint else wide
+    return resized(wide, axis, window.blocks, window.stride)
 
 
 def taps(x: Vertex, axis: int, window: Window, fill: float = 0) -> list[Vertex]:
     """The elements that the windows read, tap by tap.
 
-    Taps of disjoint windows are neighbours on an axis of their own, so that their gradients are written side by side
-    into one buffer.
+    A tap is a run of blocks at one place within the stride. Gradients of different places lie side by side on the axis
+    of the stride, so that they are written into one buffer; only those of one place have to be added.
     """
     wide = laid_out(x, axis, window, fill)
-    positions = range(0, window.reach, window.dilation)
-    if window.is_disjoint:
-        return [resized(along(wide, axis + 1, position, position + 1), axis + 1) for position in positions]
-    last = (window.outputs - 1) * window.stride + 1
-    return [along(wide, axis, position, position + last, window.stride) for position in positions]
+    found = []
+    for position in range(0, window.reach, window.dilation):
+        block, place = divmod(position, window.stride)
+        column = resized(along(wide, axis + 1, place, place + 1), axis + 1)
+        found.append(along(column, axis, block, block + window.outputs))
+    return found
 
 
 # What users give ------------------------------------------------------------------------------------------------------
@@ -186,7 +182,7 @@ def make_windows(name: str, shape: Shape, sizes: Sequence[Any], rank: int, ceil_
     paddings, dilations = per_axis(name, "padding", padding, rank, 0), per_axis(name, "dilation", dilation, rank, 1)
     windows = []
     for size, one, step, edge, gap in zip(axes, kernels, strides, paddings, dilations, strict=True):
-        room = size + 2 * edge - reach(one, gap)
+        room = size + 2 * edge - (one - 1) * gap - 1
         outputs = (room + (step - 1 if ceil_mode else 0)) // step + 1
         if ceil_mode and (outputs - 1) * step >= size + edge:
             outputs -= 1  # the last window would lie in the padding
