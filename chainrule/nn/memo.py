@@ -77,10 +77,12 @@ class Memo:
         given = input if input._storage is None else self._value(input, segment)
         start = given._vertex
         output = module.forward(given)
-        if module.is_transparent:
-            note_transparent(given, output)
         if given is not input and given._vertex is not start:  # written to in place
             input.copy_(given)
+        if not isinstance(output, Handle):  # several tensors: those of a pooling that returns its indices too
+            return output
+        if module.is_transparent:
+            note_transparent(given, output)
         is_pure = state.segment is segment and len(segment.leaves) == leaves and given._vertex is start
         if output._segment is segment and is_pure and input._vertex is vertex:
             if len(self.found) >= MAX_ENTRIES:
@@ -101,7 +103,7 @@ class BuiltinCall:
         is_usable = memo.is_usable and isinstance(input, Handle)
         if not is_usable or (segment.updates and memo.is_overwritten(segment.updates)):
             output = self._call_hooked((input,), {}) if self._has_hooks else self.forward(input)
-            if self.is_transparent and isinstance(input, Handle):
+            if self.is_transparent and isinstance(input, Handle) and isinstance(output, Handle):
                 note_transparent(input, output)
             return output
         vertex = input._vertex if input._segment is segment else enter(input, segment)

@@ -114,6 +114,11 @@ def logical_and(x: Operand, y: Operand) -> Vertex:
     return build(LOGICAL_AND, x, y)
 
 
+def logical_or(x: Operand, y: Operand) -> Vertex:
+    """x or y"""
+    return build(LOGICAL_OR, x, y)
+
+
 def where(condition: Vertex, x: Operand, y: Operand) -> Vertex:
     """x where the condition holds, y elsewhere"""
     dtype = next((operand.dtype for operand in (x, y) if isinstance(operand, Vertex)), float32)

@@ -167,3 +167,8 @@ def prod_(x: Vertex, axes: Shape) -> Vertex:
 def max_(x: Vertex, axes: Shape) -> Vertex:
     """The largest element over ``axes``"""
     return apply(MAX, x, axes=axes)
+
+
+def argmax_(x: Vertex, axis: int) -> Vertex:
+    """The index of the first largest element along an axis"""
+    return apply(ARGMAX, x, axes=(axis,))

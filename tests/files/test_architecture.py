@@ -43,6 +43,22 @@ LAYERS = [
     nn.GroupNorm(2, 4),
     nn.RMSNorm(4),
     nn.RMSNorm(4, eps=0.1, elementwise_affine=False),
+    nn.MaxPool1d(3, 2, padding=1, dilation=2, ceil_mode=True),
+    nn.MaxPool2d((2, 3)),
+    nn.MaxPool3d(2),
+    nn.AvgPool1d(3, 2, 1),
+    nn.AvgPool2d((2, 3), padding=(1, 0)),
+    nn.AvgPool3d(2),
+    nn.LPPool1d(2, 3),
+    nn.LPPool2d(1.5, (3, 2), stride=2, ceil_mode=True),
+    nn.AdaptiveAvgPool1d(3),
+    nn.AdaptiveAvgPool2d((None, 2)),
+    nn.AdaptiveAvgPool3d(1),
+    nn.AdaptiveMaxPool1d(3),
+    nn.AdaptiveMaxPool2d((2, 3)),
+    nn.AdaptiveMaxPool3d(1),
+    nn.Unfold(2, padding=(1, 0)),
+    nn.Fold((4, 5), 2),
     nn.Flatten(),
     nn.Flatten(0, 1),
     nn.Unflatten(1, (2, 3)),
@@ -114,6 +130,13 @@ def test_a_layer_comes_back_as_it_was_made(layer: Any) -> None:
     assert [(name, b.shape, b.dtype) for name, b in found.named_buffers()] == [
         (name, b.shape, b.dtype) for name, b in layer.named_buffers()
     ]
+
+
+def test_options_that_a_layer_does_not_print_are_kept() -> None:
+    pooling = again(nn.AvgPool2d(2, ceil_mode=True, count_include_pad=False, divisor_override=3))
+    assert (pooling.ceil_mode, pooling.count_include_pad, pooling.divisor_override) == (True, False, 3)
+    assert again(nn.MaxPool2d(2, return_indices=True)).return_indices
+    assert again(nn.AdaptiveMaxPool1d(2, return_indices=True)).return_indices
 
 
 def test_no_layer_is_forgotten_here() -> None:

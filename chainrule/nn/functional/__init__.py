@@ -25,6 +25,7 @@ from .convolution import conv1d, conv2d, conv3d, conv_transpose1d, conv_transpos
 from .distance import cosine_embedding_loss, cosine_similarity, pairwise_distance, triplet_margin_loss
 from .dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from .embedding import embedding
+from .folding import fold, unfold
 from .linear import bilinear, linear
 from .margin import (
     exponential_loss,
@@ -52,6 +53,22 @@ from .piecewise import (
     sign,
     softshrink,
     threshold,
+)
+from .pooling import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_avg_pool3d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    adaptive_max_pool3d,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    lp_pool1d,
+    lp_pool2d,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
 )
 from .regression import (
     epsilon_insensitive_loss,
