@@ -102,6 +102,7 @@ from .piecewise import (
     Softshrink,
     Threshold,
 )
+from .pixels import PixelShuffle, PixelUnshuffle
 from .pooling import (
     AdaptiveAvgPool1d,
     AdaptiveAvgPool2d,
@@ -120,4 +121,3 @@ from .pooling import (
     MaxPool3d,
     Unfold,
 )
-from .shuffle import PixelShuffle, PixelUnshuffle

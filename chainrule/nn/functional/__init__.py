@@ -54,6 +54,7 @@ from .piecewise import (
     softshrink,
     threshold,
 )
+from .pixels import pixel_shuffle, pixel_unshuffle
 from .pooling import (
     adaptive_avg_pool1d,
     adaptive_avg_pool2d,
@@ -81,4 +82,3 @@ from .regression import (
     quantile_loss,
     smooth_l1_loss,
 )
-from .shuffle import pixel_shuffle, pixel_unshuffle

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .functional.shuffle import pixel_shuffle, pixel_unshuffle
+from .functional.pixels import pixel_shuffle, pixel_unshuffle
 from .module import Module
 
 
