@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
+
 from ..devices import Device
 from ..errors import ArgumentError, did_you_mean
 from ..types import Shape, as_dtype, float32
 from .functional.convolution import (
     paddings,
-    per_dimension,
     remembered_convolution,
     remembered_transposed,
 )
 from .functional.padding import MODES, pad
+from .functional.windows import per_axis
 from .initialization import start_by_default
 from .module import Module
 from .parameter import Parameter, empty_parameter
@@ -34,12 +36,13 @@ class _Convolution(Module, is_builtin=True):
         name = type(self).__name__
         for argument in ("in_channels", "out_channels", "groups"):
             size = getattr(self, argument)
-            if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            if not isinstance(size, int | np.integer) or size < 1:
                 raise ArgumentError(f"{name}: {argument} must be a whole number of at least 1, got {size!r}")
+            setattr(self, argument, int(size))
             if size % self.groups:
                 raise ArgumentError(f"{name}: {argument} must be divisible by groups ({self.groups}), got {size}")
         for argument in ("kernel_size", "stride", "dilation"):
-            setattr(self, argument, per_dimension(f"{name}: {argument}", getattr(self, argument), self.rank))
+            setattr(self, argument, per_axis(name, argument, getattr(self, argument), self.rank, 1))
         outer, inner = self.out_channels, self.in_channels
         if self.is_transposed:
             outer, inner = inner, outer
@@ -86,7 +89,7 @@ class _Forward(_Convolution):
             raise ArgumentError(f"{type(self).__name__}: padding_mode must be zeros or one of {MODES}{hint}")
         self.padding = padding
         self._set_up(bias, device, dtype)
-        low, high = paddings(padding, self.kernel_size, self.stride, self.dilation)
+        low, high = paddings(type(self).__name__, padding, self.kernel_size, self.stride, self.dilation)
         self.padding = padding if isinstance(padding, str) else low
         self._low, self._high = low, high
 
@@ -150,8 +153,9 @@ class _Transposed(_Convolution):
         self.kernel_size, self.stride, self.dilation = kernel_size, stride, dilation
         self.padding_mode = padding_mode
         self._set_up(bias, device, dtype)
-        self.padding = per_dimension("padding", padding, self.rank, 0)
-        self.output_padding = per_dimension("output_padding", output_padding, self.rank, 0)
+        name = type(self).__name__
+        self.padding = per_axis(name, "padding", padding, self.rank, 0)
+        self.output_padding = per_axis(name, "output_padding", output_padding, self.rank, 0)
 
     def forward(self, input: Any) -> Any:
         return remembered_transposed(

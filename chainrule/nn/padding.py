@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from .functional.convolution import per_dimension
 from .functional.padding import pad
+from .functional.windows import per_axis
 from .module import Module
 
 
@@ -18,7 +18,7 @@ class _Padding(Module, is_builtin=True):
     padding: tuple[int, ...]
 
     def _set_sizes(self, padding: Any) -> None:
-        self.padding = per_dimension(f"{type(self).__name__}: padding", padding, 2 * self.rank, least=-(1 << 31))
+        self.padding = per_axis(type(self).__name__, "padding", padding, 2 * self.rank, -(1 << 31))
 
     def forward(self, input: Any) -> Any:
         return pad(input, self.padding, self.mode, getattr(self, "value", None))

@@ -54,20 +54,20 @@ def _cut(vertex: Vertex, x: Vertex, starts: Shape, stops: Shape, steps: Shape) -
 
 def _taps(vertex: Vertex, x: Vertex, window: Shape) -> Iterator[Vertex]:
     """For each element of the window what lies under it, at all positions: (N, positions..., C)."""
-    strides, dilation, positions = vertex.attributes["strides"], vertex.attributes["dilation"], vertex.shape[2:]
-    spans = [window_size(count, step) for count, step in zip(positions, strides, strict=True)]
-    for tap in itertools.product(*map(range, window)):
-        starts = tuple(number * step for number, step in zip(tap, dilation, strict=True))
-        yield _cut(vertex, x, starts, tuple(map(sum, zip(starts, spans, strict=True))), strides)
+    return _cuts(vertex, x, window, vertex.attributes["dilation"], vertex.shape[2:], vertex.attributes["strides"])
 
 
 def _places(vertex: Vertex, x: Vertex, window: Shape) -> Iterator[Vertex]:
     """For each position what lies under the window there: (N, window..., C)."""
-    strides, dilation, positions = vertex.attributes["strides"], vertex.attributes["dilation"], vertex.shape[2:]
-    spans = [window_size(count, step) for count, step in zip(window, dilation, strict=True)]
-    for place in itertools.product(*map(range, positions)):
-        starts = tuple(number * step for number, step in zip(place, strides, strict=True))
-        yield _cut(vertex, x, starts, tuple(map(sum, zip(starts, spans, strict=True))), dilation)
+    return _cuts(vertex, x, vertex.shape[2:], vertex.attributes["strides"], window, vertex.attributes["dilation"])
+
+
+def _cuts(vertex: Vertex, x: Vertex, outer: Shape, far: Shape, inner: Shape, near: Shape) -> Iterator[Vertex]:
+    """``outer`` slices of x, which begin ``far`` apart, of ``inner`` elements that lie ``near`` apart."""
+    spans = [window_size(count, step) for count, step in zip(inner, near, strict=True)]
+    for place in itertools.product(*map(range, outer)):
+        starts = tuple(number * step for number, step in zip(place, far, strict=True))
+        yield _cut(vertex, x, starts, tuple(map(sum, zip(starts, spans, strict=True))), near)
 
 
 def _join(vertex: Vertex, parts: list[Vertex], axis: int) -> Vertex:

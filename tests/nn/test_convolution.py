@@ -198,12 +198,19 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     (lambda: nn.Conv2d(3, 8, 5)(cr.ones(1, 3, 4, 9)), SHAPE, "(?s)a window of 5 does not fit .* padding=1"),
     (lambda: nn.Conv2d(3, 8, 3, groups=2), ARGUMENT, "in_channels must be divisible by groups"),
     (lambda: nn.Conv2d(4, 7, 3, groups=2), ARGUMENT, "out_channels must be divisible by groups"),
-    (lambda: nn.Conv2d(4, 7, 0), ARGUMENT, "kernel_size must be a whole number of at least 1"),
-    (lambda: nn.Conv2d(4, 7, 3, stride=(1, 2, 3)), ARGUMENT, "stride must be a whole number .* or 2 of them"),
+    (lambda: nn.Conv2d(4, 7, 0), ARGUMENT, "Conv2d: kernel_size must be at least 1, got 0"),
+    (lambda: nn.Conv2d(4, 7, 3, stride=(1, 2, 3)), ARGUMENT, "Conv2d: stride must be a whole number, or 2 of them"),
     (lambda: nn.Conv2d(4, 7, 3, stride=2, padding="same"), ARGUMENT, "not supported for strided"),
     (lambda: nn.Conv2d(4, 7, 3, padding_mode="mirror"), ARGUMENT, "padding_mode must be"),
     (lambda: nn.Conv2d(1, 1, 3)(cr.ones(1, 1, 5, 5, dtype=cr.float64, requires_grad=True)), TYPE, "same"),
     (lambda: F.conv_transpose2d(cr.ones(1, 1, 3, 3), cr.ones(1, 1, 2, 2), output_padding=1), ARGUMENT, "smaller than"),
+    (lambda: F.conv2d(cr.ones(1, 2, 4, 4), cr.ones(3, 2, 3, 3), cr.ones(2)), SHAPE, r"size \[3\], got \[2\]"),
+    (lambda: F.conv2d(cr.ones(1, 2, 4, 4), cr.ones(3, 2, 3, 3), cr.tensor(1.0)), SHAPE, r"bias must have size \[3\]"),
+    (lambda: F.conv2d(cr.ones(1, 2, 4, 4), cr.ones(3, 2, 3)), SHAPE, "a weight with 4 dimensions"),
+    (lambda: F.conv2d(cr.ones(1, 2, 4, 4), cr.ones(3, 2, 3, 3), groups=0), ARGUMENT, "groups must be at least 1"),
+    (lambda: F.conv_transpose2d(cr.ones(1, 2, 4, 4), cr.ones(2, 3, 3)), SHAPE, "a weight with 4 dimensions"),
+    (lambda: F.conv_transpose2d(cr.ones(1, 4, 4, 4), cr.ones(4, 2, 3, 3), groups=3), ARGUMENT, "divide the 4 first"),
+    (lambda: F.conv_transpose2d(cr.ones(1, 4, 4, 4), cr.ones(4, 2, 3, 3), cr.ones(2), groups=2), SHAPE, r"size \[4\]"),
     (lambda: F.pad(cr.ones(2, 3), (4, 0), mode="reflect"), SHAPE, "not possible for an input of shape"),
     (lambda: F.pad(cr.ones(2, 3), (1,)), ARGUMENT, "pairs of whole numbers"),
     (lambda: F.pad(cr.ones(2, 3), (1, 1), mode="reflekt"), ARGUMENT, "reflect"),
@@ -222,3 +229,9 @@ def test_empty_batches_and_one_pixel() -> None:
         agree(
             lambda m, x, w: m.nn.functional.conv2d(x, w, padding=1), [np.ones(shape), np.ones((3, 2, window, window))]
         )
+
+
+def test_sizes_may_be_numbers_of_numpy() -> None:
+    layer = nn.Conv2d(np.int64(4), np.int32(6), np.int64(3), padding=np.int64(1))
+    assert repr(layer) == "Conv2d(4, 6, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))"
+    assert layer(F.pad(cr.ones(1, 4, 3, 3), (np.int64(1), 0))).shape == (1, 6, 3, 4)

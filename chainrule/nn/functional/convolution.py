@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from ...errors import ArgumentError, ShapeError
@@ -16,27 +15,14 @@ from ...tensor.recording import Handle, pending, type_of
 from ...tensor.remembered import remembered
 from ...types import Shape
 from .linear import converted
-
-Sizes = int | Sequence[int]
-
-
-def per_dimension(name: str, value: Any, rank: int, least: int = 1) -> Shape:
-    """A size as one number per dimension. Errors: `ArgumentError` for anything else than whole numbers of ``least``."""
-    sizes = (value,) * rank if isinstance(value, int) else tuple(value) if isinstance(value, list | tuple) else ()
-    sizes = sizes * rank if len(sizes) == 1 else sizes
-    if len(sizes) != rank or any(not isinstance(size, int) or isinstance(size, bool) or size < least for size in sizes):
-        raise ArgumentError(
-            f"{name} must be a whole number of at least {least}, or {rank} of them, got {value!r}\n"
-            f"  where: {find_site()}"
-        )
-    return sizes
+from .windows import Sizes, per_axis
 
 
-def paddings(padding: Any, window: Shape, strides: Shape, dilation: Shape) -> tuple[Shape, Shape]:
+def paddings(name: str, padding: Any, window: Shape, strides: Shape, dilation: Shape) -> tuple[Shape, Shape]:
     """The zeros before and behind each dimension; ``"same"`` keeps the sizes, ``"valid"`` adds none."""
     rank = len(window)
     if not isinstance(padding, str):
-        both = per_dimension("padding", padding, rank, least=0)
+        both = per_axis(name, "padding", padding, rank, 0)
         return both, both
     if padding == "valid":
         return (0,) * rank, (0,) * rank
@@ -44,7 +30,7 @@ def paddings(padding: Any, window: Shape, strides: Shape, dilation: Shape) -> tu
         raise ArgumentError(f"padding must be 'same', 'valid' or numbers, got {padding!r}\n  where: {find_site()}")
     if max(strides, default=1) > 1:
         raise ArgumentError(f"padding='same' is not supported for strided convolutions\n  where: {find_site()}")
-    spans = [window_size(size, step) - 1 for size, step in zip(window, dilation, strict=True)]
+    spans = [window_size(size, step) - 1 for size, step in zip(window, dilation, strict=False)]  # checked later
     return tuple(span // 2 for span in spans), tuple(span - span // 2 for span in spans)
 
 
@@ -92,9 +78,10 @@ def conv3d(
 def _convolve(
     rank: int, input: Any, weight: Any, bias: Any, stride: Sizes, padding: Any, dilation: Sizes, groups: int
 ) -> Any:
-    strides, steps = per_dimension("stride", stride, rank), per_dimension("dilation", dilation, rank)
+    name = f"conv{rank}d"
+    strides, steps = per_axis(name, "stride", stride, rank, 1), per_axis(name, "dilation", dilation, rank, 1)
     w = weight if isinstance(weight, Handle) else as_tensor(weight)
-    low, high = paddings(padding, type_of(w).shape[2:], strides, steps)
+    low, high = paddings(name, padding, type_of(w).shape[2:], strides, steps)
     return remembered_convolution(input, w, bias, strides=strides, low=low, high=high, dilation=steps, groups=groups)
 
 
@@ -104,6 +91,7 @@ def remembered_convolution(
 ) -> Any:
     """`conv1d`, `conv2d` or `conv3d` with everything given per dimension."""
     rank, shape, window = len(strides), type_of(input).shape, type_of(weight).shape
+    check_weight(f"conv{rank}d", rank, window, bias, groups, 0)
     check_image(f"conv{rank}d", rank, shape, window, window[1] * groups, groups)
     for axis, (size, a, b, r, step) in enumerate(zip(shape[-rank:], low, high, window[2:], dilation, strict=True)):
         padded, span = spread_size(size, a, b, 1), window_size(r, step)
@@ -129,6 +117,25 @@ def _finished(result: Vertex, added: list[Vertex], rank: int, given: int) -> Ver
     for bias in added:
         result = add(*meet(result, reshape(bias, (bias.shape[0], *(1,) * rank))))
     return reshape(result, result.shape[1:]) if given == rank + 1 else result
+
+
+def check_weight(name: str, rank: int, weight: Shape, bias: Any, groups: int, outputs: int) -> None:
+    """Errors: `ShapeError` for a weight or bias of another shape; ``outputs``: the weight's axis that counts them."""
+    if len(weight) != rank + 2:
+        raise ShapeError(
+            f"{name} needs a weight with {rank + 2} dimensions, got one of size {list(weight)}\n  where: {find_site()}"
+        )
+    if groups < 1 or weight[0] % groups:
+        raise ArgumentError(
+            f"{name}: groups must be at least 1 and divide the {weight[0]} first channels of the weight, got {groups}\n"
+            f"  where: {find_site()}"
+        )
+    channels = weight[outputs] * (groups if outputs else 1)
+    if bias is not None and type_of(bias).shape != (channels,):
+        raise ShapeError(
+            f"{name} has {channels} output channels, so the bias must have size [{channels}], got "
+            f"{list(type_of(bias).shape)}\n  where: {find_site()}"
+        )
 
 
 def check_image(name: str, rank: int, shape: Shape, weight: Shape, channels: int, groups: int) -> None:
@@ -189,8 +196,9 @@ def _transposed(
     rank: int, input: Any, weight: Any, bias: Any, stride: Sizes, padding: Any, output_padding: Sizes, groups: int,
     dilation: Sizes,
 ) -> Any:  # fmt: skip
-    strides, steps = per_dimension("stride", stride, rank), per_dimension("dilation", dilation, rank)
-    cut, more = per_dimension("padding", padding, rank, 0), per_dimension("output_padding", output_padding, rank, 0)
+    name = f"conv_transpose{rank}d"
+    strides, steps = per_axis(name, "stride", stride, rank, 1), per_axis(name, "dilation", dilation, rank, 1)
+    cut, more = per_axis(name, "padding", padding, rank, 0), per_axis(name, "output_padding", output_padding, rank, 0)
     if any(size >= max(a, b) for size, a, b in zip(more, strides, steps, strict=True)):
         raise ArgumentError(
             f"output padding must be smaller than either stride or dilation, got output_padding {more}, stride "
@@ -206,6 +214,7 @@ def remembered_transposed(
 ) -> Any:
     """A transposed convolution with everything given per dimension."""
     rank, shape, window = len(strides), type_of(input).shape, type_of(weight).shape
+    check_weight(f"conv_transpose{rank}d", rank, window, bias, groups, 1)
     check_image(f"conv_transpose{rank}d", rank, shape, window, window[0], groups)
     spans = [window_size(r, step) - 1 for r, step in zip(window[2:], dilation, strict=True)]
     low = tuple(span - a for span, a in zip(spans, cut, strict=True))

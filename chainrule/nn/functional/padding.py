@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ...errors import ArgumentError, ShapeError, did_you_mean
 from ...graph.site import find_site
 from ...graph.vertex import Vertex
@@ -31,7 +33,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
     """
     x = input if isinstance(input, Handle) else as_tensor(input)
     rank, sizes = len(type_of(x).shape), tuple(pad)
-    if len(sizes) % 2 or len(sizes) // 2 > rank or any(not isinstance(size, int) for size in sizes):
+    if len(sizes) % 2 or len(sizes) // 2 > rank or any(not isinstance(size, int | np.integer) for size in sizes):
         raise ArgumentError(
             f"pad must be pairs of whole numbers for at most {rank} dimensions, the last one first, got {pad!r}\n"
             f"  where: {find_site()}"
@@ -39,6 +41,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float | N
     if mode != "constant" and mode not in MODES:
         hint = did_you_mean(mode, ("constant", *MODES))
         raise ArgumentError(f"unknown padding mode {mode!r}{hint}\n  where: {find_site()}")
+    sizes = tuple(map(int, sizes))
     outer = (0,) * (rank - len(sizes) // 2)
     low, high = (*outer, *sizes[-2::-2]), (*outer, *sizes[:0:-2])
     return _padded(x, low=low, high=high, mode=mode, value=0.0 if value is None else value)
