@@ -207,6 +207,8 @@ WRONG: list[tuple[Any, type[Exception], str]] = [
     (lambda: F.conv2d(cr.ones(1, 2, 4, 4), cr.ones(3, 2, 3, 3), cr.ones(2)), SHAPE, r"size \[3\], got \[2\]"),
     (lambda: F.conv2d(cr.ones(1, 2, 4, 4), cr.ones(3, 2, 3, 3), cr.tensor(1.0)), SHAPE, r"bias must have size \[3\]"),
     (lambda: F.conv2d(cr.ones(1, 2, 4, 4), cr.ones(3, 2, 3)), SHAPE, "a weight with 4 dimensions"),
+    (lambda: F.conv2d(cr.ones(1, 2, 4, 4), cr.ones(3)), SHAPE, "a weight with 4 dimensions"),
+    (lambda: F.conv2d(cr.ones(1, 2, 4, 4), cr.ones(3), padding="same"), SHAPE, "a weight with 4 dimensions"),
     (lambda: F.conv2d(cr.ones(1, 2, 4, 4), cr.ones(3, 2, 3, 3), groups=0), ARGUMENT, "groups must be at least 1"),
     (lambda: F.conv_transpose2d(cr.ones(1, 2, 4, 4), cr.ones(2, 3, 3)), SHAPE, "a weight with 4 dimensions"),
     (lambda: F.conv_transpose2d(cr.ones(1, 4, 4, 4), cr.ones(4, 2, 3, 3), groups=3), ARGUMENT, "divide the 4 first"),

@@ -20,7 +20,7 @@ from .windows import Sizes, per_axis
 
 def paddings(name: str, padding: Any, window: Shape, strides: Shape, dilation: Shape) -> tuple[Shape, Shape]:
     """The zeros before and behind each dimension; ``"same"`` keeps the sizes, ``"valid"`` adds none."""
-    rank = len(window)
+    rank = len(strides)
     if not isinstance(padding, str):
         both = per_axis(name, "padding", padding, rank, 0)
         return both, both
