@@ -15,9 +15,10 @@ from . import (
     reduction,
     scan,
     source,
+    window,
 )
 
 __all__ = [
     "arithmetic", "comparison", "convolution", "elementwise", "indexing", "matmul", "movement", "random", "reduction",
-    "scan", "source",
+    "scan", "source", "window",
 ]  # fmt: skip

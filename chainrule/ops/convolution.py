@@ -13,6 +13,7 @@ from ..graph.vertex import Vertex, apply
 from ..types import Shape, TensorType, float32, int64, tensor_type
 from .movement import flip, reshape, transpose
 from .source import zeros_like
+from .window import window_size
 
 Array = np.ndarray[Any, Any]
 
@@ -20,11 +21,6 @@ Array = np.ndarray[Any, Any]
 def spread_size(size: int, low: int, high: int, expansion: int) -> int:
     """How long a dimension is with ``expansion - 1`` zeros between its elements and zeros before and behind them."""
     return low + max((size - 1) * expansion + 1, 0) + high
-
-
-def window_size(size: int, dilation: int) -> int:
-    """How many positions a window of ``size`` elements spans."""
-    return (size - 1) * dilation + 1
 
 
 def _type_rule(

@@ -86,6 +86,43 @@ def _pad_reference(x: Array, *, low: Shape, high: Shape, interior: Shape) -> Arr
     return out
 
 
+def _interleave_type_rule(
+    *types: TensorType, shape: Shape, starts: tuple[Shape, ...], steps: Shape
+) -> TensorType:
+    if not types or len(types) != len(starts) or any(type.dtype is not types[0].dtype for type in types):
+        raise ArgumentError(f"interleave needs tensors of one dtype and a start for each, got {types} and {starts}")
+    for type, start in zip(types, starts, strict=True):
+        if not type.rank == len(shape) == len(start) == len(steps):
+            raise ShapeError(f"interleave needs a start and a step per dimension of {shape}, got {start} and {steps}")
+        ends = (a + max(n - 1, 0) * s + min(n, 1) for a, n, s in zip(start, type.shape, steps, strict=True))
+        if min((*start, *(s - 1 for s in steps)), default=0) < 0 or any(map(int.__gt__, ends, shape)):
+            raise ShapeError(f"interleave: {type.shape} from {start} in steps of {steps} does not lie in {shape}")
+    return tensor_type(types[0].dtype, shape)
+
+
+def _every(start: Shape, sizes: Shape, steps: Shape) -> tuple[slice, ...]:
+    """The places of a part of `INTERLEAVE`."""
+    return tuple(slice(a, a + n * s, s) for a, n, s in zip(start, sizes, steps, strict=True))
+
+
+def _interleave_reference(*parts: Array, shape: Shape, starts: tuple[Shape, ...], steps: Shape) -> Array:
+    out = np.zeros(shape, parts[0].dtype)
+    for part, start in zip(parts, starts, strict=True):
+        out[_every(start, part.shape, steps)] = part
+    return out
+
+
+def _interleave_vjp(
+    g: Vertex, out: Vertex, *parts: Vertex, shape: Shape, starts: tuple[Shape, ...], steps: Shape
+) -> tuple[Vertex, ...]:
+    gradients = []
+    for part, start in zip(parts, starts, strict=True):
+        places = _every(start, part.shape, steps)
+        stops = tuple(min(place.stop, size) for place, size in zip(places, shape, strict=True))
+        gradients.append(slice_(g, start, stops, steps))
+    return tuple(gradients)
+
+
 def _slice_vjp(g: Vertex, out: Vertex, x: Vertex, *, starts: Shape, stops: Shape, steps: Shape) -> tuple[Vertex]:
     """Put the gradient back where it was taken from: zeros before, between and behind."""
     last = tuple(a + (n - 1) * step + 1 if n else a for a, n, step in zip(starts, out.shape, steps, strict=True))
@@ -221,6 +258,26 @@ CONCATENATE = register(
             Invalid((_MATRIX, tensor_type(int64, (3, 4))), "one dtype", {"axis": 1}),
             Invalid((_MATRIX, _MATRIX), "axis -1 is not a dimension", {"axis": -1}),
             Invalid((), "non-empty list", {"axis": 0}),
+        ),
+    )
+)  # fmt: skip
+INTERLEAVE = register(
+    Primitive(
+        name="interleave", family="movement",
+        meaning="part i lies at starts[i] + k · steps of the result, parts do not overlap, and the rest is zeros",
+        attributes=("shape", "starts", "steps"), type_rule=_interleave_type_rule, reference=_interleave_reference,
+        vjp=_interleave_vjp, native="interleave", xla="pad",
+        samples=lambda rng: [
+            Sample((rng.normal(size=(2, 3)), rng.normal(size=(2, 2))),
+                   {"shape": (2, 5), "starts": ((0, 0), (0, 1)), "steps": (1, 2)}),
+            Sample((rng.normal(size=(2, 2)), rng.normal(size=(2, 2))),
+                   {"shape": (5, 4), "starts": ((0, 0), (1, 1)), "steps": (2, 2)}),
+            Sample((rng.normal(size=(0, 2)),), {"shape": (1, 4), "starts": ((1, 0),), "steps": (1, 2)}),
+        ],
+        invalid=(
+            Invalid((_MATRIX,), "does not lie in", {"shape": (3, 7), "starts": ((0, 1),), "steps": (1, 2)}),
+            Invalid((_MATRIX,), "a start and a step", {"shape": (3, 7), "starts": ((0,),), "steps": (1, 2)}),
+            Invalid((_MATRIX,), "a start for each", {"shape": (3, 7), "starts": (), "steps": (1, 2)}),
         ),
     )
 )  # fmt: skip

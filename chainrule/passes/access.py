@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from itertools import zip_longest
 
 from ..graph.vertex import Vertex
 from ..types import Shape, contiguous_strides
@@ -82,6 +83,23 @@ def _through_flip(view: Vertex, index: IndexMap) -> IndexMap:
     )
 
 
+def _through_windows(view: Vertex, index: IndexMap) -> IndexMap:
+    """A dimension that windows move along is walked by their positions and by their elements."""
+    count = len(view.attributes["window"])
+    outer, positions, elements = index[: -2 * count - 1], index[-2 * count - 1 : -count - 1], index[-count - 1 : -1]
+    sizes = zip(positions, view.attributes["strides"], elements, view.attributes["dilation"], strict=True)
+    return (*outer, *(_combined(*each) for each in sizes), index[-1])
+
+
+def _combined(one: Index, one_factor: int, other: Index, other_factor: int) -> Index:
+    """Where one place, times its factor, and another, times its own, add up to."""
+    pairs = zip_longest(one[1], other[1], fillvalue=0)
+    return (
+        one[0] * one_factor + other[0] * other_factor,
+        tuple(a * one_factor + b * other_factor for a, b in pairs),
+    )
+
+
 def _through_reshape(view: Vertex, index: IndexMap) -> IndexMap:
     """Only dimensions of extent 1 come or go (other reshapes are aliases, see `is_alias`)."""
     kept = iter(place for place, extent in zip(index, view.shape, strict=True) if extent != 1)
@@ -93,6 +111,7 @@ _THROUGH: dict[str, Callable[[Vertex, IndexMap], IndexMap]] = {
     "transpose": _through_transpose,
     "slice": _through_slice,
     "flip": _through_flip,
+    "windows": _through_windows,
     "reshape": _through_reshape,
 }
 VIEWS = frozenset(_THROUGH)

@@ -13,7 +13,20 @@ from .access import IndexMap, alias_origin, compose, identity_map, is_alias, loc
 from .fuse import Fused, Group
 from .nodes import Node, Read, Write
 from .place import Home, Placement
-from .plan import Access, Buffer, DynamicTerm, Instruction, Kernel, Nest, Product, Reduction, Scan, Store, is_narrow
+from .plan import (
+    Access,
+    Buffer,
+    Contraction,
+    DynamicTerm,
+    Instruction,
+    Kernel,
+    Nest,
+    Product,
+    Reduction,
+    Scan,
+    Store,
+    is_narrow,
+)
 
 
 @dataclass(frozen=True)
@@ -139,11 +152,26 @@ class _KernelWriter:
             return Scan(name, domain, body, stores)
         if self.group.product is None:
             return Nest(name, domain, body, stores, tuple(self.reductions))
-        product = self.group.product
-        left, right = (self._access(read.index, read.base, None) for read in product.reads)
-        depth = product.vertex.inputs[0].shape[-1]
-        dtype, narrow = product.vertex.dtype, is_narrow(*(operand.shape for operand in product.vertex.inputs))
-        return Product(name, dtype, domain[:-2], domain[-2], domain[-1], depth, left, right, body, stores, narrow)
+        return self._product(name, self.group.product, body, stores)
+
+    def _product(
+        self, name: str, node: Node, body: tuple[Instruction, ...], stores: tuple[Store, ...]
+    ) -> Product | Contraction:
+        shapes = [operand.shape for operand in node.vertex.inputs]
+        domain, dtype, reads = self.group.domain, node.vertex.dtype, node.reads
+        if node.vertex.primitive.name == "tensordot":
+            depth = shapes[1][:-1]
+            left, right = self._operand(reads[0], len(shapes[0])), self._operand(reads[1], len(shapes[1]))
+            return Contraction(name, dtype, domain[:-1], domain[-1], depth, left, right, body, stores)
+        left, right = (self._operand(read, self.rank) for read in reads)
+        depth_size, narrow = shapes[0][-1], is_narrow(*shapes)
+        return Product(name, dtype, domain[:-2], domain[-2], domain[-1], depth_size, left, right, body, stores, narrow)
+
+    def _operand(self, read: Read, rank: int) -> Access:
+        """Where the operand of a product lies, over ``rank`` dimensions of its own."""
+        layout = self.storage.layout(read.base)
+        offset, steps = locate(read.index, layout.strides, 0, rank)
+        return Access(layout.buffer, steps, offset)
 
     def _write_node(self, node: Node) -> None:
         vertex, places = node.vertex, self.group.places[node]
@@ -236,14 +264,12 @@ class _KernelWriter:
         self,
         index: IndexMap,
         vertex: Vertex,
-        places: tuple[int, ...] | None,
+        places: tuple[int, ...],
         position: Read | None = None,
         limit: int = 0,
     ) -> Access:
-        """The element of ``vertex`` at ``index``; without ``places`` the dimensions stay as they are (for products)."""
+        """The element of ``vertex`` at ``index``."""
         layout = self.storage.layout(vertex)
-        if places is None:
-            places = tuple(range(self.rank))
         offset, steps = locate(index, layout.strides, 0, len(places) + (position is not None))
         if position is None:
             return Access(layout.buffer, self._spread(steps, places), offset)

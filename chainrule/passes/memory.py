@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .emit import Draft
-from .plan import Access, Buffer, Instruction, Kernel, Nest, Plan, Product, Store
+from .plan import Access, Buffer, Instruction, Kernel, Nest, Plan, Store
 
 ALIGNMENT = 64  # bytes: a cache line, and the widest vector
 
@@ -47,13 +47,13 @@ class _Flow:
 def read_accesses(kernel: Kernel) -> list[Access]:
     """Accesses of a kernel's loads and, for a product, of its operands."""
     loads = [step.access for step in kernel.body if step.operation == "load" and step.access is not None]
-    return [*loads, kernel.left, kernel.right] if isinstance(kernel, Product) else loads
+    return loads if isinstance(kernel, Nest) else [*loads, kernel.left, kernel.right]
 
 
 def written_accesses(kernel: Kernel) -> list[Access]:
     """Accesses of a kernel's stores and reductions."""
     stores = [store.access for store in kernel.stores]
-    return stores if isinstance(kernel, Product) else stores + [reduction.access for reduction in kernel.reductions]
+    return stores + [reduction.access for reduction in kernel.reductions] if isinstance(kernel, Nest) else stores
 
 
 def _dependencies(flows: Sequence[_Flow]) -> list[set[int]]:
@@ -94,7 +94,7 @@ def _place_updates(draft: Draft, flows: Sequence[_Flow], before: list[set[int]])
 
 def _reads_where_it_writes(kernel: Kernel, old: int, new: int) -> bool:
     """Whether the kernel reads ``old`` only at the place, in ``old``, where it writes ``new`` at that point."""
-    if isinstance(kernel, Product) and old in (kernel.left.buffer, kernel.right.buffer):
+    if not isinstance(kernel, Nest) and old in (kernel.left.buffer, kernel.right.buffer):
         return False
     stores = {store.access for store in kernel.stores if store.access.buffer == new}
     if len(stores) != 1 or any(access.dynamic for access in stores):
@@ -151,7 +151,7 @@ def rename_buffers(kernel: Kernel, aliases: dict[int, int]) -> Kernel:
 
     body = tuple(step if step.access is None else replace(step, access=renamed(step.access)) for step in kernel.body)
     stores = tuple(replace(store, access=renamed(store.access)) for store in kernel.stores)
-    if isinstance(kernel, Product):
+    if not isinstance(kernel, Nest):
         return replace(kernel, left=renamed(kernel.left), right=renamed(kernel.right), body=body, stores=stores)
     reductions = tuple(replace(reduction, access=renamed(reduction.access)) for reduction in kernel.reductions)
     return replace(kernel, body=body, stores=stores, reductions=reductions)

@@ -146,6 +146,11 @@ def _product(vertex: Vertex) -> list[Node]:
     return [Node(vertex, "product", vertex.shape, tuple(Read(read.base, read.index) for read in reads))]
 
 
+def _tensordot(vertex: Vertex) -> list[Node]:
+    reads = tuple(make_read(x, full_map(len(x.shape)), x.shape) for x in vertex.inputs)
+    return [Node(vertex, "product", vertex.shape, tuple(Read(read.base, read.index) for read in reads))]
+
+
 def _scan(vertex: Vertex) -> list[Node]:
     """The axis becomes the last dimension of the domain, even if there is only one element along it."""
     axis, shape = vertex.attributes["axis"], vertex.inputs[0].shape
@@ -217,6 +222,17 @@ def _pad(vertex: Vertex) -> list[Node]:
     return [fill, _part(vertex, operand, Write(vertex, index), (fill,))]
 
 
+def _interleave(vertex: Vertex) -> list[Node]:
+    is_complete = sum(operand.type.size for operand in vertex.inputs) == vertex.type.size
+    before = () if is_complete else (_fill(vertex),)
+    parts = []
+    for operand, start in zip(vertex.inputs, vertex.attributes["starts"], strict=True):
+        places = zip(start, vertex.attributes["steps"], identity_map(operand.shape), strict=True)
+        index = tuple((a, tuple(step * c for c in coefficients)) for a, step, (_, coefficients) in places)
+        parts.append(_part(vertex, operand, Write(vertex, index), before))
+    return [*before, *parts]
+
+
 def _dynamic_update(vertex: Vertex) -> list[Node]:
     old, value, start = vertex.inputs
     axis = vertex.attributes["axis"]
@@ -251,10 +267,12 @@ def _scatter(vertex: Vertex) -> list[Node]:
 
 
 _MAKERS: dict[str, Callable[[Vertex], list[Node]]] = {
+    "tensordot": _tensordot,
     "take": _take,
     "dynamic_slice": _dynamic_slice,
     "concatenate": _concatenate,
     "pad": _pad,
+    "interleave": _interleave,
     "dynamic_update": _dynamic_update,
     "scatter_add": _scatter_add,
     "scatter": _scatter,

@@ -4,6 +4,8 @@ Nests: dimensions are ordered so that memory is walked in steps of 1, and neighb
 merged; most elementwise nests end as one flat loop.
 Products: turned over (``C = A·B`` as ``Cᵀ = Bᵀ·Aᵀ``) if their results lie column by column; batch dimensions over which
 the right operand is the same become rows.
+Contractions: neighbouring dimensions that every access walks as one are merged; with one dimension of rows and one of
+depth they are products.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import replace
 
 from ..types import Shape
 from .emit import Draft
-from .plan import Access, Instruction, Kernel, Nest, Product, Reduction, Scan, Store
+from .plan import Access, Contraction, Instruction, Kernel, Nest, Product, Reduction, Scan, Store
 
 
 def normalize(draft: Draft) -> Draft:
@@ -26,6 +28,8 @@ def normalize(draft: Draft) -> Draft:
 def _normalize_kernel(kernel: Kernel) -> Kernel | None:
     if isinstance(kernel, Product):
         return None if 0 in kernel.domain else _join_batch(_orient(kernel))
+    if isinstance(kernel, Contraction):
+        return None if 0 in kernel.domain else _merge_contraction(kernel)
     if 0 in kernel.domain and not any(_has_result(reduction, kernel.domain) for reduction in kernel.reductions):
         return None
     return kernel if isinstance(kernel, Scan) else _merge_dimensions(_order_dimensions(kernel))
@@ -155,3 +159,36 @@ def _select_product(product: Product, dimensions: Sequence[int], batch: Shape, r
     batches = [d for d in dimensions if d < depth][: len(batch)]
     right = _select(right, [*batches, rank - 2, rank - 1])
     return replace(product, batch=batch, rows=rows, body=body, stores=stores, left=left, right=right)
+
+
+def _merge_contraction(kernel: Contraction) -> Contraction | Product:
+    rows, depth = len(kernel.rows), len(kernel.depth)
+    outer = [replace(kernel.left, strides=kernel.left.strides[:rows]), *_accesses(kernel)]
+    kept_rows, row_extents = _runs(kernel.rows, outer)
+    inner = [replace(kernel.left, strides=kernel.left.strides[rows:]), kernel.right]
+    kept_depth, depth_extents = _runs(kernel.depth, inner)
+    left = _select(kernel.left, [*kept_rows, *(rows + d for d in kept_depth)])
+    right = _select(kernel.right, [*kept_depth, depth])
+    body, stores = _select_body(kernel.body, kernel.stores, [*kept_rows, rows])
+    if len(row_extents) > 1 or len(depth_extents) > 1:
+        return replace(
+            kernel, rows=row_extents, depth=depth_extents, left=left, right=right, body=body, stores=stores
+        )  # fmt: skip
+    (row,), (size,) = row_extents, depth_extents
+    return Product(kernel.name, kernel.dtype, (), row, kernel.columns, size, left, right, body, stores)
+
+
+def _runs(extents: Shape, accesses: Sequence[Access]) -> tuple[list[int], Shape]:
+    """Dimensions that are left when those are merged that all accesses walk as one, and their extents; at least one."""
+    kept: list[int] = []
+    merged: list[int] = []
+    for d, extent in enumerate(extents):
+        if extent == 1 and (kept or d < len(extents) - 1):
+            continue
+        if kept and _are_one(accesses, kept[-1], d, extent):
+            kept[-1] = d
+            merged[-1] *= extent
+        else:
+            kept.append(d)
+            merged.append(extent)
+    return kept, tuple(merged)

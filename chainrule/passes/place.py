@@ -69,7 +69,7 @@ def _copy_unreadable(vertex: Vertex, inputs: tuple[Vertex, ...]) -> Vertex | Non
     name = vertex.primitive.name
     if name == "reshape" and is_alias(vertex) and not _is_row_major_buffer(inputs[0]):
         return make_vertex(vertex.primitive, (_copy(inputs[0]),), vertex.attributes, vertex.site)
-    if name == "matmul" and any(_ends_without_buffer(operand) for operand in inputs):
+    if name in ("matmul", "tensordot") and any(_ends_without_buffer(operand) for operand in inputs):
         stored = tuple(_copy(operand) if _ends_without_buffer(operand) else operand for operand in inputs)
         return make_vertex(vertex.primitive, stored, vertex.attributes, vertex.site)
     return None

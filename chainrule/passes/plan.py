@@ -6,8 +6,9 @@ A backend turns a plan into machine code without looking at the graph again. Thr
   into a buffer, plus terms that are known only when the program runs. Views (transpose, slice, broadcast) are accesses;
 - a body is a list of `Instruction`: scalar operations in SSA form, operands named by their position in the list;
 - a kernel is a `Nest` (loops over a domain around a body, with stores and reductions), a `Scan` (lines along one
-  dimension, each treated as a whole: a cumulative sum, a sort) or a `Product` (a matrix product whose body, the
-  epilogue, sees each finished element).
+  dimension, each treated as a whole: a cumulative sum, a sort), a `Product` (a matrix product whose body, the
+  epilogue, sees each finished element) or a `Contraction` (the same with several dimensions in place of rows and of
+  depth, as a convolution has them).
 """
 
 from __future__ import annotations
@@ -171,8 +172,57 @@ class Product:
     def domain(self) -> Shape:
         return (*self.batch, self.rows, self.columns)
 
+    @property
+    def left_domain(self) -> Shape:
+        return (*self.batch, self.rows, self.depth)
 
-Kernel = Nest | Product
+    @property
+    def right_domain(self) -> Shape:
+        return (*self.batch, self.depth, self.columns)
+
+    @property
+    def terms(self) -> int:
+        """How many products each sum has."""
+        return self.depth
+
+
+@dataclass(frozen=True)
+class Contraction:
+    """``accumulator[i..., j] = Σ_k left[i..., k...] · right[k..., j]`` in row-major order of k, then body and stores.
+
+    ``rows`` are the extents of i, ``depth`` those of k. ``left`` strides are over (rows..., depth...), ``right`` over
+    (depth..., column); body and stores over (rows..., column).
+    """
+
+    name: str
+    dtype: DType
+    rows: Shape
+    columns: int
+    depth: Shape
+    left: Access
+    right: Access
+    body: tuple[Instruction, ...]
+    stores: tuple[Store, ...]
+
+    @property
+    def domain(self) -> Shape:
+        return (*self.rows, self.columns)
+
+    @property
+    def left_domain(self) -> Shape:
+        return (*self.rows, *self.depth)
+
+    @property
+    def right_domain(self) -> Shape:
+        return (*self.depth, self.columns)
+
+    @property
+    def terms(self) -> int:
+        """How many products each sum has."""
+        return math.prod(self.depth)
+
+
+Kernel = Nest | Product | Contraction
 
 
 @dataclass(frozen=True)

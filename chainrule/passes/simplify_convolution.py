@@ -1,107 +1,265 @@
-"""Convolutions as matrix products: the elements under every window are rows, the weights columns."""
+"""Convolutions as products: what lies under every window is a view, over whose elements a product sums.
+
+Images have their channels last here: then what a window covers along one axis is consecutive in memory, for all
+channels, and so are the results. Zeros around an image are put into memory.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
+from typing import NamedTuple
 
-from ..graph.vertex import Vertex
-from ..ops.convolution import window_size
+from ..graph.vertex import Vertex, make_vertex
+from ..ops.elementwise import STOP_GRADIENT
+from ..ops.movement import PAD
+from ..ops.window import window_size
 from ..types import Shape
-from .rewriting import build, rule
+from .rewriting import build, filled, rule
+
+FEW_CHANNELS = 4
+"""Images of fewer channels are read as they lie: their pixels are as near each other as their channels."""
 
 
 @rule("convolution")
 def multiply_windows(vertex: Vertex) -> Vertex:
-    """convolution(x, w) → matmul(windows of x, w), with channels last; without a product where channels do not mix"""
+    """convolution(x, w) → tensordot(windows of x, w)"""
     x, w = vertex.inputs
-    count, outputs, *positions = vertex.shape
-    rank, groups = len(positions), vertex.attributes["groups"]
-    x = _spread(vertex, build(vertex, "transpose", x, permutation=(0, *range(2, rank + 2), 1)))
-    if groups > 1 and groups == outputs == x.shape[-1]:
-        result = _by_channel(vertex, x, w)
-    elif math.prod(w.shape[2:]) <= math.prod(positions):
-        rows = _join(vertex, list(_taps(vertex, x, w.shape[2:])), rank + 1)
-        result = _product(vertex, rows, w)
-    else:  # few positions of large windows, as in the gradient of the weights
-        rows = _join(vertex, list(_places(vertex, x, w.shape[2:])), 0)
-        result = build(vertex, "reshape", _product(vertex, rows, w), shape=(*positions, count, outputs))
-        return build(vertex, "transpose", result, permutation=(rank, rank + 1, *range(rank)))
-    result = build(vertex, "reshape", result, shape=(count, *positions, outputs))
-    return build(vertex, "transpose", result, permutation=(0, rank + 1, *range(1, rank + 1)))
+    attributes, outputs, groups = vertex.attributes, vertex.shape[1], vertex.attributes["groups"]
+    if max(attributes["expansion"], default=1) > 1 and max(attributes["strides"], default=1) == 1:
+        return _by_phases(vertex)
+    if groups == 1:
+        return _over_batch(vertex) if _sums_over_outermost(x) else _over_channels(vertex)
+    if groups == outputs == x.shape[1]:
+        return _by_channel(vertex)
+    return _by_channel_over_batch(vertex) if x.shape[0] == 1 and groups == outputs else _by_group(vertex)
+
+
+@rule("tensordot")
+def multiply_matrices(vertex: Vertex) -> Vertex | None:
+    """tensordot(x, w) → matmul of matrices, where these lie so in memory, or where a row or column is all there is"""
+    x, y = vertex.inputs
+    axes = vertex.attributes["axes"]
+    shape, columns = y.shape[:axes], y.shape[axes:]
+    rows, size = x.shape[: len(x.shape) - axes], math.prod(columns)
+    is_plain = axes == len(rows) == 1
+    if len(columns) == 1 and min(size, math.prod(rows)) > 1 and not is_plain and axes and rows:
+        return None
+    left = build(vertex, "reshape", x, shape=(math.prod(rows), math.prod(shape)))
+    right = build(vertex, "reshape", y, shape=(math.prod(shape), size))
+    return build(vertex, "reshape", build(vertex, "matmul", left, right), shape=vertex.shape)
+
+
+def _sums_over_outermost(x: Vertex) -> bool:
+    """Whether the channels of x are the images of a batch, as in the gradient of weights."""
+    if x.primitive.name == "transpose":
+        return x.attributes["permutation"][1] == 0
+    origin = x.inputs[0] if x.primitive.name == "reshape" else x
+    return x.shape[0] == 1 == origin.shape[1] and x.shape[1] == origin.shape[0] != 1
+
+
+def _over_channels(vertex: Vertex) -> Vertex:
+    """Rows are positions, sums are over a window and the channels: (N, positions..., K)."""
+    x, w = vertex.inputs
+    rank = len(w.shape) - 2
+    inner = range(2, rank + 2)
+    view = _windows(vertex, _spread(vertex, _channels_last(vertex, x)), w.shape[2:])
+    columns = build(vertex, "transpose", w, permutation=(*inner, 1, 0))
+    result = build(vertex, "tensordot", view, columns, axes=rank + 1)
+    return _channels_first(vertex, result)
+
+
+def _over_batch(vertex: Vertex) -> Vertex:
+    """Rows are positions and what x has in place of images, sums are over what it has in place of channels, and windows.
+
+    For x (C, N, ...) and w (K, N, ...) that is (positions..., C, K): the gradient of weights for (window..., C, K).
+    """
+    x, w = vertex.inputs
+    rank = len(w.shape) - 2
+    inner = range(2, rank + 2)
+    view = _windows(vertex, _spread(vertex, build(vertex, "transpose", x, permutation=(1, *inner, 0))), w.shape[2:])
+    outer = (*range(1, rank + 1), 2 * rank + 1)
+    rows = build(vertex, "transpose", view, permutation=(*outer, 0, *range(rank + 1, 2 * rank + 1)))
+    columns = build(vertex, "transpose", w, permutation=(1, *inner, 0))
+    result = build(vertex, "tensordot", rows, columns, axes=rank + 1)
+    return build(vertex, "transpose", result, permutation=(rank, rank + 1, *range(rank)))
+
+
+def _channels_last(vertex: Vertex, x: Vertex) -> Vertex:
+    """(N, C, ...) → (N, ..., C)"""
+    return build(vertex, "transpose", x, permutation=(0, *range(2, len(x.shape)), 1))
+
+
+def _channels_first(vertex: Vertex, x: Vertex) -> Vertex:
+    """(N, ..., C) → (N, C, ...)"""
+    return build(vertex, "transpose", x, permutation=(0, len(x.shape) - 1, *range(1, len(x.shape) - 1)))
 
 
 def _spread(vertex: Vertex, x: Vertex) -> Vertex:
-    """Zeros between and around the elements of each inner dimension; negative sizes cut off."""
+    """Zeros between and around the elements of each inner dimension of (N, ..., C); negative sizes cut off."""
     low, high, expansion = (vertex.attributes[name] for name in ("low", "high", "expansion"))
+    x = _padded(vertex, x, low, high, expansion)
+    starts = tuple(max(-size, 0) for size in low)
+    stops = tuple(n - max(-size, 0) for n, size in zip(x.shape[1:-1], high, strict=True))
+    return _cut(vertex, x, starts, stops)
+
+
+def _padded(vertex: Vertex, x: Vertex, low: Shape, high: Shape, expansion: Shape) -> Vertex:
+    """Zeros between and around elements, which lie as the shape says: that is what `make_vertex` is for."""
     before, after = (tuple(max(size, 0) for size in sizes) for sizes in (low, high))
     if any((*before, *after)) or max(expansion, default=1) > 1:
-        gaps = tuple(e - 1 for e in expansion)
-        x = build(vertex, "pad", x, low=(0, *before, 0), high=(0, *after, 0), interior=(0, *gaps, 0))
-    if min((*low, *high), default=0) < 0:
-        starts = tuple(max(-size, 0) for size in low)
-        stops = tuple(n - max(-size, 0) for n, size in zip(x.shape[1:-1], high, strict=True))
-        x = _cut(vertex, x, starts, stops, (1,) * len(starts))
+        gaps = {"low": (0, *before, 0), "high": (0, *after, 0), "interior": (0, *(e - 1 for e in expansion), 0)}
+        return make_vertex(PAD, (x,), gaps, vertex.site)
+    if x.primitive.name == "transpose" and x.shape[-1] >= FEW_CHANNELS:
+        is_last = x.attributes["permutation"][-1] == len(x.shape) - 1
+        return x if is_last else make_vertex(STOP_GRADIENT, (x,), {}, vertex.site)
     return x
 
 
-def _cut(vertex: Vertex, x: Vertex, starts: Shape, stops: Shape, steps: Shape) -> Vertex:
+def _cut(vertex: Vertex, x: Vertex, starts: Shape, stops: Shape) -> Vertex:
     """A slice along the inner dimensions of (N, ..., C)."""
     count, *_, channels = x.shape
-    return build(vertex, "slice", x, starts=(0, *starts, 0), stops=(count, *stops, channels), steps=(1, *steps, 1))
+    steps = (1,) * len(x.shape)
+    return build(vertex, "slice", x, starts=(0, *starts, 0), stops=(count, *stops, channels), steps=steps)
 
 
-def _taps(vertex: Vertex, x: Vertex, window: Shape) -> Iterator[Vertex]:
-    """For each element of the window what lies under it, at all positions: (N, positions..., C)."""
-    return _cuts(vertex, x, window, vertex.attributes["dilation"], vertex.shape[2:], vertex.attributes["strides"])
+def _windows(vertex: Vertex, x: Vertex, window: Shape) -> Vertex:
+    """What lies under the windows of (N, ..., C): (N, positions..., window..., C)."""
+    strides, dilation = vertex.attributes["strides"], vertex.attributes["dilation"]
+    return build(vertex, "windows", x, window=window, strides=strides, dilation=dilation)
 
 
-def _places(vertex: Vertex, x: Vertex, window: Shape) -> Iterator[Vertex]:
-    """For each position what lies under the window there: (N, window..., C)."""
-    return _cuts(vertex, x, vertex.shape[2:], vertex.attributes["strides"], window, vertex.attributes["dilation"])
-
-
-def _cuts(vertex: Vertex, x: Vertex, outer: Shape, far: Shape, inner: Shape, near: Shape) -> Iterator[Vertex]:
-    """``outer`` slices of x, which begin ``far`` apart, of ``inner`` elements that lie ``near`` apart."""
-    spans = [window_size(count, step) for count, step in zip(inner, near, strict=True)]
-    for place in itertools.product(*map(range, outer)):
-        starts = tuple(number * step for number, step in zip(place, far, strict=True))
-        yield _cut(vertex, x, starts, tuple(map(sum, zip(starts, spans, strict=True))), near)
-
-
-def _join(vertex: Vertex, parts: list[Vertex], axis: int) -> Vertex:
-    return parts[0] if len(parts) == 1 else build(vertex, "concatenate", *parts, axis=axis)
-
-
-def _product(vertex: Vertex, rows: Vertex, w: Vertex) -> Vertex:
-    """Rows of (window, channels) times the weights: (rows, K)."""
-    groups, (outputs, channels, *window) = vertex.attributes["groups"], w.shape
-    taps, rank = math.prod(window), len(window)
-    depth = taps * channels
-    columns = build(vertex, "reshape", w, shape=(groups, outputs // groups, channels, *window))
+def _by_group(vertex: Vertex) -> Vertex:
+    """Groups of channels are a batch of products of copied windows."""
+    x, w = vertex.inputs
+    (count, outputs, *positions), groups = vertex.shape, vertex.attributes["groups"]
+    channels, rank = w.shape[1], len(positions)
+    x = _spread(vertex, _channels_last(vertex, x))
+    x = build(vertex, "reshape", x, shape=(*x.shape[:-1], groups, channels))
+    x = build(vertex, "transpose", x, permutation=(rank + 1, *range(rank + 1), rank + 2))
+    depth, rows = math.prod(w.shape[1:]), count * math.prod(positions)
+    rows_of_groups = build(vertex, "reshape", _windows(vertex, x, w.shape[2:]), shape=(groups, rows, depth))
+    columns = build(vertex, "reshape", w, shape=(groups, outputs // groups, *w.shape[1:]))
     columns = build(vertex, "transpose", columns, permutation=(0, *range(3, rank + 3), 2, 1))
     columns = build(vertex, "reshape", columns, shape=(groups, depth, outputs // groups))
-    count = rows.type.size // (depth * groups) if depth else vertex.type.size // outputs
-    if groups == 1:
-        rows = build(vertex, "reshape", rows, shape=(count, depth))
-        return build(vertex, "matmul", rows, build(vertex, "reshape", columns, shape=(depth, outputs)))
-    rows = build(vertex, "reshape", rows, shape=(count, taps, groups, channels))
-    rows = build(vertex, "transpose", rows, permutation=(2, 0, 1, 3))
-    rows = build(vertex, "reshape", rows, shape=(groups, count, depth))
-    return build(vertex, "transpose", build(vertex, "matmul", rows, columns), permutation=(1, 0, 2))
+    result = build(vertex, "transpose", build(vertex, "matmul", rows_of_groups, columns), permutation=(1, 0, 2))
+    return _channels_first(vertex, build(vertex, "reshape", result, shape=(count, *positions, outputs)))
 
 
-def _by_channel(vertex: Vertex, x: Vertex, w: Vertex) -> Vertex:
+def _taps(vertex: Vertex, x: Vertex, window: Shape, positions: Sequence[int], strides: Shape, dilation: Shape) -> list[Vertex]:
+    """For each element of a window what lies under it at all positions: (N, positions..., C)."""
+    (count, *_, channels), parts = x.shape, []
+    for place in itertools.product(*map(range, window)):
+        starts = tuple(index * gap for index, gap in zip(place, dilation, strict=True))
+        stops = tuple(a + window_size(o, s) for a, o, s in zip(starts, positions, strides, strict=True))
+        part = build(
+            vertex, "slice", x, starts=(0, *starts, 0), stops=(count, *stops, channels), steps=(1, *strides, 1)
+        )
+        parts.append(part)
+    return parts
+
+
+def _by_channel(vertex: Vertex) -> Vertex:
     """Σ over the window of what lies under each element, times the weight of its channel."""
-    channels, window = w.shape[0], w.shape[2:]
-    total = None
-    for number, part in enumerate(_taps(vertex, x, window)):
-        flat = build(vertex, "reshape", w, shape=(channels, math.prod(window)))
-        weight = build(
-            vertex, "slice", flat, starts=(0, number), stops=(channels, number + 1), steps=(1, 1)
-        )  # one number per channel
-        term = build(vertex, "multiply", part, build(vertex, "reshape", weight, shape=(channels,)))
+    x, w = vertex.inputs
+    channels, attributes = w.shape[0], vertex.attributes
+    x = _spread(vertex, _channels_last(vertex, x))
+    taps = _taps(vertex, x, w.shape[2:], vertex.shape[2:], attributes["strides"], attributes["dilation"])
+    flat, total = build(vertex, "reshape", w, shape=(channels, len(taps))), None
+    for number, part in enumerate(taps):
+        cut = {"starts": (0, number), "stops": (channels, number + 1), "steps": (1, 1)}
+        weight = build(vertex, "reshape", build(vertex, "slice", flat, **cut), shape=(channels,))
+        term = build(vertex, "multiply", part, weight)
         total = term if total is None else build(vertex, "add", total, term)
     assert total is not None
-    return total
+    return _channels_first(vertex, total)
+
+
+def _by_channel_over_batch(vertex: Vertex) -> Vertex:
+    """The gradient of the weights of `_by_channel`: for each position Σ of what lies under the window, times w."""
+    x, w = vertex.inputs  # (1, C · N, ...) and (C, N, ...)
+    channels, count, *window = w.shape
+    attributes, positions = vertex.attributes, vertex.shape[2:]
+    x = build(vertex, "reshape", x, shape=(channels, count, *x.shape[2:]))
+    inner = range(2, len(window) + 2)
+    x = _spread(vertex, build(vertex, "transpose", x, permutation=(1, *inner, 0)))
+    weights = build(vertex, "transpose", w, permutation=(1, *inner, 0))
+    parts = _taps(vertex, x, positions, window, attributes["dilation"], attributes["strides"])
+    axes = tuple(range(len(window) + 1))
+    sums = [build(vertex, "sum", build(vertex, "multiply", part, weights), axes=axes) for part in parts]
+    rows = [build(vertex, "reshape", each, shape=(1, channels)) for each in sums]
+    joined = rows[0] if len(rows) == 1 else build(vertex, "concatenate", *rows, axis=0)
+    joined = build(vertex, "transpose", joined, permutation=(1, 0))
+    return build(vertex, "reshape", joined, shape=vertex.shape)
+
+
+# Zeros between elements ----------------------------------------------------------------------------------------------
+
+
+def _by_phases(vertex: Vertex) -> Vertex:
+    """Every ``expansion``-th result meets the same elements of a window and no zero between: a convolution of its own."""
+    x, w = vertex.inputs
+    expansion, dilation, low = (vertex.attributes[name] for name in ("expansion", "dilation", "low"))
+    each = zip(expansion, w.shape[2:], dilation, low, strict=True)
+    phases = [[_phase(number, *sizes) for number in range(sizes[0])] for sizes in each]
+    counts = tuple(-(-n // e) for n, e in zip(vertex.shape[2:], expansion, strict=True))
+    before = tuple(max(0, *(-phase.first for phase in axis)) for axis in phases)
+    ends = (max(phase.last(n) for phase in axis) for axis, n in zip(phases, counts, strict=True))
+    after = tuple(max(0, end - n) for end, n in zip(ends, x.shape[2:], strict=True))
+    padded = _padded(vertex, _channels_last(vertex, x), before, after, (1,) * len(counts))
+    padded = _channels_first(vertex, padded)
+    parts, starts = [], []
+    for numbers in itertools.product(*map(range, expansion)):
+        chosen = [axis[number] for axis, number in zip(phases, numbers, strict=True)]
+        if all(phase.taps for phase in chosen):
+            parts.append(_convolve_phase(vertex, padded, chosen, before, counts))
+            starts.append((0, 0, *numbers))
+    if not parts:
+        return filled(vertex, 0)
+    whole = (*vertex.shape[:2], *(n * e for n, e in zip(counts, expansion, strict=True)))
+    result = build(vertex, "interleave", *parts, shape=whole, starts=tuple(starts), steps=(1, 1, *expansion))
+    none, ones = (0,) * len(vertex.shape), (1,) * len(vertex.shape)
+    return build(vertex, "slice", result, starts=none, stops=vertex.shape, steps=ones)
+
+
+class Phase(NamedTuple):
+    """The elements of a window that meet elements of x, not zeros between them, for one phase of the results.
+
+    They are ``taps`` elements from ``tap`` on, ``step`` apart; at the first result they meet those of x from ``first``
+    on, ``dilation`` apart.
+    """
+
+    tap: int
+    step: int
+    taps: int
+    first: int
+    dilation: int
+
+    def last(self, count: int) -> int:
+        """Behind the last element of x that is met by so many results."""
+        return self.first + count - 1 + window_size(self.taps, self.dilation) if self.taps else 0
+
+
+def _phase(number: int, expansion: int, size: int, dilation: int, low: int) -> Phase:
+    step = expansion // math.gcd(expansion, dilation)
+    met = [tap for tap in range(min(step, size)) if (number + tap * dilation - low) % expansion == 0]
+    if not met:
+        return Phase(0, 1, 0, 0, 1)
+    first = (number + met[0] * dilation - low) // expansion
+    return Phase(met[0], step, len(range(met[0], size, step)), first, step * dilation // expansion)
+
+
+def _convolve_phase(vertex: Vertex, x: Vertex, phases: Sequence[Phase], before: Shape, counts: Shape) -> Vertex:
+    """The results of one phase, of an x that begins with ``before`` zeros."""
+    w = vertex.inputs[1]
+    starts, steps = (0, 0, *(phase.tap for phase in phases)), (1, 1, *(phase.step for phase in phases))
+    weights = build(vertex, "slice", w, starts=starts, stops=w.shape, steps=steps)
+    low = tuple(-(a + phase.first) for a, phase in zip(before, phases, strict=True))
+    ends = (a + phase.last(n) for a, phase, n in zip(before, phases, counts, strict=True))
+    high = tuple(end - n for end, n in zip(ends, x.shape[2:], strict=True))
+    ones, dilation = (1,) * len(counts), tuple(phase.dilation for phase in phases)
+    return build(
+        vertex, "convolution", x, weights, strides=ones, low=low, high=high, dilation=dilation, expansion=ones,
+        groups=vertex.attributes["groups"],
+    )  # fmt: skip

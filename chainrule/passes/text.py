@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ..graph.primitive import PRIMITIVES
@@ -9,7 +10,7 @@ from ..types import tensor_type
 from .emit import Draft
 from .fuse import Group
 from .memory import read_accesses, written_accesses
-from .plan import Access, Buffer, Instruction, Kernel, Plan, Product, Scan
+from .plan import Access, Buffer, Contraction, Instruction, Kernel, Nest, Plan, Product, Scan
 
 
 def format_plan(plan: Plan) -> str:
@@ -42,10 +43,11 @@ def format_groups(groups: Sequence[Group]) -> str:
 
 def kernel_flops(kernel: Kernel) -> int:
     """Arithmetic operations of a kernel, by the costs in the records of its primitives."""
-    points = 1
-    for extent in kernel.domain:
-        points *= extent
-    total = 2 * points * kernel.depth if isinstance(kernel, Product) else points * len(kernel.reductions)
+    points = math.prod(kernel.domain)
+    if isinstance(kernel, Nest):
+        total = points * len(kernel.reductions)
+    else:
+        total = 2 * points * kernel.terms
     return total + points * sum(_instruction_cost(step) for step in kernel.body)
 
 
@@ -66,10 +68,8 @@ def kernel_bytes(kernel: Kernel, buffers: Sequence[Buffer]) -> int:
 
 def _touched_elements(access: Access, kernel: Kernel) -> int:
     extents = kernel.domain
-    if isinstance(kernel, Product) and access == kernel.left:
-        extents = (*kernel.batch, kernel.rows, kernel.depth)
-    elif isinstance(kernel, Product) and access == kernel.right:
-        extents = (*kernel.batch, kernel.depth, kernel.columns)
+    if not isinstance(kernel, Nest) and access in (kernel.left, kernel.right):
+        extents = kernel.left_domain if access == kernel.left else kernel.right_domain
     count = 1
     for extent, stride in zip(extents, access.strides, strict=True):
         count *= extent if stride else 1
@@ -90,12 +90,10 @@ def _format_access(access: Access) -> str:
 
 def _format_kernel(kernel: Kernel, buffers: Sequence[Buffer]) -> list[str]:
     figures = f"{kernel_flops(kernel)} flops, {kernel_bytes(kernel, buffers)} bytes"
-    if isinstance(kernel, Product):
-        left, right = _format_operand(kernel.left, "ik", kernel), _format_operand(kernel.right, "kj", kernel)
-        shape = f"{list(kernel.batch)} {kernel.rows}x{kernel.columns}x{kernel.depth}"
-        lines = [f"product {kernel.name} {shape} ({figures}): {left} · {right}"]
-    else:
+    if isinstance(kernel, Nest):
         lines = [f"{'scan' if isinstance(kernel, Scan) else 'nest'} {kernel.name} {list(kernel.domain)} ({figures}):"]
+    else:
+        lines = [_format_product(kernel, figures)]
     for number, step in enumerate(kernel.body):
         arguments = [f"%{operand}" for operand in step.operands]
         arguments += [_format_access(step.access)] if step.access is not None else []
@@ -103,14 +101,25 @@ def _format_kernel(kernel: Kernel, buffers: Sequence[Buffer]) -> list[str]:
         lines.append(f"    %{number}: {step.dtype.name} = {step.operation}({', '.join(arguments)})")
     for store in kernel.stores:
         lines.append(f"    {_format_access(store.access)} {'+=' if store.accumulate else '='} %{store.instruction}")
-    for reduction in () if isinstance(kernel, Product) else kernel.reductions:
+    for reduction in kernel.reductions if isinstance(kernel, Nest) else ():
         target = _format_access(reduction.access)
         lines.append(f"    {target} = {reduction.operation}(%{reduction.instruction}, axes={reduction.axes})")
     return lines
 
 
-def _format_operand(access: Access, names: str, kernel: Product) -> str:
-    letters = [f"b{d}" for d in range(len(kernel.batch))] + list(names)
+def _format_product(kernel: Product | Contraction, figures: str) -> str:
+    if isinstance(kernel, Product):
+        batch = [f"b{d}" for d in range(len(kernel.batch))]
+        left, right = (_format_operand(*each) for each in ((kernel.left, [*batch, *"ik"]), (kernel.right, [*batch, *"kj"])))
+        shape = f"{list(kernel.batch)} {kernel.rows}x{kernel.columns}x{kernel.depth}"
+        return f"product {kernel.name} {shape} ({figures}): {left} · {right}"
+    rows, depth = ([f"{name}{d}" for d in range(len(extents))] for name, extents in (("i", kernel.rows), ("k", kernel.depth)))
+    left, right = _format_operand(kernel.left, rows + depth), _format_operand(kernel.right, [*depth, "j"])
+    shape = f"{list(kernel.rows)}x{kernel.columns}x{list(kernel.depth)}"
+    return f"contraction {kernel.name} {shape} ({figures}): {left} · {right}"
+
+
+def _format_operand(access: Access, letters: Sequence[str]) -> str:
     terms = [str(access.offset)] if access.offset else []
     walked = [(name, stride) for name, stride in zip(letters, access.strides, strict=True) if stride]
     terms += [name if stride == 1 else f"{stride}·{name}" for name, stride in walked]

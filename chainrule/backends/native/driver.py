@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from chainrule.backends.native.contraction import emit_contraction
 from chainrule.backends.native.cpu import Target
 from chainrule.backends.native.kernel import KernelInfo
 from chainrule.backends.native.language import INDEX, POINTER, Function, Module, Value
@@ -11,7 +12,7 @@ from chainrule.backends.native.local import Local, localize
 from chainrule.backends.native.nest import emit_nest
 from chainrule.backends.native.product import emit_product
 from chainrule.backends.native.scan import emit_scan
-from chainrule.passes.plan import Buffer, Plan, Product, Scan
+from chainrule.passes.plan import Buffer, Contraction, Plan, Product, Scan
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ def lower(plan: Plan, target: Target) -> Program:
 def _emit_kernel(module: Module, local: Local, name: str) -> KernelInfo:
     if isinstance(local.kernel, Product):
         return emit_product(module, local.kernel, local.plan, name)
+    if isinstance(local.kernel, Contraction):
+        return emit_contraction(module, local.kernel, local.plan, name)
     if isinstance(local.kernel, Scan):
         return emit_scan(module, local.kernel, local.plan, name)
     return emit_nest(module, local.kernel, local.plan, name)

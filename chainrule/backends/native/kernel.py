@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chainrule.backends.native.language import Function, Value
-from chainrule.passes.plan import Access, Kernel, Plan, Product
+from chainrule.passes.plan import Access, Kernel, Nest, Plan
 
 LINE_BYTES = 64
 """A cache line; temporaries and scratch memory begin at one."""
@@ -45,10 +45,10 @@ class KernelInfo:
 
 def accesses(kernel: Kernel) -> Iterator[Access]:
     """All places in memory that a kernel loads from and stores to."""
-    if isinstance(kernel, Product):
-        yield from (kernel.left, kernel.right)
-    else:
+    if isinstance(kernel, Nest):
         yield from (reduction.access for reduction in kernel.reductions)
+    else:
+        yield from (kernel.left, kernel.right)
     yield from (store.access for store in kernel.stores)
     yield from (item.access for item in kernel.body if item.operation == "load" and item.access is not None)
 
