@@ -116,6 +116,8 @@ def turned_weights(w: Vertex, groups: int) -> Vertex:
 def _by_channels(x: Vertex, groups: int) -> Vertex:
     """(N, C, ...) → (C / groups, groups · N, ...): what was summed over is a batch, and the batch is summed over."""
     count, channels, *sizes = x.shape
+    if groups == 1:
+        return transpose(x, (1, 0, *range(2, len(sizes) + 2)))
     split = reshape(x, (count, groups, channels // groups, *sizes))
     turned = transpose(split, (2, 1, 0, *range(3, len(sizes) + 3)))
     return reshape(turned, (channels // groups, groups * count, *sizes))

@@ -27,6 +27,10 @@ from .access import (
 )
 
 
+FRAMED = 1 << 14
+"""Elements from which on only what is around an array is filled with zeros; below, one kernel is faster than several."""
+
+
 @dataclass(eq=False, slots=True)
 class Read:
     """An operand: the vertex whose buffer or value is read, at ``index``.
@@ -204,6 +208,20 @@ def _fill(vertex: Vertex) -> Node:
     return Node(vertex, "fill", core(vertex.shape), (), write=Write(vertex, identity_map(vertex.shape)))
 
 
+def _frame(vertex: Vertex, low: Shape, high: Shape) -> list[Node]:
+    """Zeros before and behind, axis by axis; along the axes seen before only where there are elements."""
+    start, region, nodes = [0] * len(low), list(vertex.shape), []
+    for axis, (before, after, size) in enumerate(zip(low, high, vertex.shape, strict=True)):
+        for first, count in ((0, before), (size - after, after)):
+            if count:
+                shape = (*region[:axis], count, *region[axis + 1 :])
+                places = zip((*start[:axis], first, *start[axis + 1 :]), identity_map(shape), strict=True)
+                index = tuple((offset, coefficients) for offset, (_, coefficients) in places)
+                nodes.append(Node(vertex, "fill", core(shape), (), write=Write(vertex, index)))
+        start[axis], region[axis] = before, size - before - after
+    return nodes
+
+
 def _concatenate(vertex: Vertex) -> list[Node]:
     parts, start, axis = [], 0, vertex.attributes["axis"]
     for operand in vertex.inputs:
@@ -215,10 +233,13 @@ def _concatenate(vertex: Vertex) -> list[Node]:
 
 
 def _pad(vertex: Vertex) -> list[Node]:
-    fill = _fill(vertex)
     operand = vertex.inputs[0]
-    window = zip(vertex.attributes["low"], vertex.attributes["interior"], identity_map(operand.shape), strict=True)
-    index = tuple((low, tuple((gap + 1) * c for c in coefficients)) for low, gap, (_, coefficients) in window)
+    low, high, interior = (vertex.attributes[name] for name in ("low", "high", "interior"))
+    window = zip(low, interior, identity_map(operand.shape), strict=True)
+    index = tuple((start, tuple((gap + 1) * c for c in coefficients)) for start, gap, (_, coefficients) in window)
+    if vertex.type.size >= FRAMED and not any(interior):
+        return [*_frame(vertex, low, high), _part(vertex, operand, Write(vertex, index))]
+    fill = _fill(vertex)
     return [fill, _part(vertex, operand, Write(vertex, index), (fill,))]
 
 

@@ -166,9 +166,10 @@ def _by_channel(vertex: Vertex) -> Vertex:
     channels, attributes = w.shape[0], vertex.attributes
     x = _spread(vertex, _channels_last(vertex, x))
     taps = _taps(vertex, x, w.shape[2:], vertex.shape[2:], attributes["strides"], attributes["dilation"])
-    flat, total = build(vertex, "reshape", w, shape=(channels, len(taps))), None
+    flat, total = build(vertex, "transpose", w, permutation=(*range(2, len(w.shape)), 1, 0)), None
+    flat = build(vertex, "reshape", flat, shape=(len(taps), channels))
     for number, part in enumerate(taps):
-        cut = {"starts": (0, number), "stops": (channels, number + 1), "steps": (1, 1)}
+        cut = {"starts": (number, 0), "stops": (number + 1, channels), "steps": (1, 1)}
         weight = build(vertex, "reshape", build(vertex, "slice", flat, **cut), shape=(channels,))
         term = build(vertex, "multiply", part, weight)
         total = term if total is None else build(vertex, "add", total, term)

@@ -24,11 +24,20 @@ from chainrule.types import Shape
 NEAR_BYTES = 1 << 20
 """What is read of both operands for one panel, at most, before the depth is cut into chunks: a second-level cache."""
 
-CHUNK_BYTES = 3 << 18
+CHUNK_BYTES = 1 << 19
 """About so many bytes of both operands are in a chunk."""
+
+NEAR_ROW_BYTES = 1 << 10
+"""Rows of the right operand that are no farther apart are read where they are."""
+
+MOST_VECTORS = 3
+"""Columns of at most so many vectors are one panel; of more, panels of two leave the most registers to the rows."""
 
 LEAST_BLOCK_ROWS = 64
 """Fewer rows do not repay the packing of a panel."""
+
+LEAST_CHUNKED_ROWS = 144
+"""Fewer rows do not repay that each task reads all of both operands."""
 
 TASK_WORK = 1 << 22
 """Multiplications of a task, about; and about how many tasks there are of smaller or larger contractions."""
@@ -61,7 +70,8 @@ class Extents:
     def __init__(self, kernel: Contraction, f: Function) -> None:
         self.kernel, self.element = kernel, kernel.dtype.name
         self.size, self.lanes = BYTES[self.element], f.module.target.lanes(self.element)
-        self.vectors = min(2, -(-kernel.columns // self.lanes))
+        vectors = -(-kernel.columns // self.lanes)
+        self.vectors = vectors if vectors <= MOST_VECTORS else 2
         self.width = self.vectors * self.lanes
         self.full_panels, self.rest_columns = divmod(kernel.columns, self.width)
         self.panels = self.full_panels + (self.rest_columns > 0)
@@ -87,8 +97,8 @@ class Extents:
         """Chunks of the first dimension of the depth; the panel lies ready if its rows are no wider than itself."""
         kernel, depth = self.kernel, self.kernel.depth
         *distances, column_stride = kernel.right.strides
-        lies_ready = self.panels == 1 and column_stride == 1 and distances[-1] == kernel.columns
-        self.packs = not (lies_ready and kernel.columns == self.width)
+        has_near_rows = column_stride == 1 and abs(distances[-1]) * self.size <= NEAR_ROW_BYTES
+        self.packs = not (has_near_rows and kernel.columns % self.width == 0)
         inner = math.prod(depth[1:])
         touched = inner * self.width + abs(kernel.left.strides[len(kernel.rows)])
         self.chunk = depth[0]
@@ -104,8 +114,13 @@ class Extents:
         kernel = self.kernel
         work = math.prod(kernel.domain) * kernel.terms
         wanted = min(max(work // TASK_WORK, LEAST_TASKS), MOST_TASKS)
-        least_tiles = max(1, LEAST_BLOCK_ROWS // self.pixels)
-        self.block_tiles = -(-self.tiles // max(1, min(wanted, self.tiles // least_tiles)))
+        if self.chunks > 1:
+            groups, rows = min(self.panels, wanted), LEAST_CHUNKED_ROWS
+            most = max(self.tiles * self.pixels // rows, LEAST_TASKS // groups)
+        else:
+            most = self.tiles * self.pixels // LEAST_BLOCK_ROWS
+        blocks = max(1, min(wanted, most, self.tiles))
+        self.block_tiles = -(-self.tiles // blocks)
         self.blocks = -(-self.tiles // self.block_tiles)
         groups = min(self.panels, -(-wanted // self.blocks))
         self.group = -(-self.panels // groups)
@@ -156,7 +171,7 @@ class Emission:
         for panel, columns in self._panels():
             right = self._right(panel, self.f.index(0), depth, columns)
             for place, extent in self._tiles():
-                tile = self._zeros(extent)
+                tile = self._zeros(extent, columns)
                 tile = self._multiply(self._left(place), right, depth, tile, extent, columns)
                 self._finish(place, extent, panel, columns, tile)
 
@@ -171,8 +186,8 @@ class Emission:
                 for place, extent in self._tiles():
                     start = self._left(place).at(chunk.index * self._left_steps[0], self.element)
                     sums = self._kept_sums(panel)
-                    tile = self._multiply(start, right, depth, self._load(sums, extent), extent, columns)
-                    self._store(sums, tile)
+                    tile = self._multiply(start, right, depth, self._load(sums, extent, columns), extent, columns)
+                    self._store(sums, tile, columns)
         for panel, columns in self._panels():
             for place, extent in self._tiles():
                 self._finish_in_memory(place, extent, panel, columns, self._kept_sums(panel))
@@ -241,8 +256,11 @@ class Emission:
         strides = self.kernel.left.strides
         return [sum(map(int.__mul__, place, strides)) for place in itertools.product(*map(range, extent))]
 
-    def _zeros(self, extent: Shape) -> list[Value]:
-        return [self.f.constant(0.0, self.vector)] * (math.prod(extent) * self.extents.vectors)
+    def _vectors(self, columns: int) -> int:
+        return -(-columns // self.extents.lanes)
+
+    def _zeros(self, extent: Shape, columns: int) -> list[Value]:
+        return [self.f.constant(0.0, self.vector)] * (math.prod(extent) * self._vectors(columns))
 
     def _multiply(
         self, left: Value, right: Value, depth: Value, tile: list[Value], extent: Shape, columns: int
@@ -254,7 +272,7 @@ class Emission:
             with self.f.loop(0, count, carried=carried, name="depth") as loop:
                 left, right, *sums = loop.values
                 if level == len(self.kernel.depth) - 1:
-                    sums = self._add_products(left, right, sums, offsets)
+                    sums = self._add_products(left, right, sums, offsets, self._vectors(columns))
                 else:
                     sums = add(level + 1, self.f.index(self.kernel.depth[level + 1]), loop.values)[2:]
                 following = left.at(self._left_steps[level], self.element).freeze()
@@ -263,14 +281,16 @@ class Emission:
 
         return add(0, depth, [left, right, *tile])[2:]
 
-    def _add_products(self, left: Value, right: Value, sums: list[Value], offsets: Sequence[int]) -> list[Value]:
+    def _add_products(
+        self, left: Value, right: Value, sums: list[Value], offsets: Sequence[int], vectors: int
+    ) -> list[Value]:
         """The sums after one more index of the depth."""
-        f, extents = self.f, self.extents
-        columns = [f.load(right.at(number * extents.lanes, self.element), self.vector) for number in range(extents.vectors)]
+        f, lanes = self.f, self.extents.lanes
+        columns = [f.load(right.at(number * lanes, self.element), self.vector) for number in range(vectors)]
         result = []
         for row, offset in enumerate(offsets):
-            factor = f.load(left.at(offset, self.element), Type(self.element)).broadcast(extents.lanes)
-            result += [factor.fma(column, sums[row * extents.vectors + i]) for i, column in enumerate(columns)]
+            factor = f.load(left.at(offset, self.element), Type(self.element)).broadcast(lanes)
+            result += [factor.fma(column, sums[row * vectors + i]) for i, column in enumerate(columns)]
         return result
 
     def _kept_sums(self, panel: Value) -> Value:
@@ -279,13 +299,18 @@ class Emission:
         number = (panel - self.first_panel) * extents.block_tiles + (self.tile - self.first_tile)
         return self.sums.at(number * (extents.pixels * extents.width), self.element)
 
-    def _load(self, sums: Value, extent: Shape) -> list[Value]:
-        count, lanes = math.prod(extent) * self.extents.vectors, self.extents.lanes
-        return [self.f.load(sums.at(number * lanes, self.element), self.vector) for number in range(count)]
+    def _places(self, sums: Value, rows: int, columns: int) -> list[Value]:
+        """Where in memory the vectors of a tile are."""
+        width, lanes, vectors = self.extents.width, self.extents.lanes, self._vectors(columns)
+        return [sums.at(row * width + i * lanes, self.element) for row in range(rows) for i in range(vectors)]
 
-    def _store(self, sums: Value, tile: Sequence[Value]) -> None:
-        for number, vector in enumerate(tile):
-            self.f.store(vector, sums.at(number * self.extents.lanes, self.element))
+    def _load(self, sums: Value, extent: Shape, columns: int) -> list[Value]:
+        return [self.f.load(place, self.vector) for place in self._places(sums, math.prod(extent), columns)]
+
+    def _store(self, sums: Value, tile: Sequence[Value], columns: int) -> None:
+        rows = len(tile) // self._vectors(columns)
+        for place, vector in zip(self._places(sums, rows, columns), tile, strict=True):
+            self.f.store(vector, place)
 
     def _point(self, place: Sequence[Value]) -> Point:
         point = self.origin
@@ -296,7 +321,7 @@ class Emission:
     def _finish(self, place: Sequence[Value], extent: Shape, panel: Value, columns: int, tile: list[Value]) -> None:
         """Run the body and the stores for a tile, of which the first ``columns`` columns count."""
         if not self.is_unrolled:
-            self._store(self.sums, tile)
+            self._store(self.sums, tile, columns)
             self._finish_in_memory(place, extent, panel, columns, self.sums)
             return
         lanes, width, point = self.extents.lanes, self.extents.width, self._point(place)
@@ -311,7 +336,7 @@ class Emission:
                     if others:
                         enter(point.enter(dimension, place[dimension], index), others, number)
                         continue
-                    vector = tile[number * self.extents.vectors + piece.offset // lanes]
+                    vector = tile[number * self._vectors(columns) + piece.offset // lanes]
                     if piece.lanes < lanes:
                         vector = vector.shuffle(range(first, first + piece.lanes))
                     point.enter(dimension, place[dimension], index, given={0: vector})
