@@ -6,6 +6,7 @@ shape.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from ..graph.graph import Graph
 from ..graph.vertex import Vertex
 from ..memory import aligned_array
 from ..passes.simplify import simplify
+from ..passes.simplify_transpose import moves
 from .generic_kernels import accumulate, accumulate_along, evaluate_elementwise, multiply
 
 Array = np.ndarray[Any, Any]
@@ -58,7 +60,7 @@ def schedule(order: Sequence[Vertex], roots: tuple[Vertex, ...], is_simplified: 
         elif not is_simplified and _changes_when_simplified(vertex, constants):
             simplified = simplify(Graph.of(roots, ()))
             return schedule(simplified.order(), simplified.outputs, is_simplified=True)
-        elif name == "matmul":
+        elif name in ("matmul", "tensordot"):
             work += vertex.primitive.cost(vertex.type, *[operand.type for operand in inputs])
         for operand in inputs:
             last[operand] = vertex
@@ -80,6 +82,7 @@ def _changes_when_simplified(vertex: Vertex, constants: set[Vertex]) -> bool:
 
 _LOOKED_AT: dict[str, Callable[[Vertex, set[Vertex]], bool]] = {
     "convolution": lambda vertex, constants: True,  # it becomes a product
+    "transpose": lambda vertex, constants: moves(vertex),  # sums behind it will have another order
     "power": lambda vertex, constants: vertex.inputs[1] in constants,
     "where": lambda vertex, constants: vertex.inputs[0] in constants or vertex.inputs[1] is vertex.inputs[2],
     "add": lambda vertex, constants: any(operand.primitive.name == "pad" for operand in vertex.inputs),
@@ -162,10 +165,18 @@ def _concatenate(vertex: Vertex, operands: list[Array]) -> Array:
     return np.concatenate(operands, vertex.attributes["axis"], out)
 
 
+def _tensordot(vertex: Vertex, operands: list[Array]) -> Array:
+    """As a product of matrices: its sums are made in the same order."""
+    left, right = operands
+    depth = math.prod(right.shape[: vertex.attributes["axes"]])
+    product = multiply(left.reshape(-1, depth), right.reshape(depth, -1))
+    return product.reshape(vertex.type.shape)
+
+
 EXACT = (
     "negative", "abs", "sign", "floor", "ceil", "round", "sqrt", "rsqrt", "add", "subtract", "multiply", "divide",
     "equal", "not_equal", "less", "less_equal", "logical_and", "logical_or", "logical_not", "bitwise_and",
-    "stop_gradient", "iota", "reshape", "transpose", "broadcast", "slice", "flip", "pad", "argmax",
+    "stop_gradient", "iota", "reshape", "transpose", "broadcast", "slice", "flip", "pad", "windows", "interleave", "argmax",
     "argmin", "take", "scatter", "scatter_add", "dynamic_slice", "dynamic_update", "cumulative_argmax", "argsort",
     "random_uniform",
 )  # fmt: skip
@@ -186,5 +197,6 @@ RULES: dict[str, Rule] = {
     "cast": _cast,
     "constant": _constant,
     "matmul": lambda vertex, operands: multiply(*operands),
+    "tensordot": _tensordot,
 }
 """How the vertices of a primitive are evaluated."""

@@ -10,10 +10,16 @@ from __future__ import annotations
 
 from ..graph.graph import Graph, rebuild
 from ..graph.vertex import Vertex, make_vertex
-from . import simplify_arithmetic, simplify_convolution, simplify_movement, simplify_reduction  # entering their rules
+from . import (  # entering their rules, which are tried in this order
+    simplify_arithmetic,
+    simplify_convolution,
+    simplify_movement,
+    simplify_reduction,
+    simplify_transpose,
+)
 from .rewriting import simplified
 
-RULE_MODULES = (simplify_arithmetic, simplify_convolution, simplify_movement, simplify_reduction)
+RULE_MODULES = (simplify_arithmetic, simplify_convolution, simplify_movement, simplify_reduction, simplify_transpose)
 
 
 def simplify(graph: Graph) -> Graph:
