@@ -18,20 +18,30 @@ from .rewriting import build, rule
 LEAST_RANK = 3
 """Matrices are read by rows as well as by columns: there is nothing to gain."""
 
-_ASSEMBLED = {"tensordot", "interleave", "concatenate"}
-_PARTLY_READ = {"slice", "flip", "pad"}
+SEARCHED = 32
+"""Vertices among which a convolution is looked for: what lies between two of them is mostly less."""
+
+_REARRANGED = {"slice", "flip", "pad", "reshape", "interleave", "concatenate", "broadcast"}
 
 
 def moves(vertex: Vertex) -> bool:
-    """Whether this is a transpose that rules here may move: of something computed, of enough dimensions."""
-    return vertex.primitive.name == "transpose" and len(vertex.shape) >= LEAST_RANK and _is_computed(vertex.inputs[0])
+    """Whether this is a transpose that rules here may move: of what a convolution left in memory."""
+    return (
+        vertex.primitive.name == "transpose" and len(vertex.shape) >= LEAST_RANK and _has_channels_last(vertex.inputs[0])
+    )
 
 
-def _is_computed(x: Vertex) -> bool:
-    """Whether the elements of x are results that lie in memory as its shape says."""
-    while x.primitive.name in _PARTLY_READ:
-        x = x.inputs[0]
-    return x.primitive.family == "elementwise" or x.primitive.name in _ASSEMBLED
+def _has_channels_last(x: Vertex) -> bool:
+    """Whether x is computed, without a transpose, from a sum over windows."""
+    waiting, seen = [x], 0
+    while waiting and seen < SEARCHED:
+        x = waiting.pop()
+        seen += 1
+        if x.primitive.name == "tensordot":
+            return True
+        if x.primitive.family == "elementwise" or x.primitive.name in _REARRANGED:
+            waiting += [operand for operand in x.inputs if len(operand.shape) >= LEAST_RANK]
+    return False
 
 
 def _inverse(permutation: Shape) -> Shape:
@@ -43,7 +53,7 @@ def compute_before_transpose(vertex: Vertex) -> Vertex | None:
     """relu(transpose(x)) → transpose(relu(x)); other operands are transposed back"""
     whole = [x for x in vertex.inputs if x.shape == vertex.shape]
     moved = next(filter(moves, whole), None)
-    if moved is None or any(map(_is_computed, whole)):
+    if moved is None or any(map(_has_channels_last, whole)):
         return None
     permutation = moved.attributes["permutation"]
     operands = [_turned_back(x, permutation) for x in vertex.inputs]
