@@ -8,7 +8,7 @@ import numpy as np
 
 from ..devices import Device
 from ..errors import ArgumentError, did_you_mean
-from ..types import Shape, as_dtype, float32
+from ..types import Shape, as_dtype, contiguous_strides, float32
 from .functional.convolution import (
     paddings,
     remembered_convolution,
@@ -47,7 +47,8 @@ class _Convolution(Module, is_builtin=True):
         if self.is_transposed:
             outer, inner = inner, outer
         element = as_dtype(dtype) if dtype is not None else float32
-        self.weight = empty_parameter((outer, inner // self.groups, *self.kernel_size), element)
+        shape = (outer, inner // self.groups, *self.kernel_size)
+        self.weight = empty_parameter(shape, element, self._strides(shape))
         self.register_parameter("bias", empty_parameter((self.out_channels,), element) if bias else None)
         self.reset_parameters()
 
@@ -59,6 +60,12 @@ class _Convolution(Module, is_builtin=True):
     dilation: Shape
     padding: Any
     padding_mode: str
+
+    def _strides(self, shape: Shape) -> Shape:
+        """Output channels lie side by side, then input channels, then the window: the order in which kernels read."""
+        order = [*range(2, len(shape)), *((0, 1) if self.is_transposed else (1, 0))]
+        packed = contiguous_strides(tuple(shape[axis] for axis in order))
+        return tuple(packed[order.index(axis)] for axis in range(len(shape)))
 
     def reset_parameters(self) -> None:
         """Draw new initial values."""
