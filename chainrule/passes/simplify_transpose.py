@@ -39,8 +39,10 @@ def _has_channels_last(x: Vertex) -> bool:
         seen += 1
         if x.primitive.name == "tensordot":
             return True
-        if x.primitive.family == "elementwise" or x.primitive.name in _REARRANGED:
-            waiting += [operand for operand in x.inputs if len(operand.shape) >= LEAST_RANK]
+        if x.primitive.family == "elementwise":
+            waiting += [operand for operand in x.inputs if operand.shape == x.shape]
+        elif x.primitive.name in _REARRANGED:
+            waiting += x.inputs
     return False
 
 

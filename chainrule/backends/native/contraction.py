@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from chainrule.backends.native.body import Body, Point
 from chainrule.backends.native.kernel import KernelInfo, whole_lines, worker_scratch
@@ -60,6 +61,14 @@ def emit_contraction(module: Module, kernel: Contraction, plan: Plan, name: str)
     return KernelInfo(name, extents.tasks, is_parallel, extents.scratch_bytes)
 
 
+class Loop(NamedTuple):
+    """A loop over the depth: how often, and how far its step goes in the left operand and in the panel, in elements."""
+
+    extent: int
+    left: int
+    right: int
+
+
 class Extents:
     """The extents of a contraction's tiles, panels, chunks and tasks.
 
@@ -106,9 +115,22 @@ class Extents:
             most = max(1, CHUNK_BYTES // (touched * self.size))
             self.chunk = -(-depth[0] // -(-depth[0] // most))
         self.chunks = -(-depth[0] // self.chunk)
-        self.steps = (*(math.prod(depth[d + 1 :]) * self.width for d in range(len(depth))),)
-        if not self.packs:
-            self.steps = tuple(distances)
+        packed = (math.prod(depth[d + 1 :]) * self.width for d in range(len(depth)))
+        self.steps = tuple(packed) if self.packs else tuple(distances)
+        self.loops = self._merged_loops()
+
+    def _merged_loops(self) -> list[Loop]:
+        """The loops over the depth; two that both operands walk as one are one, but the first may be cut into chunks."""
+        kernel = self.kernel
+        loops: list[Loop] = []
+        for loop in map(Loop, kernel.depth, kernel.left.strides[len(kernel.rows) :], self.steps):
+            outer = loops[-1] if loops else None
+            may_merge = outer is not None and (len(loops) > 1 or self.chunks == 1)
+            if may_merge and outer.left == loop.left * loop.extent and outer.right == loop.right * loop.extent:
+                loops[-1] = loop._replace(extent=outer.extent * loop.extent)
+            else:
+                loops.append(loop)
+        return loops
 
     def _split_into_tasks(self) -> None:
         kernel = self.kernel
@@ -184,17 +206,13 @@ class Emission:
             for panel, columns in self._panels():
                 right = self._right(panel, chunk.index, depth, columns)
                 for place, extent in self._tiles():
-                    start = self._left(place).at(chunk.index * self._left_steps[0], self.element)
+                    start = self._left(place).at(chunk.index * extents.loops[0].left, self.element)
                     sums = self._kept_sums(panel)
                     tile = self._multiply(start, right, depth, self._load(sums, extent, columns), extent, columns)
                     self._store(sums, tile, columns)
         for panel, columns in self._panels():
             for place, extent in self._tiles():
                 self._finish_in_memory(place, extent, panel, columns, self._kept_sums(panel))
-
-    @property
-    def _left_steps(self) -> Shape:
-        return self.kernel.left.strides[len(self.kernel.rows) :]
 
     def _panels(self) -> Iterator[tuple[Value, int]]:
         """Code for each panel of the task: its number, how many columns it has."""
@@ -266,20 +284,20 @@ class Emission:
         self, left: Value, right: Value, depth: Value, tile: list[Value], extent: Shape, columns: int
     ) -> list[Value]:
         """The sums of a tile, to which ``depth`` indices of the first dimension of the depth are added."""
-        offsets = self._offsets(extent)
+        offsets, loops = self._offsets(extent), self.extents.loops
 
-        def add(level: int, count: Value, carried: Sequence[Value]) -> list[Value]:
+        def add(level: int, count: int | Value, carried: Sequence[Value]) -> list[Value]:
             with self.f.loop(0, count, carried=carried, name="depth") as loop:
                 left, right, *sums = loop.values
-                if level == len(self.kernel.depth) - 1:
+                if level == len(loops) - 1:
                     sums = self._add_products(left, right, sums, offsets, self._vectors(columns))
                 else:
-                    sums = add(level + 1, self.f.index(self.kernel.depth[level + 1]), loop.values)[2:]
-                following = left.at(self._left_steps[level], self.element).freeze()
-                loop.next([following, right.at(self.extents.steps[level], self.element).freeze(), *sums])
+                    sums = add(level + 1, loops[level + 1].extent, loop.values)[2:]
+                following = left.at(loops[level].left, self.element).freeze()
+                loop.next([following, right.at(loops[level].right, self.element).freeze(), *sums])
             return loop.results
 
-        return add(0, depth, [left, right, *tile])[2:]
+        return add(0, loops[0].extent if self.extents.chunks == 1 else depth, [left, right, *tile])[2:]
 
     def _add_products(
         self, left: Value, right: Value, sums: list[Value], offsets: Sequence[int], vectors: int
