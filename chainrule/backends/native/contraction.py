@@ -16,7 +16,7 @@ from typing import NamedTuple
 from chainrule.backends.native.body import Body, Point
 from chainrule.backends.native.kernel import KernelInfo, whole_lines, worker_scratch
 from chainrule.backends.native.language import BYTES, KERNEL_ARGUMENTS, Function, Module, Type, Value
-from chainrule.backends.native.product_pack import Panel, pack
+from chainrule.backends.native.product_pack import Panel, pack, vector_lanes
 from chainrule.backends.native.product_site import UNROLLED_EPILOGUE, cases, even_split
 from chainrule.backends.native.schedule import code_length
 from chainrule.passes.plan import Contraction, Plan
@@ -78,7 +78,7 @@ class Extents:
 
     def __init__(self, kernel: Contraction, f: Function) -> None:
         self.kernel, self.element = kernel, kernel.dtype.name
-        self.size, self.lanes = BYTES[self.element], f.module.target.lanes(self.element)
+        self.size, self.lanes = BYTES[self.element], panel_lanes(f, self.element, kernel.columns)
         vectors = -(-kernel.columns // self.lanes)
         self.vectors = vectors if vectors <= MOST_VECTORS else 2
         self.width = self.vectors * self.lanes
@@ -154,6 +154,19 @@ class Extents:
         kept = self.block_tiles * self.group if self.chunks > 1 else 1
         self.sums_bytes = whole_lines(kept * self.pixels * self.width * self.size)
         self.scratch_bytes = self.panel_bytes + self.sums_bytes
+
+
+def panel_lanes(f: Function, element: str, columns: int) -> int:
+    """Lanes of the vectors of a panel: fewer than a register has, where fewer would be idle.
+
+    Two multiplications of 256 bits take no longer than one of 512.
+    """
+    target = f.module.target
+    full = target.lanes(element)
+    half = full // 2 if target.vector_bits == 512 else full
+    wasted = -columns % full - -columns % half
+    lanes = half if wasted > 0 and columns <= MOST_VECTORS * half else full
+    return min(lanes, vector_lanes(f, element, columns))
 
 
 def most_sums(f: Function) -> int:
