@@ -11,6 +11,7 @@ from ..graph.vertex import Vertex
 from ..types import DType, Shape, contiguous_strides, int64
 from .access import IndexMap, alias_origin, compose, identity_map, is_alias, locate
 from .fuse import Fused, Group
+from .hosts import find_hosts
 from .nodes import Node, Read, Write
 from .place import Home, Placement
 from .plan import (
@@ -46,16 +47,17 @@ class Draft:
 
 @dataclass(frozen=True)
 class _Layout:
-    """Where a vertex lies: strides in elements over its own axes."""
+    """Where a vertex lies: strides in elements over its own axes, from ``offset`` on."""
 
     buffer: int
     strides: Shape
+    offset: int = 0
 
 
 def emit(fused: Fused) -> Draft:
     """Return one kernel per group."""
     placement, groups = fused.placement, fused.groups
-    storage = _Storage(placement)
+    storage = _Storage(placement, find_hosts(fused))
     made_by = {node.vertex: node for group in groups for node in group.members if node.gives_value}
     writers = [_KernelWriter(group, fused.stored, made_by, storage) for group in groups]
     kernels = [writer.kernel(number) for number, writer in enumerate(writer for writer in writers if writer.members)]
@@ -74,8 +76,8 @@ def _span(shape: Shape, strides: Shape) -> int:
 class _Storage:
     """The buffers, and where each stored vertex lies in them; a temporary is made when first asked for."""
 
-    def __init__(self, placement: Placement) -> None:
-        self.homes = placement.homes
+    def __init__(self, placement: Placement, hosts: Mapping[Vertex, Node]) -> None:
+        self.homes, self.hosts = placement.homes, hosts
         self.graph: Graph = placement.graph
         self.buffers: list[Buffer] = []
         self.updates: list[tuple[int, int]] = []
@@ -97,10 +99,21 @@ class _Storage:
         if found is None:
             if is_alias(vertex):
                 found = _Layout(self.layout(alias_origin(vertex)).buffer, contiguous_strides(vertex.shape))
+            elif vertex in self.hosts:
+                found = self._layout_inside(vertex, self.hosts[vertex])
             else:
                 found = self._new_layout(vertex, self.homes.get(vertex))
             self._layouts[vertex] = found
         return found
+
+    def _layout_inside(self, vertex: Vertex, part: Node) -> _Layout:
+        """Where the part of another vertex lies that ``part`` would copy this one to."""
+        assert part.write is not None
+        host, (read,) = self.layout(part.write.target), part.reads
+        offset, steps = locate(part.write.index, host.strides, host.offset, len(part.domain))
+        moved = iter(read.permutation or ())
+        strides = tuple(0 if extent == 1 else steps[next(moved)] for extent in vertex.shape)
+        return _Layout(host.buffer, strides, offset)
 
     def _new_layout(self, vertex: Vertex, home: Home | None) -> _Layout:
         strides = contiguous_strides(vertex.shape) if home is None else home.strides
@@ -147,7 +160,7 @@ class _KernelWriter:
         name = f"{'_'.join(list(dict.fromkeys(names))[:3]) or 'copy'}_{number}"
         for node in sorted(self.members, key=lambda node: node is not self.group.product):
             self._write_node(node)
-        stores, body, domain = tuple(self.stores), tuple(self.body), self.group.domain
+        stores, body, domain = tuple(dict.fromkeys(self.stores)), tuple(self.body), self.group.domain
         if self.group.members[0].kind == "scan":
             return Scan(name, domain, body, stores)
         if self.group.product is None:
@@ -170,7 +183,7 @@ class _KernelWriter:
     def _operand(self, read: Read, rank: int) -> Access:
         """Where the operand of a product lies, over ``rank`` dimensions of its own."""
         layout = self.storage.layout(read.base)
-        offset, steps = locate(read.index, layout.strides, 0, rank)
+        offset, steps = locate(read.index, layout.strides, layout.offset, rank)
         return Access(layout.buffer, steps, offset)
 
     def _write_node(self, node: Node) -> None:
@@ -270,7 +283,7 @@ class _KernelWriter:
     ) -> Access:
         """The element of ``vertex`` at ``index``."""
         layout = self.storage.layout(vertex)
-        offset, steps = locate(index, layout.strides, 0, len(places) + (position is not None))
+        offset, steps = locate(index, layout.strides, layout.offset, len(places) + (position is not None))
         if position is None:
             return Access(layout.buffer, self._spread(steps, places), offset)
         term = DynamicTerm(self._read(position, places), steps[-1], limit)

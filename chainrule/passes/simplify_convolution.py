@@ -43,6 +43,8 @@ def multiply_matrices(vertex: Vertex) -> Vertex | None:
     axes = vertex.attributes["axes"]
     shape, columns = y.shape[:axes], y.shape[axes:]
     rows, size = x.shape[: len(x.shape) - axes], math.prod(columns)
+    if not math.prod(shape):
+        return filled(vertex, 0)
     is_plain = axes == len(rows) == 1
     if len(columns) == 1 and min(size, math.prod(rows)) > 1 and not is_plain and axes and rows:
         return None
@@ -55,8 +57,9 @@ def _sums_over_outermost(x: Vertex) -> bool:
     """Whether the channels of x are the images of a batch, as in the gradient of weights."""
     if x.primitive.name == "transpose":
         return x.attributes["permutation"][1] == 0
-    origin = x.inputs[0] if x.primitive.name == "reshape" else x
-    return x.shape[0] == 1 == origin.shape[1] and x.shape[1] == origin.shape[0] != 1
+    if x.primitive.name != "reshape" or x.shape[0] != 1:
+        return False
+    return x.inputs[0].shape[:2] == (x.shape[1], 1) != (1, 1)  # a transpose of two sizes of which one is 1
 
 
 def _over_channels(vertex: Vertex) -> Vertex:
