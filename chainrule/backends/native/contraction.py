@@ -37,7 +37,7 @@ MOST_VECTORS = 3
 LEAST_BLOCK_ROWS = 64
 """Fewer rows do not repay the packing of a panel."""
 
-LEAST_CHUNKED_ROWS = 144
+LEAST_CHUNKED_ROWS = 288
 """Fewer rows do not repay that each task reads all of both operands."""
 
 TASK_WORK = 1 << 22
@@ -142,7 +142,8 @@ class Extents:
         else:
             most = self.tiles * self.pixels // LEAST_BLOCK_ROWS
         blocks = max(1, min(wanted, most, self.tiles))
-        self.block_tiles = -(-self.tiles // blocks)
+        even = next(count for count in range(blocks, self.tiles + 1) if self.tiles % count == 0)
+        self.block_tiles = -(-self.tiles // (even if even <= 2 * blocks else blocks))
         self.blocks = -(-self.tiles // self.block_tiles)
         groups = min(self.panels, -(-wanted // self.blocks))
         self.group = -(-self.panels // groups)
