@@ -9,7 +9,7 @@ import numpy as np
 from ..errors import ArgumentError, DTypeError, ShapeError
 from ..graph.primitive import Invalid, Primitive, Sample, register
 from ..graph.vertex import Vertex, apply
-from ..types import Shape, TensorType, broadcast_shapes, float32, int64, tensor_type
+from ..types import TensorType, broadcast_shapes, float32, int64, tensor_type
 from .movement import reshape, swap_last_axes, transpose
 
 

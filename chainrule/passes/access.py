@@ -84,20 +84,21 @@ def _through_flip(view: Vertex, index: IndexMap) -> IndexMap:
 
 
 def _through_windows(view: Vertex, index: IndexMap) -> IndexMap:
-    """A dimension that windows move along is walked by their positions and by their elements."""
+    """A dimension that windows move along is walked by their positions and by their elements.
+
+    The map leads out of x where zeros are around it: products, the only readers then, leave those out.
+    """
     count = len(view.attributes["window"])
     outer, positions, elements = index[: -2 * count - 1], index[-2 * count - 1 : -count - 1], index[-count - 1 : -1]
-    sizes = zip(positions, view.attributes["strides"], elements, view.attributes["dilation"], strict=True)
+    names = ("strides", "dilation", "low")
+    sizes = zip(positions, elements, *(view.attributes[name] for name in names), strict=True)
     return (*outer, *(_combined(*each) for each in sizes), index[-1])
 
 
-def _combined(one: Index, one_factor: int, other: Index, other_factor: int) -> Index:
-    """Where one place, times its factor, and another, times its own, add up to."""
-    pairs = zip_longest(one[1], other[1], fillvalue=0)
-    return (
-        one[0] * one_factor + other[0] * other_factor,
-        tuple(a * one_factor + b * other_factor for a, b in pairs),
-    )
+def _combined(position: Index, element: Index, stride: int, gap: int, low: int) -> Index:
+    """Where an element of a window at a position lies."""
+    pairs = zip_longest(position[1], element[1], fillvalue=0)
+    return position[0] * stride + element[0] * gap - low, tuple(a * stride + b * gap for a, b in pairs)
 
 
 def _through_reshape(view: Vertex, index: IndexMap) -> IndexMap:

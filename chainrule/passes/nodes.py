@@ -25,7 +25,7 @@ from .access import (
     identity_map,
     is_alias,
 )
-
+from .plan import Range
 
 FRAMED = 1 << 14
 """Elements from which on only what is around an array is filled with zeros; below, one kernel is faster than several."""
@@ -68,7 +68,7 @@ class Node:
     ``"fill"``.
 
     ``axes`` are the reduced dimensions of the domain. A part copies its one operand to ``write``; a fill writes zeros
-    there. ``after`` are nodes that must run before although none of their values is read. ``sources`` and ``consumers``
+    there. ``ranges`` are those of a `Contraction`. ``after`` are nodes that must run before although none of their values is read. ``sources`` and ``consumers``
     link nodes, each with the read that makes the link (None for ``after``).
     """
 
@@ -79,6 +79,7 @@ class Node:
     axes: tuple[int, ...] = ()
     write: Write | None = None
     after: tuple[Node, ...] = ()
+    ranges: tuple[Range, ...] = ()
     number: int = 0
     sources: list[tuple[Node, Read | None]] = field(default_factory=list)
     consumers: list[tuple[Node, Read | None]] = field(default_factory=list)
@@ -151,8 +152,29 @@ def _product(vertex: Vertex) -> list[Node]:
 
 
 def _tensordot(vertex: Vertex) -> list[Node]:
-    reads = tuple(make_read(x, full_map(len(x.shape)), x.shape) for x in vertex.inputs)
-    return [Node(vertex, "product", vertex.shape, tuple(Read(read.base, read.index) for read in reads))]
+    reads = (make_read(x, full_map(len(x.shape)), x.shape) for x in vertex.inputs)
+    reads = tuple(Read(read.base, read.index) for read in reads)
+    return [Node(vertex, "product", vertex.shape, reads, ranges=_ranges(vertex))]
+
+
+def _ranges(vertex: Vertex) -> tuple[Range, ...]:
+    """Where windows of the left operand reach into zeros around it: rows and depth of a product that meet."""
+    left, rows = vertex.inputs[0], len(vertex.shape) - 1
+    order = left.attributes["permutation"] if left.primitive.name == "transpose" else tuple(range(len(left.shape)))
+    view = left.inputs[0] if left.primitive.name == "transpose" else left
+    if view.primitive.name != "windows":
+        return ()
+    count = len(view.attributes["window"])
+    first, ranges = len(view.shape) - 1 - 2 * count, []
+    sizes = zip(*(view.attributes[name] for name in ("strides", "dilation", "low")), strict=True)
+    for number, (stride, gap, low) in enumerate(sizes):
+        axes = order.index(first + number), order.index(first + count + number)  # of positions and elements of windows
+        steps = {axes[0]: stride, axes[1]: gap}
+        row, depth = sorted(axes)
+        found = Range(row, depth - rows, steps[row], steps[depth], low, view.inputs[0].shape[first + number])
+        if not (found.holds(0, 0) and found.holds(left.shape[row] - 1, left.shape[depth] - 1)):
+            ranges.append(found)
+    return tuple(ranges)
 
 
 def _scan(vertex: Vertex) -> list[Node]:

@@ -164,28 +164,34 @@ def _select_product(product: Product, dimensions: Sequence[int], batch: Shape, r
 def _merge_contraction(kernel: Contraction) -> Contraction | Product:
     rows, depth = len(kernel.rows), len(kernel.depth)
     outer = [replace(kernel.left, strides=kernel.left.strides[:rows]), *_accesses(kernel)]
-    kept_rows, row_extents = _runs(kernel.rows, outer)
+    kept_rows, row_extents = _runs(kernel.rows, outer, {each.row for each in kernel.ranges})
     inner = [replace(kernel.left, strides=kernel.left.strides[rows:]), kernel.right]
-    kept_depth, depth_extents = _runs(kernel.depth, inner)
+    kept_depth, depth_extents = _runs(kernel.depth, inner, {each.depth for each in kernel.ranges})
     left = _select(kernel.left, [*kept_rows, *(rows + d for d in kept_depth)])
     right = _select(kernel.right, [*kept_depth, depth])
     body, stores = _select_body(kernel.body, kernel.stores, [*kept_rows, rows])
-    if len(row_extents) > 1 or len(depth_extents) > 1:
-        return replace(
-            kernel, rows=row_extents, depth=depth_extents, left=left, right=right, body=body, stores=stores
-        )  # fmt: skip
-    (row,), (size,) = row_extents, depth_extents
-    return Product(kernel.name, kernel.dtype, (), row, kernel.columns, size, left, right, body, stores)
+    if len(row_extents) == len(depth_extents) == 1 and not kernel.ranges:
+        (row,), (size,) = row_extents, depth_extents
+        return Product(kernel.name, kernel.dtype, (), row, kernel.columns, size, left, right, body, stores)
+    ranges = tuple(
+        replace(each, row=kept_rows.index(each.row), depth=kept_depth.index(each.depth)) for each in kernel.ranges
+    )
+    return replace(
+        kernel, rows=row_extents, depth=depth_extents, left=left, right=right, body=body, stores=stores, ranges=ranges
+    )  # fmt: skip
 
 
-def _runs(extents: Shape, accesses: Sequence[Access]) -> tuple[list[int], Shape]:
-    """Dimensions that are left when those are merged that all accesses walk as one, and their extents; at least one."""
+def _runs(extents: Shape, accesses: Sequence[Access], fixed: set[int]) -> tuple[list[int], Shape]:
+    """Dimensions that are left when those are merged that all accesses walk as one, and their extents; at least one.
+
+    ``fixed`` ones stay as they are.
+    """
     kept: list[int] = []
     merged: list[int] = []
     for d, extent in enumerate(extents):
-        if extent == 1 and (kept or d < len(extents) - 1):
+        if extent == 1 and d not in fixed and (kept or d < len(extents) - 1):
             continue
-        if kept and _are_one(accesses, kept[-1], d, extent):
+        if kept and not fixed & {kept[-1], d} and _are_one(accesses, kept[-1], d, extent):
             kept[-1] = d
             merged[-1] *= extent
         else:

@@ -187,11 +187,29 @@ class Product:
 
 
 @dataclass(frozen=True)
+class Range:
+    """Where the left operand of a `Contraction` has elements: the others are zeros around an image, and left out.
+
+    It has them where ``row_step · i[row] + depth_step · k[depth] - low`` is one of ``size`` indices from 0 on.
+    """
+
+    row: int
+    depth: int
+    row_step: int
+    depth_step: int
+    low: int
+    size: int
+
+    def holds(self, i: int, k: int) -> bool:
+        return 0 <= self.row_step * i + self.depth_step * k - self.low < self.size
+
+
+@dataclass(frozen=True)
 class Contraction:
     """``accumulator[i..., j] = Σ_k left[i..., k...] · right[k..., j]`` in row-major order of k, then body and stores.
 
     ``rows`` are the extents of i, ``depth`` those of k. ``left`` strides are over (rows..., depth...), ``right`` over
-    (depth..., column); body and stores over (rows..., column).
+    (depth..., column); body and stores over (rows..., column). Products outside of one of the ``ranges`` are left out.
     """
 
     name: str
@@ -203,6 +221,7 @@ class Contraction:
     right: Access
     body: tuple[Instruction, ...]
     stores: tuple[Store, ...]
+    ranges: tuple[Range, ...] = ()
 
     @property
     def domain(self) -> Shape:

@@ -18,8 +18,10 @@ from ..ops.window import window_size
 from ..types import Shape
 from .rewriting import build, filled, rule
 
-FEW_CHANNELS = 4
-"""Images of fewer channels are read as they lie: their pixels are as near each other as their channels."""
+FEW_CHANNELS = 8
+"""Images of fewer channels are read as they lie, with zeros around them: what is under a window along one axis is one run
+for all channels together, and copying it is cheap.
+"""
 
 
 @rule("convolution")
@@ -46,11 +48,16 @@ def multiply_matrices(vertex: Vertex) -> Vertex | None:
     if not math.prod(shape):
         return filled(vertex, 0)
     is_plain = axes == len(rows) == 1
-    if len(columns) == 1 and min(size, math.prod(rows)) > 1 and not is_plain and axes and rows:
+    if len(columns) == 1 and _is_product(math.prod(rows), size) and not is_plain and axes and rows:
         return None
     left = build(vertex, "reshape", x, shape=(math.prod(rows), math.prod(shape)))
     right = build(vertex, "reshape", y, shape=(math.prod(shape), size))
     return build(vertex, "reshape", build(vertex, "matmul", left, right), shape=vertex.shape)
+
+
+def _is_product(rows: int, columns: int) -> bool:
+    """Whether sums for so many rows and columns are made by the register tiles of products."""
+    return min(rows, columns) > 1
 
 
 def _sums_over_outermost(x: Vertex) -> bool:
@@ -67,7 +74,8 @@ def _over_channels(vertex: Vertex) -> Vertex:
     x, w = vertex.inputs
     rank = len(w.shape) - 2
     inner = range(2, rank + 2)
-    view = _windows(vertex, _spread(vertex, _channels_last(vertex, x)), w.shape[2:])
+    is_product = _is_product(vertex.type.size // vertex.shape[1], vertex.shape[1])
+    view = _windows(vertex, _channels_last(vertex, x), w.shape[2:], is_product)
     columns = build(vertex, "transpose", w, permutation=(*inner, 1, 0))
     result = build(vertex, "tensordot", view, columns, axes=rank + 1)
     return _channels_first(vertex, result)
@@ -81,7 +89,9 @@ def _over_batch(vertex: Vertex) -> Vertex:
     x, w = vertex.inputs
     rank = len(w.shape) - 2
     inner = range(2, rank + 2)
-    view = _windows(vertex, _spread(vertex, build(vertex, "transpose", x, permutation=(1, *inner, 0))), w.shape[2:])
+    turned = build(vertex, "transpose", x, permutation=(1, *inner, 0))
+    is_product = _is_product(vertex.type.size // vertex.shape[1], vertex.shape[1])
+    view = _windows(vertex, turned, w.shape[2:], is_product)
     outer = (*range(1, rank + 1), 2 * rank + 1)
     rows = build(vertex, "transpose", view, permutation=(*outer, 0, *range(rank + 1, 2 * rank + 1)))
     columns = build(vertex, "transpose", w, permutation=(1, *inner, 0))
@@ -99,38 +109,50 @@ def _channels_first(vertex: Vertex, x: Vertex) -> Vertex:
     return build(vertex, "transpose", x, permutation=(0, len(x.shape) - 1, *range(1, len(x.shape) - 1)))
 
 
+def _windows(vertex: Vertex, x: Vertex, window: Shape, is_product: bool) -> Vertex:
+    """What lies under the windows of (N, ..., C): (N, positions..., window..., C).
+
+    The zeros around x are only put into memory where it has few channels, or something else than a product reads them.
+    """
+    strides, dilation, expansion = (vertex.attributes[name] for name in ("strides", "dilation", "expansion"))
+    low, high = (tuple(max(size, 0) for size in vertex.attributes[name]) for name in ("low", "high"))
+    cut = (-min(a, 0) - min(b, 0) for a, b in zip(vertex.attributes["low"], vertex.attributes["high"], strict=True))
+    is_left = all(map(int.__lt__, cut, x.shape[1:-1]))
+    if not (is_product and is_left) or x.shape[-1] < FEW_CHANNELS or max(expansion, default=1) > 1:
+        x, low, high = _spread(vertex, x), (0,) * len(low), (0,) * len(high)
+    else:
+        x = _cut(vertex, _readable(vertex, x))
+    return build(vertex, "windows", x, window=window, strides=strides, dilation=dilation, low=low, high=high)
+
+
 def _spread(vertex: Vertex, x: Vertex) -> Vertex:
     """Zeros between and around the elements of each inner dimension of (N, ..., C); negative sizes cut off."""
     low, high, expansion = (vertex.attributes[name] for name in ("low", "high", "expansion"))
-    x = _padded(vertex, x, low, high, expansion)
-    starts = tuple(max(-size, 0) for size in low)
-    stops = tuple(n - max(-size, 0) for n, size in zip(x.shape[1:-1], high, strict=True))
-    return _cut(vertex, x, starts, stops)
-
-
-def _padded(vertex: Vertex, x: Vertex, low: Shape, high: Shape, expansion: Shape) -> Vertex:
-    """Zeros between and around elements, which lie as the shape says: that is what `make_vertex` is for."""
     before, after = (tuple(max(size, 0) for size in sizes) for sizes in (low, high))
     if any((*before, *after)) or max(expansion, default=1) > 1:
         gaps = {"low": (0, *before, 0), "high": (0, *after, 0), "interior": (0, *(e - 1 for e in expansion), 0)}
-        return make_vertex(PAD, (x,), gaps, vertex.site)
-    if x.primitive.name == "transpose" and x.shape[-1] >= FEW_CHANNELS:
-        is_last = x.attributes["permutation"][-1] == len(x.shape) - 1
-        return x if is_last else make_vertex(STOP_GRADIENT, (x,), {}, vertex.site)
-    return x
+        x = make_vertex(PAD, (x,), gaps, vertex.site)  # as it is: its memory shall have the channels last
+    else:
+        x = _readable(vertex, x)
+    return _cut(vertex, x)
 
 
-def _cut(vertex: Vertex, x: Vertex, starts: Shape, stops: Shape) -> Vertex:
-    """A slice along the inner dimensions of (N, ..., C)."""
-    count, *_, channels = x.shape
+def _readable(vertex: Vertex, x: Vertex) -> Vertex:
+    """x itself, or a copy of it in memory that has the channels last."""
+    if x.primitive.name != "transpose" or x.shape[-1] < FEW_CHANNELS:
+        return x
+    is_last = x.attributes["permutation"][-1] == len(x.shape) - 1
+    return x if is_last else make_vertex(STOP_GRADIENT, (x,), {}, vertex.site)
+
+
+def _cut(vertex: Vertex, x: Vertex) -> Vertex:
+    """What negative paddings leave of the inner dimensions of (N, ..., C)."""
+    starts, ends = (tuple(max(-size, 0) for size in vertex.attributes[name]) for name in ("low", "high"))
+    stops = tuple(n - size for n, size in zip(x.shape[1:-1], ends, strict=True))
     steps = (1,) * len(x.shape)
-    return build(vertex, "slice", x, starts=(0, *starts, 0), stops=(count, *stops, channels), steps=steps)
-
-
-def _windows(vertex: Vertex, x: Vertex, window: Shape) -> Vertex:
-    """What lies under the windows of (N, ..., C): (N, positions..., window..., C)."""
-    strides, dilation = vertex.attributes["strides"], vertex.attributes["dilation"]
-    return build(vertex, "windows", x, window=window, strides=strides, dilation=dilation)
+    return build(
+        vertex, "slice", x, starts=(0, *starts, 0), stops=(x.shape[0], *stops, x.shape[-1]), steps=steps
+    )  # fmt: skip
 
 
 def _by_group(vertex: Vertex) -> Vertex:
@@ -142,7 +164,10 @@ def _by_group(vertex: Vertex) -> Vertex:
     x = build(vertex, "reshape", x, shape=(*x.shape[:-1], groups, channels))
     x = build(vertex, "transpose", x, permutation=(rank + 1, *range(rank + 1), rank + 2))
     depth, rows = math.prod(w.shape[1:]), count * math.prod(positions)
-    rows_of_groups = build(vertex, "reshape", _windows(vertex, x, w.shape[2:]), shape=(groups, rows, depth))
+    names = ("strides", "dilation")
+    none = (0,) * rank
+    sizes = {"window": w.shape[2:], "low": none, "high": none, **{name: vertex.attributes[name] for name in names}}
+    rows_of_groups = build(vertex, "reshape", build(vertex, "windows", x, **sizes), shape=(groups, rows, depth))
     columns = build(vertex, "reshape", w, shape=(groups, outputs // groups, *w.shape[1:]))
     columns = build(vertex, "transpose", columns, permutation=(0, *range(3, rank + 3), 2, 1))
     columns = build(vertex, "reshape", columns, shape=(groups, depth, outputs // groups))
@@ -208,16 +233,11 @@ def _by_phases(vertex: Vertex) -> Vertex:
     each = zip(expansion, w.shape[2:], dilation, low, strict=True)
     phases = [[_phase(number, *sizes) for number in range(sizes[0])] for sizes in each]
     counts = tuple(-(-n // e) for n, e in zip(vertex.shape[2:], expansion, strict=True))
-    before = tuple(max(0, *(-phase.first for phase in axis)) for axis in phases)
-    ends = (max(phase.last(n) for phase in axis) for axis, n in zip(phases, counts, strict=True))
-    after = tuple(max(0, end - n) for end, n in zip(ends, x.shape[2:], strict=True))
-    padded = _padded(vertex, _channels_last(vertex, x), before, after, (1,) * len(counts))
-    padded = _channels_first(vertex, padded)
     parts, starts = [], []
     for numbers in itertools.product(*map(range, expansion)):
         chosen = [axis[number] for axis, number in zip(phases, numbers, strict=True)]
         if all(phase.taps for phase in chosen):
-            parts.append(_convolve_phase(vertex, padded, chosen, before, counts))
+            parts.append(_convolve_phase(vertex, chosen, counts))
             starts.append((0, 0, *numbers))
     if not parts:
         return filled(vertex, 0)
@@ -254,13 +274,13 @@ def _phase(number: int, expansion: int, size: int, dilation: int, low: int) -> P
     return Phase(met[0], step, len(range(met[0], size, step)), first, step * dilation // expansion)
 
 
-def _convolve_phase(vertex: Vertex, x: Vertex, phases: Sequence[Phase], before: Shape, counts: Shape) -> Vertex:
-    """The results of one phase, of an x that begins with ``before`` zeros."""
-    w = vertex.inputs[1]
+def _convolve_phase(vertex: Vertex, phases: Sequence[Phase], counts: Shape) -> Vertex:
+    """The results of one phase."""
+    x, w = vertex.inputs
     starts, steps = (0, 0, *(phase.tap for phase in phases)), (1, 1, *(phase.step for phase in phases))
     weights = build(vertex, "slice", w, starts=starts, stops=w.shape, steps=steps)
-    low = tuple(-(a + phase.first) for a, phase in zip(before, phases, strict=True))
-    ends = (a + phase.last(n) for a, phase, n in zip(before, phases, counts, strict=True))
+    low = tuple(-phase.first for phase in phases)
+    ends = (phase.last(n) for phase, n in zip(phases, counts, strict=True))
     high = tuple(end - n for end, n in zip(ends, x.shape[2:], strict=True))
     ones, dilation = (1,) * len(counts), tuple(phase.dilation for phase in phases)
     return build(
