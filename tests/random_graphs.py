@@ -4,6 +4,7 @@ A vertex is kept only if its value stays put when every rounded result in the gr
 rounding does: that leaves out overflow, ill-conditioned sums and steps (floor, comparisons) next to their jumps.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,8 +18,10 @@ from chainrule.graph.primitive import PRIMITIVES, Primitive
 from chainrule.graph.vertex import Vertex, apply
 from chainrule.ops import convolution, indexing, movement, random, source
 from chainrule.ops.elementwise import cast
-from chainrule.ops.matmul import matmul
+from chainrule.ops.matmul import matmul, tensordot
 from chainrule.ops.reduction import sum_
+from chainrule.ops.window import window_size
+from chainrule.ops.window import windows as window_view
 from chainrule.reference import evaluate_vertex
 from chainrule.types import DTYPES, DType, Shape, bool_, contiguous_strides, float32, float64, int32, int64, tensor_type
 
@@ -235,6 +238,25 @@ def product(b: Builder) -> Vertex:
     return matmul(x, movement.swap_last_axes(b.input(x.dtype, (*batch, columns, depth))))
 
 
+def product_over_axes(b: Builder) -> Vertex:
+    """A sum over the last dimensions of something, often of what lies under windows."""
+    view = windows(b)
+    x = view if view.dtype.is_floating_point and b.chance(0.7) else b.pick("float", rank=1)
+    axes = int(b.rng.integers(min(len(x.shape), 3) + 1))
+    columns = tuple(int(b.choose((1, 2, 3, 8, 17))) for _ in range(int(b.choose((0, 1, 1, 1, 2)))))
+    return tensordot(x, b.input(x.dtype, (*x.shape[len(x.shape) - axes :], *columns)), axes)
+
+
+def windows(b: Builder) -> Vertex:
+    x = b.pick("float", "float", "int", rank=2)
+    count = int(b.rng.integers(1, min(len(x.shape), 3)))
+    sizes = x.shape[-count - 1 : -1]
+    window, strides, dilation = (tuple(int(b.choose((1, 1, 2, 3))) for _ in sizes) for _ in range(3))
+    if any(window_size(r, d) > n for r, d, n in zip(window, dilation, sizes, strict=True)):
+        return x
+    return window_view(x, window, strides, dilation)
+
+
 def convolve(b: Builder) -> Vertex:
     """Something of two to four dimensions under a small window, with all that a convolution can do to it."""
     x = b.pick("float", rank=2)
@@ -247,7 +269,7 @@ def convolve(b: Builder) -> Vertex:
     steps = [tuple(int(b.choose((1, 1, 2))) for _ in range(rank)) for _ in range(3)]
     low, high = (tuple(int(b.choose((0, 1, 2, -1))) for _ in range(rank)) for _ in range(2))
     for n, r, a, c, d, e in zip(sizes, window, low, high, steps[1], steps[2], strict=True):
-        if convolution.spread_size(n, a, c, e) < convolution.window_size(r, d):
+        if convolution.spread_size(n, a, c, e) < window_size(r, d):
             return x
     return convolution.convolution(x, w, steps[0], low, high, steps[1], steps[2], groups)
 
@@ -304,6 +326,17 @@ def concatenate(b: Builder) -> Vertex:
     return movement.concatenate(*b.choose(((x, other), (other, x), (x, x), (x, other, x))), axis=axis)
 
 
+def interleave(b: Builder) -> Vertex:
+    """Parts of one shape at different starts in the same steps, which sometimes leave gaps."""
+    x = b.pick("float", "int", rank=1)
+    steps = tuple(int(b.choose((1, 1, 2, 3))) for _ in x.shape)
+    places = [place for place in itertools.product(*map(range, steps)) if b.chance(0.8)] or [(0,) * len(steps)]
+    margin = tuple(int(b.choose((0, 0, 1))) for _ in x.shape)
+    shape = tuple(max(n, 1) * s + m for n, s, m in zip(x.shape, steps, margin, strict=True))
+    parts = [x if b.chance(0.5) else b.input(x.dtype, x.shape) for _ in places]
+    return apply(movement.INTERLEAVE, *parts, shape=shape, starts=tuple(places), steps=steps)
+
+
 def take(b: Builder) -> Vertex:
     x = b.pick("float", "int", rank=1)
     axis = int(b.rng.integers(len(x.shape)))
@@ -354,8 +387,9 @@ def gradient(b: Builder) -> Vertex:
 
 KINDS: list[Callable[[Builder], Vertex]] = [
     *[unary] * 9, *[binary] * 9, where, where, cast_, constant, iota, reduction, reduction, reduction, scan,
-    product, product, convolve, convolve, reshape, transpose, broadcast, slice_, flip, pad, concatenate, take,
-    scatter_add, scatter, dynamic_slice, dynamic_update, random_uniform, gradient, gradient,
+    product, product, product_over_axes, windows, convolve, convolve, reshape, transpose, broadcast, slice_, flip, pad,
+    concatenate, interleave, take, scatter_add, scatter, dynamic_slice, dynamic_update, random_uniform, gradient,
+    gradient,
 ]  # fmt: skip
 
 

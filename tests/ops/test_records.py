@@ -349,6 +349,9 @@ def _torch_twins() -> dict[str, Callable[..., Any]]:
         "flip": lambda x, axes: torch.flip(x, axes),
         "concatenate": lambda *parts, axis: torch.cat(parts, axis),
         "slice": lambda x, starts, stops, steps: x[tuple(map(slice, starts, stops, steps))],
+        "interleave": _torch_interleave,
+        "windows": _torch_windows,
+        "tensordot": lambda x, y, axes: torch.tensordot(x, y, axes),
         "convolution": _torch_convolution,
         "floored_log": lambda x: x.log().clamp(min=-100.0),
         "cast": lambda x, dtype: x.to(getattr(torch, dtype.name)),
@@ -373,6 +376,21 @@ def _torch_convolution(
         )
     function = getattr(torch.nn.functional, f"conv{len(strides)}d")
     return function(x, w, stride=strides, dilation=dilation, groups=groups)
+
+
+def _torch_interleave(*parts: Any, shape: tuple, starts: tuple, steps: tuple) -> Any:
+    out = parts[0].new_zeros(shape)
+    for part, start in zip(parts, starts, strict=True):
+        out[tuple(slice(a, a + n * s, s) for a, n, s in zip(start, part.shape, steps, strict=True))] = part
+    return out
+
+
+def _torch_windows(x: Any, *, window: tuple, strides: tuple, dilation: tuple) -> Any:
+    """Whole spans of windows, unfolded, of which every dilation-th element is an element of the window."""
+    first = x.ndim - len(window) - 1
+    for axis, (size, stride, gap) in enumerate(zip(window, strides, dilation, strict=True), first):
+        x = x.unfold(axis, (size - 1) * gap + 1, stride)[..., ::gap]
+    return x.movedim(first + len(window), -1)
 
 
 def _torch_prod(x: Any, axes: tuple[int, ...]) -> Any:

@@ -6,7 +6,7 @@ import numpy as np
 
 from chainrule.graph.primitive import PRIMITIVES
 from chainrule.passes.memory import read_accesses, written_accesses
-from chainrule.passes.plan import Nest, Product
+from chainrule.passes.plan import Contraction, Nest
 from chainrule.types import contiguous_strides
 
 BY_NATIVE = {record.native: record for record in PRIMITIVES.values() if record.family == "elementwise"}
@@ -66,17 +66,19 @@ def check_kernel(plan, kernel):
     for i, one in enumerate(temporaries):
         for other in temporaries[:i]:
             assert one.offset + one.nbytes <= other.offset or other.offset + other.nbytes <= one.offset
-    operands = [kernel.left, kernel.right] if isinstance(kernel, Product) else []
+    operands = [] if isinstance(kernel, Nest) else [kernel.left, kernel.right]
     for written in written_accesses(kernel):
         for read in read_accesses(kernel):
             if read.buffer == written.buffer:
                 assert read == written and read not in operands, f"{kernel.name} reads what another point writes"
     rank = len(kernel.domain)
-    assert all(len(access.strides) == rank for access in accesses)
+    assert all(len(access.strides) == rank for access in accesses if access not in operands)
     if isinstance(kernel, Nest):
         assert len({reduction.axes for reduction in kernel.reductions}) <= 1
     else:
         assert kernel.body[0].operation == "accumulator"
+        for access, shape in zip(operands, (kernel.left_domain, kernel.right_domain), strict=True):
+            assert len(access.strides) == len(shape) and not access.dynamic
 
 
 def place(access, grid, shape, results):
@@ -133,16 +135,19 @@ def uniform(seed, counter, element, stream):
     return numbers[element]
 
 
+def sums_of_products(kernel, memories):
+    operands = []
+    for access, shape in ((kernel.left, kernel.left_domain), (kernel.right, kernel.right_domain)):
+        index, memory = place(access, np.indices(shape), shape, []), memories[access.buffer]
+        assert index.size == 0 or (index.min() >= 0 and index.max() < memory.size), "read outside its buffer"
+        operands.append(memory[index])
+    if isinstance(kernel, Contraction):
+        return np.tensordot(*operands, len(kernel.depth)).astype(kernel.dtype.numpy)
+    return np.matmul(*operands).astype(kernel.dtype.numpy)
+
+
 def run_kernel(kernel, memories):
-    accumulator = None
-    if isinstance(kernel, Product):
-        batch, rows, columns, depth = kernel.batch, kernel.rows, kernel.columns, kernel.depth
-        operands = []
-        for access, shape in ((kernel.left, (*batch, rows, depth)), (kernel.right, (*batch, depth, columns))):
-            assert not access.dynamic
-            index = place(access, np.indices(shape), shape, [])
-            operands.append(memories[access.buffer][index])
-        accumulator = np.matmul(*operands).astype(kernel.dtype.numpy)
+    accumulator = None if isinstance(kernel, Nest) else sums_of_products(kernel, memories)
     results, grid = run_body(kernel, memories, accumulator)
     for store in kernel.stores:
         wanted = results[store.instruction].shape  # less than the domain where a scan gives only the first points
