@@ -166,11 +166,16 @@ def _concatenate(vertex: Vertex, operands: list[Array]) -> Array:
 
 
 def _tensordot(vertex: Vertex, operands: list[Array]) -> Array:
-    """As a product of matrices: its sums are made in the same order."""
+    """As a product of matrices, or one for each column: its sums are made in the same order."""
     left, right = operands
     depth = math.prod(right.shape[: vertex.attributes["axes"]])
-    product = multiply(left.reshape(-1, depth), right.reshape(depth, -1))
-    return product.reshape(vertex.type.shape)
+    if not vertex.attributes["by_column"]:
+        product = multiply(left.reshape(-1, depth), right.reshape(depth, -1))
+        return product.reshape(vertex.type.shape)
+    columns = right.size // max(depth, 1)
+    rows = left.reshape(-1, depth, columns).transpose(2, 0, 1)
+    twice = np.repeat(right.reshape(depth, columns).T[:, :, None], 2, 2)  # one column would be summed in another order
+    return np.ascontiguousarray(multiply(rows, twice)[:, :, 0].T).reshape(vertex.type.shape)
 
 
 EXACT = (

@@ -116,8 +116,9 @@ def turned_weights(w: Vertex, groups: int) -> Vertex:
 def _by_channels(x: Vertex, groups: int) -> Vertex:
     """(N, C, ...) → (C / groups, groups · N, ...): what was summed over is a batch, and the batch is summed over."""
     count, channels, *sizes = x.shape
-    if groups == 1:
-        return transpose(x, (1, 0, *range(2, len(sizes) + 2)))
+    if groups in (1, channels):
+        turned = transpose(x, (1, 0, *range(2, len(sizes) + 2)))
+        return reshape(turned, (channels // groups, groups * count, *sizes))
     split = reshape(x, (count, groups, channels // groups, *sizes))
     turned = transpose(split, (2, 1, 0, *range(3, len(sizes) + 3)))
     return reshape(turned, (channels // groups, groups * count, *sizes))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +11,10 @@ from ..errors import ArgumentError, DTypeError, ShapeError
 from ..graph.primitive import Invalid, Primitive, Sample, register
 from ..graph.vertex import Vertex, apply
 from ..types import TensorType, broadcast_shapes, float32, int64, tensor_type
+from .arithmetic import multiply
 from .movement import reshape, swap_last_axes, transpose
+
+Array = np.ndarray[Any, Any]
 
 
 def _type_rule(x: TensorType, y: TensorType) -> TensorType:
@@ -79,27 +83,45 @@ def matmul(x: Vertex, y: Vertex) -> Vertex:
     return apply(MATMUL, x, y)
 
 
-def _tensordot_type_rule(x: TensorType, y: TensorType, *, axes: int) -> TensorType:
-    if not 0 <= axes <= min(x.rank, y.rank):
+def _tensordot_type_rule(x: TensorType, y: TensorType, *, axes: int, by_column: bool) -> TensorType:
+    columns = y.shape[axes:]
+    shared = len(columns) if by_column else 0
+    if not 0 <= axes <= min(x.rank - shared, y.rank):
         raise ArgumentError(f"tensordot over {axes} dimensions of shapes {x.shape} and {y.shape}")
     if x.dtype is not y.dtype or not x.dtype.is_floating_point:
         raise DTypeError(f"tensordot needs two float operands of one dtype, got {x.dtype} and {y.dtype}")
-    kept = x.rank - axes
-    if x.shape[kept:] != y.shape[:axes]:
-        raise ShapeError(f"tensordot: the last {axes} sizes of {x.shape} are not the first of {y.shape}")
-    return tensor_type(x.dtype, (*x.shape[:kept], *y.shape[axes:]))
+    kept = x.rank - axes - shared
+    if x.shape[kept : kept + axes] != y.shape[:axes] or (by_column and x.shape[kept + axes :] != columns):
+        raise ShapeError(f"tensordot: the last sizes of {x.shape} are not those of {y.shape} (axes={axes})")
+    return tensor_type(x.dtype, (*x.shape[:kept], *columns))
 
 
-def _tensordot_vjp(g: Vertex, out: Vertex, x: Vertex, y: Vertex, *, axes: int) -> tuple[Vertex, Vertex]:
+def _tensordot_reference(x: Array, y: Array, *, axes: int, by_column: bool) -> Array:
+    if not by_column:
+        return np.tensordot(x, y, axes)
+    rows = x.ndim - y.ndim
+    result: Array = np.einsum(x, range(x.ndim), y, range(rows, x.ndim), [*range(rows), *range(rows + axes, x.ndim)])
+    return result
+
+
+def _tensordot_vjp(
+    g: Vertex, out: Vertex, x: Vertex, y: Vertex, *, axes: int, by_column: bool
+) -> tuple[Vertex, Vertex]:  # fmt: skip
     """dX = G Yᵀ, dY = Xᵀ G, with groups of dimensions in place of rows and columns."""
-    kept, columns = len(x.shape) - axes, len(y.shape) - axes
-    return tensordot(g, _turn(y, axes), columns), tensordot(_turn(x, kept), g, kept)
+    columns = len(y.shape) - axes
+    rows = len(g.shape) - columns
+    turned = transpose(x, (*range(rows, rows + axes), *range(rows), *range(rows + axes, len(x.shape))))
+    by_y = tensordot(turned, g, rows, by_column)
+    if by_column:
+        return multiply(reshape(g, (*g.shape[:rows], *(1,) * axes, *g.shape[rows:])), y), by_y
+    return tensordot(g, transpose(y, (*range(axes, len(y.shape)), *range(axes))), columns), by_y
 
 
-def _turn(x: Vertex, count: int) -> Vertex:
-    """The first ``count`` dimensions put behind the others."""
-    rank = len(x.shape)
-    return transpose(x, (*range(count, rank), *range(count)))
+def _tensordot_cost(out: TensorType, x: TensorType, y: TensorType) -> int:
+    rows, axes = x.rank - y.rank, x.rank - out.rank
+    if axes < 0 or x.shape[rows:] != y.shape or out.shape[rows:] != y.shape[axes:]:  # not by column
+        axes = (x.rank + y.rank - out.rank) // 2
+    return 2 * out.size * math.prod(y.shape[:axes])
 
 
 _THREE = tensor_type(float32, (2, 3, 4))
@@ -108,29 +130,33 @@ TENSORDOT = register(
     Primitive(
         name="tensordot",
         family="matmul",
-        meaning="the sum over the last `axes` dimensions of x and the first of y",
-        attributes=("axes",),
+        meaning="the sum over the last `axes` dimensions of x and the first of y; `by_column`: x has the other dimensions of "
+        "y behind these, which are not summed",
+        attributes=("axes", "by_column"),
         type_rule=_tensordot_type_rule,
-        reference=lambda x, y, *, axes: np.tensordot(x, y, axes),
+        reference=_tensordot_reference,
         vjp=_tensordot_vjp,
         native="matmul",
         xla="dot_general",
         samples=lambda rng: [
-            Sample((rng.normal(size=(5, 3, 4)), rng.normal(size=(3, 4, 6))), {"axes": 2}),
-            Sample((rng.normal(size=(2, 3, 4)), rng.normal(size=(4, 2, 3))), {"axes": 1}),
-            Sample((rng.normal(size=(7, 2, 3, 4)), rng.normal(size=(2, 3, 4, 17))), {"axes": 3}),
-            Sample((rng.normal(size=(2, 0)), rng.normal(size=(0, 3))), {"axes": 1}),
+            Sample((rng.normal(size=(5, 3, 4)), rng.normal(size=(3, 4, 6))), {"axes": 2, "by_column": False}),
+            Sample((rng.normal(size=(2, 3, 4)), rng.normal(size=(4, 2, 3))), {"axes": 1, "by_column": False}),
+            Sample((rng.normal(size=(7, 2, 3, 4)), rng.normal(size=(2, 3, 4, 17))), {"axes": 3, "by_column": False}),
+            Sample((rng.normal(size=(2, 0)), rng.normal(size=(0, 3))), {"axes": 1, "by_column": False}),
+            Sample((rng.normal(size=(5, 2, 3, 9)), rng.normal(size=(3, 9))), {"axes": 1, "by_column": True}),
+            Sample((rng.normal(size=(4, 2, 3, 17)), rng.normal(size=(2, 3, 17))), {"axes": 2, "by_column": True}),
         ],
         invalid=(
-            Invalid((_THREE, tensor_type(float32, (4, 3))), "are not the first", {"axes": 2}),
-            Invalid((_THREE, _THREE), "over 4 dimensions", {"axes": 4}),
-            Invalid((_THREE, tensor_type(int64, (4, 3))), "float operands", {"axes": 1}),
+            Invalid((_THREE, tensor_type(float32, (4, 3))), "are not those", {"axes": 2, "by_column": False}),
+            Invalid((_THREE, _THREE), "over 4 dimensions", {"axes": 4, "by_column": False}),
+            Invalid((_THREE, tensor_type(int64, (4, 3))), "float operands", {"axes": 1, "by_column": False}),
+            Invalid((_THREE, tensor_type(float32, (3, 5))), "are not those", {"axes": 1, "by_column": True}),
         ),
-        cost=lambda out, x, y: 2 * out.size * math.prod(y.shape[: (x.rank + y.rank - out.rank) // 2]),
+        cost=_tensordot_cost,
     )
 )
 
 
-def tensordot(x: Vertex, y: Vertex, axes: int) -> Vertex:
-    """The sum over the last ``axes`` dimensions of x and the first of y"""
-    return apply(TENSORDOT, x, y, axes=axes)
+def tensordot(x: Vertex, y: Vertex, axes: int, by_column: bool = False) -> Vertex:
+    """The sum over the last ``axes`` dimensions of x and the first of y: see `TENSORDOT`"""
+    return apply(TENSORDOT, x, y, axes=axes, by_column=by_column)

@@ -175,6 +175,8 @@ class _KernelWriter:
         if node.vertex.primitive.name == "tensordot":
             depth = shapes[1][:-1]
             left, right = self._operand(reads[0], len(shapes[0])), self._operand(reads[1], len(shapes[1]))
+            if not node.vertex.attributes["by_column"]:
+                left = replace(left, strides=(*left.strides, 0))
             return Contraction(name, dtype, domain[:-1], domain[-1], depth, left, right, body, stores, node.ranges)
         left, right = (self._operand(read, self.rank) for read in reads)
         depth_size, narrow = shapes[0][-1], is_narrow(*shapes)

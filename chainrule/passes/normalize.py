@@ -165,13 +165,14 @@ def _merge_contraction(kernel: Contraction) -> Contraction | Product:
     rows, depth = len(kernel.rows), len(kernel.depth)
     outer = [replace(kernel.left, strides=kernel.left.strides[:rows]), *_accesses(kernel)]
     kept_rows, row_extents = _runs(kernel.rows, outer, {each.row for each in kernel.ranges})
-    inner = [replace(kernel.left, strides=kernel.left.strides[rows:]), kernel.right]
+    inner = [replace(kernel.left, strides=kernel.left.strides[rows:-1]), kernel.right]
     kept_depth, depth_extents = _runs(kernel.depth, inner, {each.depth for each in kernel.ranges})
-    left = _select(kernel.left, [*kept_rows, *(rows + d for d in kept_depth)])
+    left = _select(kernel.left, [*kept_rows, *(rows + d for d in kept_depth), rows + depth])
     right = _select(kernel.right, [*kept_depth, depth])
     body, stores = _select_body(kernel.body, kernel.stores, [*kept_rows, rows])
-    if len(row_extents) == len(depth_extents) == 1 and not kernel.ranges:
+    if len(row_extents) == len(depth_extents) == 1 and not kernel.ranges and not left.strides[-1]:
         (row,), (size,) = row_extents, depth_extents
+        left = replace(left, strides=left.strides[:-1])
         return Product(kernel.name, kernel.dtype, (), row, kernel.columns, size, left, right, body, stores)
     ranges = tuple(
         replace(each, row=kept_rows.index(each.row), depth=kept_depth.index(each.depth)) for each in kernel.ranges

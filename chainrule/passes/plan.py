@@ -206,10 +206,11 @@ class Range:
 
 @dataclass(frozen=True)
 class Contraction:
-    """``accumulator[i..., j] = Σ_k left[i..., k...] · right[k..., j]`` in row-major order of k, then body and stores.
+    """``accumulator[i..., j] = Σ_k left[i..., k..., j] · right[k..., j]`` in row-major order of k, then body and stores.
 
-    ``rows`` are the extents of i, ``depth`` those of k. ``left`` strides are over (rows..., depth...), ``right`` over
-    (depth..., column); body and stores over (rows..., column). Products outside of one of the ``ranges`` are left out.
+    ``rows`` are the extents of i, ``depth`` those of k. ``left`` strides are over (rows..., depth..., column), that of the
+    column 0 if all columns have the same left operand, as in a matrix product; ``right`` strides are over (depth...,
+    column), body and stores over (rows..., column). Products outside of one of the ``ranges`` are left out.
     """
 
     name: str
@@ -229,7 +230,7 @@ class Contraction:
 
     @property
     def left_domain(self) -> Shape:
-        return (*self.rows, *self.depth)
+        return (*self.rows, *self.depth, self.columns)
 
     @property
     def right_domain(self) -> Shape:

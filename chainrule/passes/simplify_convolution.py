@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ..graph.vertex import Vertex, make_vertex
 from ..ops.elementwise import STOP_GRADIENT
-from ..ops.movement import PAD
+from ..ops.movement import PAD, TRANSPOSE
 from ..ops.window import window_size
 from ..types import Shape
 from .rewriting import build, filled, rule
@@ -47,6 +47,8 @@ def multiply_matrices(vertex: Vertex) -> Vertex | None:
     rows, size = x.shape[: len(x.shape) - axes], math.prod(columns)
     if not math.prod(shape):
         return filled(vertex, 0)
+    if vertex.attributes["by_column"]:
+        return None
     is_plain = axes == len(rows) == 1
     if len(columns) == 1 and _is_product(math.prod(rows), size) and not is_plain and axes and rows:
         return None
@@ -77,7 +79,7 @@ def _over_channels(vertex: Vertex) -> Vertex:
     is_product = _is_product(vertex.type.size // vertex.shape[1], vertex.shape[1])
     view = _windows(vertex, _channels_last(vertex, x), w.shape[2:], is_product)
     columns = build(vertex, "transpose", w, permutation=(*inner, 1, 0))
-    result = build(vertex, "tensordot", view, columns, axes=rank + 1)
+    result = build(vertex, "tensordot", view, columns, axes=rank + 1, by_column=False)
     return _channels_first(vertex, result)
 
 
@@ -93,9 +95,9 @@ def _over_batch(vertex: Vertex) -> Vertex:
     is_product = _is_product(vertex.type.size // vertex.shape[1], vertex.shape[1])
     view = _windows(vertex, turned, w.shape[2:], is_product)
     outer = (*range(1, rank + 1), 2 * rank + 1)
-    rows = build(vertex, "transpose", view, permutation=(*outer, 0, *range(rank + 1, 2 * rank + 1)))
+    rows = _turned(view, (*outer, 0, *range(rank + 1, 2 * rank + 1)))
     columns = build(vertex, "transpose", w, permutation=(1, *inner, 0))
-    result = build(vertex, "tensordot", rows, columns, axes=rank + 1)
+    result = build(vertex, "tensordot", rows, columns, axes=rank + 1, by_column=False)
     return build(vertex, "transpose", result, permutation=(rank, rank + 1, *range(rank)))
 
 
@@ -123,6 +125,11 @@ def _windows(vertex: Vertex, x: Vertex, window: Shape, is_product: bool) -> Vert
     else:
         x = _cut(vertex, _readable(vertex, x))
     return build(vertex, "windows", x, window=window, strides=strides, dilation=dilation, low=low, high=high)
+
+
+def _turned(view: Vertex, permutation: Shape) -> Vertex:
+    """Windows transposed, also where that is only a reshape: a product looks for what is around the image there."""
+    return make_vertex(TRANSPOSE, (view,), {"permutation": permutation}, view.site)
 
 
 def _spread(vertex: Vertex, x: Vertex) -> Vertex:
@@ -175,52 +182,27 @@ def _by_group(vertex: Vertex) -> Vertex:
     return _channels_first(vertex, build(vertex, "reshape", result, shape=(count, *positions, outputs)))
 
 
-def _taps(vertex: Vertex, x: Vertex, window: Shape, positions: Sequence[int], strides: Shape, dilation: Shape) -> list[Vertex]:
-    """For each element of a window what lies under it at all positions: (N, positions..., C)."""
-    (count, *_, channels), parts = x.shape, []
-    for place in itertools.product(*map(range, window)):
-        starts = tuple(index * gap for index, gap in zip(place, dilation, strict=True))
-        stops = tuple(a + window_size(o, s) for a, o, s in zip(starts, positions, strides, strict=True))
-        part = build(
-            vertex, "slice", x, starts=(0, *starts, 0), stops=(count, *stops, channels), steps=(1, *strides, 1)
-        )
-        parts.append(part)
-    return parts
-
-
 def _by_channel(vertex: Vertex) -> Vertex:
-    """Σ over the window of what lies under each element, times the weight of its channel."""
+    """Each channel has one window of its own: sums are made by column."""
     x, w = vertex.inputs
-    channels, attributes = w.shape[0], vertex.attributes
-    x = _spread(vertex, _channels_last(vertex, x))
-    taps = _taps(vertex, x, w.shape[2:], vertex.shape[2:], attributes["strides"], attributes["dilation"])
-    flat, total = build(vertex, "transpose", w, permutation=(*range(2, len(w.shape)), 1, 0)), None
-    flat = build(vertex, "reshape", flat, shape=(len(taps), channels))
-    for number, part in enumerate(taps):
-        cut = {"starts": (number, 0), "stops": (number + 1, channels), "steps": (1, 1)}
-        weight = build(vertex, "reshape", build(vertex, "slice", flat, **cut), shape=(channels,))
-        term = build(vertex, "multiply", part, weight)
-        total = term if total is None else build(vertex, "add", total, term)
-    assert total is not None
-    return _channels_first(vertex, total)
+    inner = range(2, len(w.shape))
+    view = _windows(vertex, _channels_last(vertex, x), w.shape[2:], is_product=True)
+    weights = build(vertex, "transpose", w, permutation=(*inner, 1, 0))
+    weights = build(vertex, "reshape", weights, shape=(*w.shape[2:], w.shape[0]))
+    return _channels_first(vertex, build(vertex, "tensordot", view, weights, axes=len(inner), by_column=True))
 
 
 def _by_channel_over_batch(vertex: Vertex) -> Vertex:
-    """The gradient of the weights of `_by_channel`: for each position Σ of what lies under the window, times w."""
-    x, w = vertex.inputs  # (1, C · N, ...) and (C, N, ...)
-    channels, count, *window = w.shape
-    attributes, positions = vertex.attributes, vertex.shape[2:]
-    x = build(vertex, "reshape", x, shape=(channels, count, *x.shape[2:]))
-    inner = range(2, len(window) + 2)
-    x = _spread(vertex, build(vertex, "transpose", x, permutation=(1, *inner, 0)))
+    """The gradient of the weights of `_by_channel`, which x (1, C · N, ...) and w (C, N, ...) give for (1, C, window...)."""
+    x, w = vertex.inputs
+    rank, inner = len(w.shape) - 2, range(2, len(w.shape))
+    x = build(vertex, "reshape", x, shape=(*w.shape[:2], *x.shape[2:]))
+    view = _windows(vertex, build(vertex, "transpose", x, permutation=(1, *inner, 0)), w.shape[2:], is_product=True)
+    rows = _turned(view, (*range(1, rank + 1), 0, *range(rank + 1, 2 * rank + 2)))
     weights = build(vertex, "transpose", w, permutation=(1, *inner, 0))
-    parts = _taps(vertex, x, positions, window, attributes["dilation"], attributes["strides"])
-    axes = tuple(range(len(window) + 1))
-    sums = [build(vertex, "sum", build(vertex, "multiply", part, weights), axes=axes) for part in parts]
-    rows = [build(vertex, "reshape", each, shape=(1, channels)) for each in sums]
-    joined = rows[0] if len(rows) == 1 else build(vertex, "concatenate", *rows, axis=0)
-    joined = build(vertex, "transpose", joined, permutation=(1, 0))
-    return build(vertex, "reshape", joined, shape=vertex.shape)
+    result = build(vertex, "tensordot", rows, weights, axes=rank + 1, by_column=True)
+    result = build(vertex, "transpose", result, permutation=(rank, *range(rank)))
+    return build(vertex, "reshape", result, shape=vertex.shape)
 
 
 # Zeros between elements ----------------------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ def _format_product(kernel: Product | Contraction, figures: str) -> str:
         shape = f"{list(kernel.batch)} {kernel.rows}x{kernel.columns}x{kernel.depth}"
         return f"product {kernel.name} {shape} ({figures}): {left} · {right}"
     rows, depth = ([f"{name}{d}" for d in range(len(extents))] for name, extents in (("i", kernel.rows), ("k", kernel.depth)))
-    left, right = _format_operand(kernel.left, rows + depth), _format_operand(kernel.right, [*depth, "j"])
+    left, right = _format_operand(kernel.left, [*rows, *depth, "j"]), _format_operand(kernel.right, [*depth, "j"])
     shape = f"{list(kernel.rows)}x{kernel.columns}x{list(kernel.depth)}"
     return f"contraction {kernel.name} {shape} ({figures}): {left} · {right}"
 

@@ -70,7 +70,7 @@ class Emission:
             right = self._right(panel, self.f.index(0), depth, columns)
             for tile in self._tiles():
                 sums = self._zeros(tile, columns)
-                sums = self._multiply(tile, columns, self._left(tile), right, depth, sums)
+                sums = self._multiply(tile, columns, self._left(tile, panel), right, depth, sums)
                 self._finish(tile, panel, columns, sums)
 
     def _in_chunks(self) -> None:
@@ -82,7 +82,7 @@ class Emission:
             for panel, columns in self._panels():
                 right = self._right(panel, chunk.index, depth, columns)
                 for tile in self._tiles():
-                    start = self._left(tile).at(chunk.index * extents.loops[0].left, self.element)
+                    start = self._left(tile, panel).at(chunk.index * extents.loops[0].left, self.element)
                     kept = self._kept_sums(panel)
                     sums = self._multiply(tile, columns, start, right, depth, self._load(kept, tile, columns))
                     self._store(kept, sums, columns)
@@ -130,9 +130,10 @@ class Emission:
                 for others in self._kinds(numbers, dimension + 1):
                     yield [kind, *others]
 
-    def _left(self, tile: Tile) -> Value:
-        """The address of the left operand's first element for a tile."""
-        access, position = self.kernel.left, self.f.index(self.kernel.left.offset)
+    def _left(self, tile: Tile, panel: Value) -> Value:
+        """The address of the left operand's first element for a tile and a panel."""
+        access = self.kernel.left
+        position = panel * (self.extents.width * access.strides[-1]) + access.offset
         for index, stride in zip(tile.place, access.strides, strict=False):
             position = position + index * stride
         return self.body.pointers[access.buffer].at(position, self.element).freeze()

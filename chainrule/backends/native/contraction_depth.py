@@ -24,7 +24,7 @@ class DepthLoops:
     def __init__(self, f: Function, extents: Extents, tile: Tile, columns: int) -> None:
         self.f, self.extents, self.tile = f, extents, tile
         self.element, self.loops = extents.element, extents.loops
-        self.vectors = extents.vectors_of(columns)
+        self.columns, self.vectors = columns, extents.vectors_of(columns)
         self.places = list(itertools.product(*map(range, tile.extent)))
 
     def run(self, left: Value, right: Value, depth: Value, sums: list[Value]) -> list[Value]:
@@ -80,9 +80,22 @@ class DepthLoops:
         result = []
         for number, row in enumerate(rows):
             offset = sum(index * stride for index, stride in zip(self.places[row], strides, strict=False))
-            factor = f.load(left.at(offset, self.element), Type(self.element)).broadcast(lanes)
-            result += [factor.fma(column, sums[number * self.vectors + i]) for i, column in enumerate(columns)]
+            factors = self._left_row(left.at(offset, self.element))
+            mine = sums[number * self.vectors : (number + 1) * self.vectors]
+            result += [a.fma(b, c) for a, b, c in zip(factors, columns, mine, strict=True)]
         return result
+
+    def _left_row(self, start: Value) -> list[Value]:
+        """A row's elements of the left operand: one for all columns, or one for each."""
+        stride, lanes = self.extents.kernel.left.strides[-1], self.extents.lanes
+        if not stride:
+            return [self.f.load(start, Type(self.element)).broadcast(lanes)] * self.vectors
+        vector, parts = Type(self.element, lanes), range(0, self.vectors * lanes, lanes)
+        places = [start.at(first * stride, self.element) for first in parts]
+        return [
+            self.f.load_strided(place, vector, stride, self.columns - first)
+            for place, first in zip(places, parts, strict=True)
+        ]
 
     def _bounds(self, range: Range, extent: int) -> tuple[Value, Value]:
         """The first index of the depth at which the tile's row has elements, and how many there are from there on."""

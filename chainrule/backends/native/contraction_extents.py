@@ -154,7 +154,7 @@ class Extents:
         """The loops over the depth; two that both operands walk as one are one, but the first may be cut into chunks."""
         kernel = self.kernel
         ranges = {each.depth: each for each in kernel.ranges}
-        steps = zip(kernel.depth, kernel.left.strides[len(kernel.rows) :], self.steps, strict=True)
+        steps = zip(kernel.depth, kernel.left.strides[len(kernel.rows) : -1], self.steps, strict=True)
         loops: list[Loop] = []
         for number, (extent, left, right) in enumerate(steps):
             loop = Loop(extent, left, right, ranges.get(number))
