@@ -14,6 +14,11 @@ import numpy as np
 ALIGNMENT = 64
 """Bytes: one cache line, and one AVX-512 register."""
 
+# glibc learns from the largest block freed so far how much free memory to keep, twice as much, before it gives any back
+# to the system. By itself it keeps so little that a new network gets the memory of the last one from the system again,
+# page by page and cleared. This block is freed at once, and never touched.
+np.empty(32_000_000, np.uint8)
+
 
 def aligned_block(nbytes: int) -> tuple[np.ndarray[Any, Any], int]:
     """Return (uint8 array of ``nbytes``, its address), at a multiple of 64; contents are unspecified.

@@ -54,9 +54,15 @@ def _places(live: tuple[Vertex, ...], storages: list[Storage]) -> dict[Vertex, t
 
 
 def _forget(order: Iterable[Vertex]) -> None:
-    """Vertices know their users, who know them: a circle, which only Python's garbage collector would find."""
-    for vertex in order:
-        if leaf_number(vertex) is None:  # numbered leaves are everybody's
+    """Vertices know their users, who know them: a circle, which only Python's garbage collector would find.
+
+    So do those that were made and are not needed, such as gradients that nobody asks for.
+    """
+    waiting = [vertex for vertex in order if leaf_number(vertex) is None]  # numbered leaves are everybody's
+    while waiting:
+        vertex = waiting.pop()
+        if vertex.users:
+            waiting += [user for user in vertex.users.values() if user.__class__ is Vertex]
             forget_users(vertex)
 
 
@@ -94,6 +100,7 @@ def run_step(step: Step) -> bool:
     examples = record_by_example(segment, step)
     chains = [Chain(example.slots, example.values) for example in examples]
     numbers = tuple(dict.fromkeys(number for chain in chains for number in chain.numbers))
+    segment.handles.clear()  # they know the segment
     recorded = build(segment, numbers, Expansion(segment))
     found = schedule(recorded.graph.order(), recorded.graph.roots)
     if found is None:

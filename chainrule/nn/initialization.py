@@ -58,6 +58,19 @@ def _stream(low: int, high: int = 0) -> np.random.Generator:
     return _source.generator
 
 
+def _uniform(source: np.random.Generator, bound: float, size: Shape) -> np.ndarray[Any, Any]:
+    """What ``source.random(size, np.float32) * (2 * bound) - bound`` gives, in half the time.
+
+    A number has 24 bits, so two come from each word of the stream, and half of the last one is left out.
+    """
+    count = math.prod(size)
+    bits = source.bit_generator.random_raw(-(-count // 2)).view(np.uint32)[:count]
+    values = (bits >> 8).view(np.int32).astype(np.float32)
+    values *= np.float32(2 * bound) * np.float32(2**-24)
+    values -= np.float32(bound)
+    return values.reshape(size)
+
+
 class DefaultStart:
     """The default initial values of one weight: a key from which they are drawn, and the activation that follows.
 
@@ -97,13 +110,12 @@ class DefaultStart:
             bound = 1 / math.sqrt(max(inputs, 1))
         else:
             bound = math.sqrt(6 / max((1 + self.slope**2) * inputs if self.family == "he" else inputs + outputs, 1))
-        width, low = np.float32(2 * bound), np.float32(-bound)
-        return lambda size: source.random(size, np.float32) * width + low
+        return lambda size: _uniform(source, bound, size)
 
     def write(self, weight: np.ndarray[Any, Any]) -> None:
-        """Write the initial values into a weight, block by block: the drawn ones are of twice its width."""
+        """Write the initial values into a weight, block by block: none but the last has an odd number of values."""
         draw = self.sampler(weight.shape)
-        rows = max(1, BLOCK // max(math.prod(weight.shape[1:]), 1))
+        rows = 2 * max(1, BLOCK // max(2 * math.prod(weight.shape[1:]), 1))
         for first in range(0, len(weight), rows):
             block = weight[first : first + rows]
             block[...] = draw(block.shape)

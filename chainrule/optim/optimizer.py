@@ -53,11 +53,11 @@ class ParameterGroup(dict[str, Any]):
     the next change compiles nothing; to or from 0, and where it is no number, another program is needed.
     """
 
-    def __init__(self, options: Mapping[str, Any], on_change: Callable[[], None]) -> None:
+    def __init__(self, options: Mapping[str, Any], optimizer: Optimizer) -> None:
         self.rate = state_number(float(options["lr"]))
         self._rate = memory_of(self.rate)
         self._varying: dict[str, Any] = {}
-        self._on_change = on_change
+        self._optimizer = ref(optimizer)  # which owns this group: no circle, whose memory would wait for the collector
         super().__init__(options)
 
     def number(self, name: str) -> Any:
@@ -68,7 +68,7 @@ class ParameterGroup(dict[str, Any]):
         """The tensor, or for a tuple the tensors, of a numeric option, which becomes a run-time value if it is none."""
         if name not in self._varying:
             self._make_variable(name, self[name])
-            self._on_change()
+            self._note_change()
         return self._varying[name]
 
     def write_numbers(self) -> None:
@@ -93,7 +93,12 @@ class ParameterGroup(dict[str, Any]):
         self._varying.pop(name, None)
         if has_same_form:
             self._make_variable(name, value)
-        self._on_change()
+        self._note_change()
+
+    def _note_change(self) -> None:
+        optimizer = self._optimizer()
+        if optimizer is not None:
+            optimizer._options_changed()
 
     def _make_variable(self, name: str, value: Any) -> None:
         self._varying[name] = tuple(map(state_number, value)) if isinstance(value, tuple) else state_number(value)
@@ -221,7 +226,7 @@ class Optimizer:
             taken.add(id(parameter))
         options = {**self.defaults, **param_group, "params": members}
         self.check_options(options)
-        self.param_groups.append(ParameterGroup(options, self._options_changed))
+        self.param_groups.append(ParameterGroup(options, self))
         self._all = ParameterSet(parameter for group in self.param_groups for parameter in group["params"])
         self._options_changed()
 

@@ -28,7 +28,6 @@ class ParameterSet:
 
     def __init__(self, parameters: Iterable[Any]) -> None:
         self._references = tuple(ref(parameter) for parameter in parameters)
-        self.zero_grad = ZeroGrad(self)
 
     @property
     def parameters(self) -> list[Any]:
@@ -121,7 +120,7 @@ def record(event: ZeroGrad | Backward | Step) -> None:
 
 def record_zero_grad(parameters: ParameterSet) -> None:
     """Record that the gradients of ``parameters`` become None."""
-    record(parameters.zero_grad)
+    record(ZeroGrad(parameters))
 
 
 def record_backward(tensor: Any, gradient: Any, retain_graph: bool) -> None:

@@ -1,5 +1,6 @@
 """Which graphs run vertex by vertex, and that nothing but time tells."""
 
+import gc
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -184,6 +185,26 @@ def test_results_outlive_later_runs_and_may_be_written() -> None:
     assert array.tolist() == [2, 1]
     view.add_(5)
     assert view.tolist() == [7, 6]
+
+
+def test_a_step_of_a_new_network_leaves_nothing_for_the_garbage_collector() -> None:
+    def step(width: int) -> None:
+        model = cr.nn.Sequential(cr.nn.Linear(3, width), cr.nn.ReLU(), cr.nn.Linear(width, 2))
+        optimizer = cr.optim.Adam(model.parameters())
+        optimizer.zero_grad()
+        loss = cr.nn.functional.cross_entropy(model(cr.ones(4, 3)), cr.tensor([0, 1, 1, 0]))
+        loss.backward()
+        optimizer.step()
+        loss.item()
+
+    step(5)  # loads the kernels
+    gc.collect()
+    gc.disable()
+    try:
+        step(6)
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 def test_large_products_have_the_same_bits_on_all_threads(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,7 @@ def test_selu_gets_lecun_normal() -> None:
     assert abs(drawn.std() * math.sqrt(200) - 1) < 0.02 and np.abs(drawn).max() > 3.5 / math.sqrt(200)
 
 
-@pytest.mark.parametrize("shape", [(300, 200), (3, 20_000), (20_000, 3), (4, 5, 3, 3)])
+@pytest.mark.parametrize("shape", [(300, 200), (3, 20_000), (20_000, 3), (4, 5, 3, 3), (301, 201), (5, 20_001)])
 def test_values_are_one_stream_whatever_is_drawn_at_once(shape: tuple[int, ...]) -> None:
     """Large weights are written in blocks; NumPy draws the same values in one go."""
     start = DefaultStart("activation")
