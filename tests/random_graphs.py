@@ -244,6 +244,9 @@ def product_over_axes(b: Builder) -> Vertex:
     x = view if view.dtype.is_floating_point and b.chance(0.7) else b.pick("float", rank=1)
     axes = int(b.rng.integers(min(len(x.shape), 3) + 1))
     columns = tuple(int(b.choose((1, 2, 3, 8, 17))) for _ in range(int(b.choose((0, 1, 1, 1, 2)))))
+    if axes < len(x.shape) and b.chance(0.3):  # by column
+        kept = x.shape[len(x.shape) - axes - 1 :]
+        return tensordot(x, b.input(x.dtype, kept), axes, by_column=True)
     return tensordot(x, b.input(x.dtype, (*x.shape[len(x.shape) - axes :], *columns)), axes)
 
 
@@ -252,9 +255,11 @@ def windows(b: Builder) -> Vertex:
     count = int(b.rng.integers(1, min(len(x.shape), 3)))
     sizes = x.shape[-count - 1 : -1]
     window, strides, dilation = (tuple(int(b.choose((1, 1, 2, 3))) for _ in sizes) for _ in range(3))
-    if any(window_size(r, d) > n for r, d, n in zip(window, dilation, sizes, strict=True)):
+    low, high = (tuple(int(b.choose((0, 0, 1, 2))) for _ in sizes) for _ in range(2))
+    padded = [a + n + c for a, n, c in zip(low, sizes, high, strict=True)]
+    if any(window_size(r, d) > n for r, d, n in zip(window, dilation, padded, strict=True)):
         return x
-    return window_view(x, window, strides, dilation)
+    return window_view(x, window, strides, dilation, low, high)
 
 
 def convolve(b: Builder) -> Vertex:

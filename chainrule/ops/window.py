@@ -111,6 +111,7 @@ WINDOWS = register(
             Sample((rng.normal(size=(3, 4)),), _plain((), (), ())),
             Sample((rng.normal(size=(2, 3, 5, 2)),), _plain((2,), (3,), (2,))),
             Sample((rng.normal(size=(0, 4, 1)),), _plain((4,), (1,), (1,))),
+            Sample((rng.normal(size=(2, 5, 4, 3)),), _plain((3, 2), (2, 1), (1, 2), (1, 0), (1, 2))),
         ],
         invalid=(
             Invalid((_IMAGE,), "larger than the dimension", _plain((3, 4), (1, 1), (1, 2))),

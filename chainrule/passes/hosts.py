@@ -21,7 +21,8 @@ def find_hosts(fused: Fused) -> dict[Vertex, Node]:
     fixed = {alias_origin(vertex) for vertex in placement.graph.order() if is_alias(vertex)} | set(placement.homes)
     hosts: dict[Vertex, Node] = {}
     for node in group_of:
-        if node.kind != "part" or node.vertex.primitive.name not in _HOSTS or node.vertex in placement.homes:
+        is_part = node.kind == "part" and node.vertex.primitive.name in _HOSTS
+        if not is_part or node.after or node.vertex in placement.homes:  # zeros would be written over the value
             continue
         (read,) = node.reads
         made = made_by.get(read.base)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ..graph.vertex import Vertex, make_vertex
 from ..ops.elementwise import STOP_GRADIENT
 from ..ops.movement import PAD, TRANSPOSE
-from ..ops.window import window_size
+from ..ops.window import WINDOWS, window_size
 from ..types import Shape
 from .rewriting import build, filled, rule
 
@@ -38,6 +38,18 @@ def multiply_windows(vertex: Vertex) -> Vertex:
     return _by_channel_over_batch(vertex) if x.shape[0] == 1 and groups == outputs else _by_group(vertex)
 
 
+@rule("windows")
+def pad_windows(vertex: Vertex) -> Vertex | None:
+    """windows(x) that reach into zeros → windows(pad(x)); those that rules here make are read by products alone"""
+    low, high = vertex.attributes["low"], vertex.attributes["high"]
+    if not any((*low, *high)):
+        return None
+    x, none = vertex.inputs[0], (0,) * len(low)
+    outer = (0,) * (len(x.shape) - 1 - len(low))
+    around = {"low": (*outer, *low, 0), "high": (*outer, *high, 0), "interior": (0,) * len(x.shape)}
+    return build(vertex, "windows", build(vertex, "pad", x, **around), **{**vertex.attributes, "low": none, "high": none})
+
+
 @rule("tensordot")
 def multiply_matrices(vertex: Vertex) -> Vertex | None:
     """tensordot(x, w) → matmul of matrices, where these lie so in memory, or where a row or column is all there is"""
@@ -48,13 +60,29 @@ def multiply_matrices(vertex: Vertex) -> Vertex | None:
     if not math.prod(shape):
         return filled(vertex, 0)
     if vertex.attributes["by_column"]:
-        return None
+        return _by_one_dimension(vertex)
     is_plain = axes == len(rows) == 1
     if len(columns) == 1 and _is_product(math.prod(rows), size) and not is_plain and axes and rows:
         return None
     left = build(vertex, "reshape", x, shape=(math.prod(rows), math.prod(shape)))
     right = build(vertex, "reshape", y, shape=(math.prod(shape), size))
     return build(vertex, "reshape", build(vertex, "matmul", left, right), shape=vertex.shape)
+
+
+def _by_one_dimension(vertex: Vertex) -> Vertex | None:
+    """A sum by column as one with rows, and one dimension of columns: None if it is one already."""
+    x, y = vertex.inputs
+    axes = vertex.attributes["axes"]
+    rows, columns = x.shape[: len(x.shape) - len(y.shape)], y.shape[axes:]
+    if not axes:
+        return build(vertex, "multiply", x, y)
+    if rows and len(columns) == 1:
+        return None
+    size = math.prod(columns)
+    left = build(vertex, "reshape", x, shape=(*(rows or (1,)), *y.shape[:axes], size))
+    right = build(vertex, "reshape", y, shape=(*y.shape[:axes], size))
+    result = build(vertex, "tensordot", left, right, axes=axes, by_column=True)
+    return build(vertex, "reshape", result, shape=vertex.shape)
 
 
 def _is_product(rows: int, columns: int) -> bool:
@@ -124,7 +152,8 @@ def _windows(vertex: Vertex, x: Vertex, window: Shape, is_product: bool) -> Vert
         x, low, high = _spread(vertex, x), (0,) * len(low), (0,) * len(high)
     else:
         x = _cut(vertex, _readable(vertex, x))
-    return build(vertex, "windows", x, window=window, strides=strides, dilation=dilation, low=low, high=high)
+    attributes = {"window": window, "strides": strides, "dilation": dilation, "low": low, "high": high}
+    return make_vertex(WINDOWS, (x,), attributes, vertex.site)
 
 
 def _turned(view: Vertex, permutation: Shape) -> Vertex:

@@ -351,7 +351,7 @@ def _torch_twins() -> dict[str, Callable[..., Any]]:
         "slice": lambda x, starts, stops, steps: x[tuple(map(slice, starts, stops, steps))],
         "interleave": _torch_interleave,
         "windows": _torch_windows,
-        "tensordot": lambda x, y, axes: torch.tensordot(x, y, axes),
+        "tensordot": _torch_tensordot,
         "convolution": _torch_convolution,
         "floored_log": lambda x: x.log().clamp(min=-100.0),
         "cast": lambda x, dtype: x.to(getattr(torch, dtype.name)),
@@ -385,9 +385,23 @@ def _torch_interleave(*parts: Any, shape: tuple, starts: tuple, steps: tuple) ->
     return out
 
 
-def _torch_windows(x: Any, *, window: tuple, strides: tuple, dilation: tuple) -> Any:
+def _torch_tensordot(x: Any, y: Any, *, axes: int, by_column: bool) -> Any:
+    """By column: the product of every element and what it meets, summed."""
+    import torch
+
+    if not by_column:
+        return torch.tensordot(x, y, axes)
+    rows = x.ndim - y.ndim
+    return (x * y).sum(tuple(range(rows, rows + axes))) if axes else x * y
+
+
+def _torch_windows(x: Any, *, window: tuple, strides: tuple, dilation: tuple, low: tuple, high: tuple) -> Any:
     """Whole spans of windows, unfolded, of which every dilation-th element is an element of the window."""
+    import torch
+
     first = x.ndim - len(window) - 1
+    around = [size for pair in zip(low[::-1], high[::-1], strict=True) for size in pair]
+    x = torch.nn.functional.pad(x, (0, 0, *around)) if any(around) else x
     for axis, (size, stride, gap) in enumerate(zip(window, strides, dilation, strict=True), first):
         x = x.unfold(axis, (size - 1) * gap + 1, stride)[..., ::gap]
     return x.movedim(first + len(window), -1)

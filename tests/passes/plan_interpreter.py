@@ -136,14 +136,31 @@ def uniform(seed, counter, element, stream):
 
 
 def sums_of_products(kernel, memories):
+    """What is accumulated for every element of the result."""
     operands = []
     for access, shape in ((kernel.left, kernel.left_domain), (kernel.right, kernel.right_domain)):
-        index, memory = place(access, np.indices(shape), shape, []), memories[access.buffer]
-        assert index.size == 0 or (index.min() >= 0 and index.max() < memory.size), "read outside its buffer"
-        operands.append(memory[index])
+        assert not access.dynamic
+        index = place(access, np.indices(shape), shape, [])
+        exists = there_are_elements(kernel) if access is kernel.left and isinstance(kernel, Contraction) else True
+        memory = memories[access.buffer]
+        inside = index[np.broadcast_to(exists, shape)]
+        assert inside.size == 0 or (inside.min() >= 0 and inside.max() < memory.size), "read outside its buffer"
+        operands.append(np.where(exists, memory[np.where(exists, index, 0)], 0))
     if isinstance(kernel, Contraction):
-        return np.tensordot(*operands, len(kernel.depth)).astype(kernel.dtype.numpy)
+        products = operands[0] * operands[1]  # (rows..., depth..., columns)
+        depth = tuple(range(len(kernel.rows), len(kernel.rows) + len(kernel.depth)))
+        return products.sum(depth).astype(kernel.dtype.numpy)
     return np.matmul(*operands).astype(kernel.dtype.numpy)
+
+
+def there_are_elements(kernel):
+    """Where all ranges of a contraction hold, over (rows..., depth..., columns)."""
+    grid, exists = np.indices(kernel.left_domain, sparse=True), np.True_
+    for each in kernel.ranges:
+        i, k = grid[each.row], grid[len(kernel.rows) + each.depth]
+        position = each.row_step * i + each.depth_step * k - each.low
+        exists = exists & (position >= 0) & (position < each.size)
+    return np.broadcast_to(exists, kernel.left_domain)
 
 
 def run_kernel(kernel, memories):
