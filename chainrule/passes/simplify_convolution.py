@@ -16,6 +16,7 @@ from ..ops.elementwise import STOP_GRADIENT
 from ..ops.movement import PAD, TRANSPOSE
 from ..ops.window import WINDOWS, window_size
 from ..types import Shape
+from .access import VIEWS
 from .rewriting import build, filled, rule
 
 FEW_CHANNELS = 8
@@ -74,8 +75,8 @@ def _by_one_dimension(vertex: Vertex) -> Vertex | None:
     x, y = vertex.inputs
     axes = vertex.attributes["axes"]
     rows, columns = x.shape[: len(x.shape) - len(y.shape)], y.shape[axes:]
-    if not axes:
-        return build(vertex, "multiply", x, y)
+    if not axes:  # a sum starts from 0, so that it is never -0
+        return build(vertex, "add", build(vertex, "multiply", x, y), filled(vertex, 0.0))
     if rows and len(columns) == 1:
         return None
     size = math.prod(columns)
@@ -148,12 +149,18 @@ def _windows(vertex: Vertex, x: Vertex, window: Shape, is_product: bool) -> Vert
     low, high = (tuple(max(size, 0) for size in vertex.attributes[name]) for name in ("low", "high"))
     cut = (-min(a, 0) - min(b, 0) for a, b in zip(vertex.attributes["low"], vertex.attributes["high"], strict=True))
     is_left = all(map(int.__lt__, cut, x.shape[1:-1]))
-    if not (is_product and is_left) or x.shape[-1] < FEW_CHANNELS or max(expansion, default=1) > 1:
+    if not (is_product and is_left and _is_in_memory(x)) or x.shape[-1] < FEW_CHANNELS or max(expansion, default=1) > 1:
         x, low, high = _spread(vertex, x), (0,) * len(low), (0,) * len(high)
     else:
         x = _cut(vertex, _readable(vertex, x))
     attributes = {"window": window, "strides": strides, "dilation": dilation, "low": low, "high": high}
     return make_vertex(WINDOWS, (x,), attributes, vertex.site)
+
+
+def _is_in_memory(x: Vertex) -> bool:
+    while x.primitive.name in VIEWS:
+        x = x.inputs[0]
+    return x.primitive.name not in ("constant", "iota")
 
 
 def _turned(view: Vertex, permutation: Shape) -> Vertex:
