@@ -174,8 +174,11 @@ def _tensordot(vertex: Vertex, operands: list[Array]) -> Array:
         return product.reshape(vertex.type.shape)
     columns = right.size // max(depth, 1)
     rows = left.reshape(-1, depth, columns).transpose(2, 0, 1)
-    twice = np.repeat(right.reshape(depth, columns).T[:, :, None], 2, 2)  # one column would be summed in another order
-    return np.ascontiguousarray(multiply(rows, twice)[:, :, 0].T).reshape(vertex.type.shape)
+    count = rows.shape[1]
+    if count == 1:  # a single row or column would be summed in another order
+        rows = np.repeat(rows, 2, 1)
+    twice = np.repeat(right.reshape(depth, columns).T[:, :, None], 2, 2)
+    return np.ascontiguousarray(multiply(rows, twice)[:, :count, 0].T).reshape(vertex.type.shape)
 
 
 EXACT = (
