@@ -184,9 +184,9 @@ def _tensordot(vertex: Vertex, operands: list[Array]) -> Array:
 EXACT = (
     "negative", "abs", "sign", "floor", "ceil", "round", "sqrt", "rsqrt", "add", "subtract", "multiply", "divide",
     "equal", "not_equal", "less", "less_equal", "logical_and", "logical_or", "logical_not", "bitwise_and",
-    "stop_gradient", "iota", "reshape", "transpose", "broadcast", "slice", "flip", "pad", "windows", "interleave", "argmax",
-    "argmin", "take", "scatter", "scatter_add", "dynamic_slice", "dynamic_update", "cumulative_argmax", "argsort",
-    "random_uniform",
+    "stop_gradient", "iota", "reshape", "transpose", "broadcast", "slice", "flip", "pad", "windows", "interleave",
+    "argmax", "argmin", "take", "scatter", "scatter_add", "dynamic_slice", "dynamic_update", "cumulative_argmax",
+    "argsort", "random_uniform",
 )  # fmt: skip
 """Primitives that NumPy rounds correctly, or in the only order there is, or that only choose and move."""
 

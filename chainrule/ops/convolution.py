@@ -153,8 +153,8 @@ CONVOLUTION = register(
         name="convolution",
         family="convolution",
         meaning="out[n, k, o] = Σ_c Σ_r w[k, c, r] · x[n, c, o·strides + r·dilation - low]; x has `expansion - 1` "
-        "zeros between its elements and zeros around; channels in `groups` that do not mix. Products with these zeros may "
-        "be left out: weights that are not finite then give no NaN there",
+        "zeros between its elements and zeros around; channels in `groups` that do not mix. Products with these zeros "
+        "may be left out: weights that are not finite then give no NaN there",
         attributes=("strides", "low", "high", "dilation", "expansion", "groups"),
         type_rule=_type_rule,
         reference=_reference,

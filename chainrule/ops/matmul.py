@@ -130,8 +130,8 @@ TENSORDOT = register(
     Primitive(
         name="tensordot",
         family="matmul",
-        meaning="the sum over the last `axes` dimensions of x and the first of y; `by_column`: x has the other dimensions of "
-        "y behind these, which are not summed",
+        meaning="the sum over the last `axes` dimensions of x and the first of y; `by_column`: behind these, x has the "
+        "other dimensions of y, which are not summed",
         attributes=("axes", "by_column"),
         type_rule=_tensordot_type_rule,
         reference=_tensordot_reference,

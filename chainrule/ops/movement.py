@@ -86,9 +86,7 @@ def _pad_reference(x: Array, *, low: Shape, high: Shape, interior: Shape) -> Arr
     return out
 
 
-def _interleave_type_rule(
-    *types: TensorType, shape: Shape, starts: tuple[Shape, ...], steps: Shape
-) -> TensorType:
+def _interleave_type_rule(*types: TensorType, shape: Shape, starts: tuple[Shape, ...], steps: Shape) -> TensorType:
     if not types or len(types) != len(starts) or any(type.dtype is not types[0].dtype for type in types):
         raise ArgumentError(f"interleave needs tensors of one dtype and a start for each, got {types} and {starts}")
     for type, start in zip(types, starts, strict=True):

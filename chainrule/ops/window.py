@@ -97,8 +97,8 @@ WINDOWS = register(
     Primitive(
         name="windows",
         family="movement",
-        meaning="out[..., o, r, c] = x[..., o·strides + r·dilation - low, c] for positions o and elements r of a window "
-        "over the dimensions before the last; zeros before and behind x",
+        meaning="out[..., o, r, c] = x[..., o·strides + r·dilation - low, c] for positions o and elements r of a "
+        "window over the dimensions before the last; zeros before and behind x",
         attributes=("window", "strides", "dilation", "low", "high"),
         type_rule=_type_rule,
         reference=_reference,

@@ -29,7 +29,7 @@ from .access import (
 from .plan import Range
 
 FRAMED = 1 << 14
-"""Elements from which on only what is around an array is filled with zeros; below, one kernel is faster than several."""
+"""Elements from which on only what is around an array is filled with zeros: below, one kernel is faster than four."""
 
 
 @dataclass(eq=False, slots=True)
@@ -69,8 +69,9 @@ class Node:
     ``"fill"``.
 
     ``axes`` are the reduced dimensions of the domain. A part copies its one operand to ``write``; a fill writes zeros
-    there. ``ranges`` are those of a `Contraction`. ``after`` are nodes that must run before although none of their values is read. ``sources`` and ``consumers``
-    link nodes, each with the read that makes the link (None for ``after``).
+    there. ``ranges`` are those of a `Contraction`. ``after`` are nodes that must run before although none of their
+    values is read. ``sources`` and ``consumers`` link nodes, each with the read that makes the link (None for
+    ``after``).
     """
 
     vertex: Vertex
@@ -153,8 +154,8 @@ def _product(vertex: Vertex) -> list[Node]:
 
 
 def _tensordot(vertex: Vertex) -> list[Node]:
-    reads = (make_read(x, full_map(len(x.shape)), x.shape) for x in vertex.inputs)
-    reads = tuple(Read(read.base, read.index) for read in reads)
+    found = (make_read(x, full_map(len(x.shape)), x.shape) for x in vertex.inputs)
+    reads = tuple(Read(read.base, read.index) for read in found)
     return [Node(vertex, "product", vertex.shape, reads, ranges=_ranges(vertex))]
 
 

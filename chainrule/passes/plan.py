@@ -206,11 +206,11 @@ class Range:
 
 @dataclass(frozen=True)
 class Contraction:
-    """``accumulator[i..., j] = Σ_k left[i..., k..., j] · right[k..., j]`` in row-major order of k, then body and stores.
+    """``accumulator[i..., j] = Σ_k left[i..., k..., j] · right[k..., j]`` in row-major order of k, then body, stores.
 
-    ``rows`` are the extents of i, ``depth`` those of k. ``left`` strides are over (rows..., depth..., column), that of the
-    column 0 if all columns have the same left operand, as in a matrix product; ``right`` strides are over (depth...,
-    column), body and stores over (rows..., column). Products outside of one of the ``ranges`` are left out.
+    ``rows`` are the extents of i, ``depth`` those of k. ``left`` strides are over (rows..., depth..., column), that of
+    the column 0 if all columns have the same left operand, as in a matrix product; ``right`` strides are over
+    (depth..., column), body and stores over (rows..., column). Products outside of one of the ``ranges`` are left out.
     """
 
     name: str

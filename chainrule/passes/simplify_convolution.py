@@ -20,16 +20,16 @@ from .access import VIEWS
 from .rewriting import build, filled, rule
 
 FEW_CHANNELS = 8
-"""Images of fewer channels are read as they lie, with zeros around them: what is under a window along one axis is one run
-for all channels together, and copying it is cheap.
+"""Images of fewer channels are read as they lie, with zeros around them: what is under a window along one axis is one
+run for all channels together, and copying it is cheap.
 """
 
 
 @rule("convolution")
 def multiply_windows(vertex: Vertex) -> Vertex:
     """convolution(x, w) → tensordot(windows of x, w)"""
-    x, w = vertex.inputs
-    attributes, outputs, groups = vertex.attributes, vertex.shape[1], vertex.attributes["groups"]
+    x, attributes = vertex.inputs[0], vertex.attributes
+    outputs, groups = vertex.shape[1], attributes["groups"]
     if max(attributes["expansion"], default=1) > 1 and max(attributes["strides"], default=1) == 1:
         return _by_phases(vertex)
     if groups == 1:
@@ -48,7 +48,8 @@ def pad_windows(vertex: Vertex) -> Vertex | None:
     x, none = vertex.inputs[0], (0,) * len(low)
     outer = (0,) * (len(x.shape) - 1 - len(low))
     around = {"low": (*outer, *low, 0), "high": (*outer, *high, 0), "interior": (0,) * len(x.shape)}
-    return build(vertex, "windows", build(vertex, "pad", x, **around), **{**vertex.attributes, "low": none, "high": none})
+    padded = build(vertex, "pad", x, **around)
+    return build(vertex, "windows", padded, **{**vertex.attributes, "low": none, "high": none})
 
 
 @rule("tensordot")
@@ -113,7 +114,7 @@ def _over_channels(vertex: Vertex) -> Vertex:
 
 
 def _over_batch(vertex: Vertex) -> Vertex:
-    """Rows are positions and what x has in place of images, sums are over what it has in place of channels, and windows.
+    """Rows are positions and what x has as images, sums are over what it has as channels, and windows.
 
     For x (C, N, ...) and w (K, N, ...) that is (positions..., C, K): the gradient of weights for (window..., C, K).
     """
@@ -229,7 +230,7 @@ def _by_channel(vertex: Vertex) -> Vertex:
 
 
 def _by_channel_over_batch(vertex: Vertex) -> Vertex:
-    """The gradient of the weights of `_by_channel`, which x (1, C · N, ...) and w (C, N, ...) give for (1, C, window...)."""
+    """The gradient of the weights of `_by_channel`, (1, C, window...), from x (1, C · N, ...) and w (C, N, ...)."""
     x, w = vertex.inputs
     rank, inner = len(w.shape) - 2, range(2, len(w.shape))
     x = build(vertex, "reshape", x, shape=(*w.shape[:2], *x.shape[2:]))
@@ -245,8 +246,8 @@ def _by_channel_over_batch(vertex: Vertex) -> Vertex:
 
 
 def _by_phases(vertex: Vertex) -> Vertex:
-    """Every ``expansion``-th result meets the same elements of a window and no zero between: a convolution of its own."""
-    x, w = vertex.inputs
+    """Every ``expansion``-th result meets the same elements of a window and no zeros: a convolution of its own."""
+    w = vertex.inputs[1]
     expansion, dilation, low = (vertex.attributes[name] for name in ("expansion", "dilation", "low"))
     each = zip(expansion, w.shape[2:], dilation, low, strict=True)
     phases = [[_phase(number, *sizes) for number in range(sizes[0])] for sizes in each]

@@ -1,8 +1,8 @@
 """Rules that move transposes of three and more dimensions towards the results.
 
-A convolution gives images whose channels are last, under a transpose that puts them first. Where what follows is computed
-before that transpose, memory is walked in the order in which it lies, and the next convolution finds its channels last:
-the two transposes meet and vanish.
+A convolution gives images whose channels are last, under a transpose that puts them first. Where what follows is
+computed before that transpose, memory is walked in the order in which it lies, and the next convolution finds its
+channels last: the two transposes meet and vanish.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ _REARRANGED = {"slice", "flip", "pad", "reshape", "interleave", "concatenate", "
 
 def moves(vertex: Vertex) -> bool:
     """Whether this is a transpose that rules here may move: of what a convolution left in memory."""
-    return (
-        vertex.primitive.name == "transpose" and len(vertex.shape) >= LEAST_RANK and _has_channels_last(vertex.inputs[0])
-    )
+    is_large = vertex.primitive.name == "transpose" and len(vertex.shape) >= LEAST_RANK
+    return is_large and _has_channels_last(vertex.inputs[0])
 
 
 def _has_channels_last(x: Vertex) -> bool:
@@ -133,15 +132,18 @@ def reshape_before_transpose(vertex: Vertex) -> Vertex | None:
 
 
 def _common_factors(old: Shape, new: Shape) -> Iterator[tuple[list[int], Shape]]:
-    """Cut two shapes of the same elements into the shortest groups of the same size: axes of the old, sizes of the new.
+    """Cut two shapes of the same elements into the shortest groups of one size: axes of the old, sizes of the new.
 
     Axes of size 1 belong to the group before them, or to the first.
     """
     axis = place = 0
     while axis < len(old) or place < len(new):
-        axes, sizes, before, after = [], [], 1, 1
-        while not axes or before != after or (axis < len(old) and old[axis] == 1) or (place < len(new) and new[place] == 1):
-            if axis < len(old) and (not axes or before < after or old[axis] == 1):
+        axes: list[int] = []
+        sizes: list[int] = []
+        before = after = 1
+        while before != after or not axes or 1 in (*old[axis : axis + 1], *new[place : place + 1]):
+            takes_old = not axes or before < after or old[axis : axis + 1] == (1,)
+            if axis < len(old) and takes_old:
                 before *= old[axis]
                 axes.append(axis)
                 axis += 1

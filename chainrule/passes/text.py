@@ -110,10 +110,10 @@ def _format_kernel(kernel: Kernel, buffers: Sequence[Buffer]) -> list[str]:
 def _format_product(kernel: Product | Contraction, figures: str) -> str:
     if isinstance(kernel, Product):
         batch = [f"b{d}" for d in range(len(kernel.batch))]
-        left, right = (_format_operand(*each) for each in ((kernel.left, [*batch, *"ik"]), (kernel.right, [*batch, *"kj"])))
+        left, right = _format_operand(kernel.left, [*batch, *"ik"]), _format_operand(kernel.right, [*batch, *"kj"])
         shape = f"{list(kernel.batch)} {kernel.rows}x{kernel.columns}x{kernel.depth}"
         return f"product {kernel.name} {shape} ({figures}): {left} · {right}"
-    rows, depth = ([f"{name}{d}" for d in range(len(extents))] for name, extents in (("i", kernel.rows), ("k", kernel.depth)))
+    rows, depth = [f"i{d}" for d in range(len(kernel.rows))], [f"k{d}" for d in range(len(kernel.depth))]
     left, right = _format_operand(kernel.left, [*rows, *depth, "j"]), _format_operand(kernel.right, [*depth, "j"])
     shape = f"{list(kernel.rows)}x{kernel.columns}x{list(kernel.depth)}"
     return f"contraction {kernel.name} {shape} ({figures}): {left} · {right}"

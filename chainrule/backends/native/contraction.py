@@ -1,9 +1,10 @@
 """Sums over several dimensions, as convolutions and their gradients have them, without copying what is under windows.
 
-A register tile holds the sums of a box of rows, such as 13 pixels of an image, times a panel of columns. The box lies at
-constant distances from one address of the left operand, whose elements are broadcast; the right operand is packed panel
-by panel in the order in which the loops over the depth read it, unless it lies so already. A depth whose operands would
-not stay in the caches is gone through in chunks of its first dimension; in between, sums are kept in scratch memory.
+A register tile holds the sums of a box of rows, such as 13 pixels of an image, times a panel of columns. The box lies
+at constant distances from one address of the left operand, whose elements are broadcast; the right operand is packed
+panel by panel in the order in which the loops over the depth read it, unless it lies so already. A depth whose operands
+would not stay in the caches is gone through in chunks of its first dimension; in between, sums are kept in scratch
+memory.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from chainrule.backends.native.body import Body, Point
+from chainrule.backends.native.body import Body, Piece, Point
 from chainrule.backends.native.contraction_depth import DepthLoops
 from chainrule.backends.native.contraction_extents import Extents, Kind, Tile
 from chainrule.backends.native.kernel import KernelInfo, worker_scratch
@@ -205,41 +206,46 @@ class Emission:
             self._store(self.sums, sums, columns)
             self._finish_in_memory(tile, panel, columns, self.sums)
             return
-        lanes, width, point = self.extents.lanes, self.extents.width, self._point(tile)
-        for piece in self.body.pieces(panel * width, columns, lanes):
-            strip = point.enter(len(self.kernel.rows), *piece)
-            first = piece.offset % lanes
+        for piece in self.body.pieces(panel * self.extents.width, columns, self.extents.lanes):
+            strip = self._point(tile).enter(len(self.kernel.rows), *piece)
+            self._finish_rows(tile, strip, self.inside, self._lanes_of(sums, piece, columns))
 
-            def enter(point: Point, dimensions: Sequence[int], row: int) -> None:
-                dimension, *others = dimensions
-                for index in range(tile.extent[dimension]):
-                    number = row * tile.extent[dimension] + index
-                    if others:
-                        enter(point.enter(dimension, tile.place[dimension], index), others, number)
-                        continue
-                    vector = sums[number * self.extents.vectors_of(columns) + piece.offset // lanes]
-                    if piece.lanes < lanes:
-                        vector = vector.shuffle(range(first, first + piece.lanes))
-                    point.enter(dimension, tile.place[dimension], index, given={0: vector})
+    def _lanes_of(self, sums: Sequence[Value], piece: Piece, columns: int) -> list[Value]:
+        """What a piece of the columns takes of every row's sums."""
+        lanes, vectors = self.extents.lanes, self.extents.vectors_of(columns)
+        mine, first = sums[piece.offset // lanes :: vectors], piece.offset % lanes
+        return [
+            vector if piece.lanes == lanes else vector.shuffle(range(first, first + piece.lanes)) for vector in mine
+        ]
 
-            enter(strip, self.inside, 0)
+    def _finish_rows(self, tile: Tile, point: Point, dimensions: Sequence[int], sums: Sequence[Value]) -> None:
+        """The rows of a tile along some dimensions, whose sums are in registers."""
+        dimension, *others = dimensions
+        count = len(sums) // tile.extent[dimension]
+        for index in range(tile.extent[dimension]):
+            mine = sums[index * count : (index + 1) * count]
+            if others:
+                self._finish_rows(tile, point.enter(dimension, tile.place[dimension], index), others, mine)
+            else:
+                point.enter(dimension, tile.place[dimension], index, given={0: mine[0]})
 
     def _finish_in_memory(self, tile: Tile, panel: Value, columns: int, sums: Value) -> None:
         """The same for sums in memory."""
-        f, width, point = self.f, self.extents.width, self._point(tile)
-        for piece in self.body.pieces(panel * width, columns, self.extents.lanes):
+        point = self._point(tile)
+        for piece in self.body.pieces(panel * self.extents.width, columns, self.extents.lanes):
             strip = point.enter(len(self.kernel.rows), *piece)
+            start = sums.at(piece.offset, self.element)
+            self._finish_stored_rows(tile, strip, self.inside, start, Type(self.element, piece.lanes))
 
-            def enter(point: Point, dimensions: Sequence[int], row: Value) -> None:
-                dimension, *others = dimensions
-                with f.loop(0, tile.extent[dimension], name="finish") as loop:
-                    number = row * tile.extent[dimension] + loop.index
-                    at = tile.place[dimension] + loop.index
-                    if others:
-                        enter(point.enter(dimension, at), others, number)
-                    else:
-                        start = sums.at(number * width + piece.offset, self.element)
-                        given = {0: f.load(start, Type(self.element, piece.lanes))}
-                        point.enter(dimension, at, given=given)
-
-            enter(strip, self.inside, f.index(0))
+    def _finish_stored_rows(
+        self, tile: Tile, point: Point, dimensions: Sequence[int], sums: Value, vector: Type
+    ) -> None:
+        """The rows of a tile along some dimensions, in loops."""
+        dimension, *others = dimensions
+        distance = math.prod(tile.extent[other] for other in others) * self.extents.width
+        with self.f.loop(0, tile.extent[dimension], name="finish") as loop:
+            start, index = sums.at(loop.index * distance, self.element), tile.place[dimension] + loop.index
+            if others:
+                self._finish_stored_rows(tile, point.enter(dimension, index), others, start, vector)
+            else:
+                point.enter(dimension, index, given={0: self.f.load(start, vector)})

@@ -40,8 +40,8 @@ class DepthLoops:
         if loop.range is None:
             return self._steps(level, loop.extent, left, right, sums, rows)
         if self.extents.box[loop.range.row] == 1:
-            start, count = self._bounds(loop.range, loop.extent)
-            return self._steps(level, count, *self._advanced(level, left, right, start), sums, rows)
+            start, steps = self._bounds(loop.range, loop.extent)
+            return self._steps(level, steps, *self._advanced(level, left, right, start), sums, rows)
         for first, count, valid in self._groups(loop.range):
             met = [row for row in rows if self.places[row][loop.range.row] in valid]
             if met:

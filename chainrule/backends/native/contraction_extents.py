@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from chainrule.backends.native.kernel import whole_lines
@@ -62,7 +63,8 @@ class Kind(NamedTuple):
     valid: tuple[tuple[frozenset[int], ...], ...]
 
 
-class Tile(NamedTuple):
+@dataclass(frozen=True)
+class Tile:
     """A register tile: where it begins along each dimension of the rows, and which kind of box it is there."""
 
     place: list[Value]
@@ -80,8 +82,8 @@ class Tile(NamedTuple):
 class Extents:
     """The extents of a contraction's tiles, panels, chunks and tasks.
 
-    ``box`` is a register tile's extent along each dimension of the rows, ``grid`` the number of boxes, of which the last
-    may be smaller, and ``kinds`` those that differ.
+    ``box`` is a register tile's extent along each dimension of the rows, ``grid`` the number of boxes, of which the
+    last may be smaller, and ``kinds`` those that differ.
     """
 
     def __init__(self, kernel: Contraction, f: Function) -> None:
@@ -115,7 +117,8 @@ class Extents:
         return [each for each in self.kernel.ranges if each.row == dimension and self.box[dimension] > 1]
 
     def _kinds_along(self, dimension: int) -> list[Kind]:
-        kernel, size, kinds = self.kernel, self.box[dimension], []
+        kernel, size = self.kernel, self.box[dimension]
+        kinds: list[Kind] = []
         for number in range(self.grid[dimension]):
             start = number * size
             extent = min(size, kernel.rows[dimension] - start)
@@ -151,7 +154,7 @@ class Extents:
         self.loops = self._merged_loops()
 
     def _merged_loops(self) -> list[Loop]:
-        """The loops over the depth; two that both operands walk as one are one, but the first may be cut into chunks."""
+        """The loops over the depth: one for two that both operands walk as one, unless the first is cut into chunks."""
         kernel = self.kernel
         ranges = {each.depth: each for each in kernel.ranges}
         steps = zip(kernel.depth, kernel.left.strides[len(kernel.rows) : -1], self.steps, strict=True)
@@ -159,7 +162,8 @@ class Extents:
         for number, (extent, left, right) in enumerate(steps):
             loop = Loop(extent, left, right, ranges.get(number))
             outer = loops[-1] if loops else None
-            if outer and not (outer.range or loop.range) and (len(loops) > 1 or self.chunks == 1) and outer.continues(loop):
+            is_free = len(loops) > 1 or self.chunks == 1
+            if outer and is_free and not (outer.range or loop.range) and outer.continues(loop):
                 loops[-1] = loop._replace(extent=outer.extent * loop.extent)
             else:
                 loops.append(loop)
