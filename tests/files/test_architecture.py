@@ -39,7 +39,6 @@ LAYERS = [
     nn.InstanceNorm2d(4, affine=True, track_running_stats=True),
     nn.InstanceNorm3d(4),
     nn.LayerNorm(4, bias=False),
-    nn.LocalResponseNorm(5, k=2.0),
     nn.LayerNorm((3, 4), eps=0.1),
     nn.LocalResponseNorm(5, k=2.0),
     nn.GroupNorm(2, 4),
