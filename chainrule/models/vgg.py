@@ -30,8 +30,8 @@ class VGG(nn.Module):
     Source: Simonyan, Zisserman 2014, "Very deep convolutional networks for large-scale image recognition".
 
     >>> import chainrule as cr
-    >>> cr.models.vgg11.__annotations__["return"], sum(cr.models.vgg.CONVOLUTIONS[11]) + 3
-    ('VGG', 11)
+    >>> sum(cr.models.vgg.CONVOLUTIONS[16]) + 3
+    16
     """
 
     recipe = Recipe(
