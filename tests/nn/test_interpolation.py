@@ -63,6 +63,12 @@ def test_interpolation_equals_pytorch(mode: str, rank: int, dtype: str) -> None:
         check_against_pytorch(values, **draw_options(random, mode, axes))
 
 
+def test_large_factors_equal_pytorch() -> None:
+    values = np.random.default_rng(3).normal(size=(2, 3, 1, 2))
+    for mode in ("nearest", "bilinear", "bicubic"):
+        check_against_pytorch(values, size=(33, 40), mode=mode)
+
+
 @pytest.mark.parametrize("scale", [2, 3])
 def test_integers_are_repeated(scale: int) -> None:
     x = np.arange(6).reshape(1, 1, 2, 3)

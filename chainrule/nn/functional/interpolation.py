@@ -2,8 +2,8 @@
 
 Output o lies at s = (o + ½)·n/m - ½ between the n elements of an axis that m are made of; with aligned corners at
 s = o·(n - 1)/(m - 1). It is a weighted sum of the elements around s, where those beyond the ends are the last ones. An
-axis that grows by a whole factor f has only f different fractions of s: then whole slices are summed, whose gradients
-are slices too; otherwise elements are read at computed positions.
+axis that grows by a small whole factor f has only f different fractions of s: then whole slices are summed, whose
+gradients are slices too; otherwise elements are read at computed positions.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ CAN_ALIGN = ("linear", "bilinear", "trilinear", "bicubic")
 
 SHARPNESS = -0.75
 """The parameter of the cubic kernel, as in PyTorch and OpenCV."""
+
+MOST_PHASES = 8
+"""The largest factor for which there is a sum of slices for every fraction."""
 
 Weights = Callable[[Vertex], list[Vertex]]
 """The weights of the elements around s, from the fraction of s."""
@@ -137,7 +140,7 @@ def _interpolated(x: Vertex, *, outputs: Shape, steps: tuple[float, ...], mode: 
             continue
         weights = _cubic if mode == "bicubic" else _linear
         factor, rest = divmod(size, x.shape[axis])
-        if not rest and step == x.shape[axis] / size and not is_aligned:
+        if not rest and factor <= MOST_PHASES and step == x.shape[axis] / size and not is_aligned:
             x = _grown(x, axis, factor, weights)
         else:
             x = _resampled(x, axis, size, step, weights, is_aligned)
