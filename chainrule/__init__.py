@@ -354,6 +354,7 @@ _LAZY = {
     "data": ".data:",
     "load": ".training.model_file:load",
     "load_weights": ".training.model_file:load_weights",
+    "models": ".models:",
     "nn": ".nn:",
     "optim": ".optim:",
     "save": ".training.model_file:save",

@@ -65,6 +65,7 @@ from .normalization import (
     InstanceNorm2d,
     InstanceNorm3d,
     LayerNorm,
+    LocalResponseNorm,
     RMSNorm,
 )
 from .padding import (
@@ -121,3 +122,4 @@ from .pooling import (
     MaxPool3d,
     Unfold,
 )
+from .upsampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d

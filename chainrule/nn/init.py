@@ -12,6 +12,7 @@ tensor([[1., 0., 0.],
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,10 @@ from ..tensor.generator import Generator, default_generator
 from ..tensor.gradmode import no_grad
 from ..tensor.recording import note_write
 from ..tensor.segment import flush
+from ..types import Shape
 from . import traits
+from .initialization import BLOCK
+from .parameter import Parameter
 from .recommendation import Recommendation as Recommendation
 from .recommendation import recommend as recommend
 
@@ -52,11 +56,31 @@ def fans(tensor: Any) -> tuple[int, int]:
 
 
 def _write(tensor: Any, values: Any) -> Any:
-    flush()
-    tensor._array()[...] = values
+    _memory(tensor)[...] = values
     if tensor._storage is not None:
         note_write(tensor)
     return tensor
+
+
+def _draw(tensor: Any, draw: Callable[[Shape], Any]) -> Any:
+    """Write random numbers, some rows at a time: all at once they would take twice the memory of a large weight."""
+    shape = tuple(tensor.shape)
+    if not shape:
+        return _write(tensor, draw(()))
+    array, rows = _memory(tensor), max(1, BLOCK // max(math.prod(shape[1:]), 1))
+    for first in range(0, shape[0], rows):
+        block = array[first : first + rows]
+        block[...] = draw(block.shape)
+    note_write(tensor)
+    return tensor
+
+
+def _memory(tensor: Any) -> np.ndarray[Any, Any]:
+    flush()
+    if isinstance(tensor, Parameter):
+        tensor.forget_start()
+    array: np.ndarray[Any, Any] = tensor._array()
+    return array
 
 
 def _source(generator: Generator | None) -> np.random.Generator:
@@ -67,14 +91,16 @@ def uniform_(tensor: Any, a: float = 0.0, b: float = 1.0, generator: Generator |
     """Numbers uniform in [a, b). Errors: `ArgumentError` for a > b."""
     if a > b:
         raise ArgumentError(f"uniform_ expects to return a [from, to) range, but found from={a} > to={b}")
-    return _write(tensor, _source(generator).uniform(a, b, tuple(tensor.shape)))
+    source = _source(generator)
+    return _draw(tensor, lambda shape: source.uniform(a, b, shape))
 
 
 def normal_(tensor: Any, mean: float = 0.0, std: float = 1.0, generator: Generator | None = None) -> Any:
     """Normal numbers. Errors: `ArgumentError` for a negative standard deviation."""
     if not std >= 0:
         raise ArgumentError(f"normal expects std >= 0.0, but found std {std}")
-    return _write(tensor, _source(generator).normal(mean, std, tuple(tensor.shape)))
+    source = _source(generator)
+    return _draw(tensor, lambda shape: mean + std * source.standard_normal(shape))
 
 
 def trunc_normal_(

@@ -14,7 +14,14 @@ from ..tensor.operands import as_tensor
 from ..tensor.recording import Handle, type_of
 from ..tensor.tensor import Device
 from ..types import Shape, as_dtype, float32, int64
-from .functional.normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
+from .functional.normalization import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    local_response_norm,
+    rms_norm,
+)
 from .module import Module
 from .parameter import Parameter
 
@@ -346,6 +353,27 @@ class GroupNorm(_Scaled, is_builtin=True):
             f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, "
             f"bias={self.bias is not None}"
         )
+
+
+class LocalResponseNorm(Module, is_builtin=True):
+    """Every element divided by a power of its neighbours' mean square: `functional.local_response_norm`.
+
+    >>> import chainrule as cr
+    >>> cr.nn.LocalResponseNorm(5)(cr.ones(2, 8, 5, 5)).shape
+    Size([2, 8, 5, 5])
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
+        self.size = size
+        self.alpha = alpha
+        self.beta = beta
+        self.k = k
+
+    def forward(self, input: Any) -> Any:
+        return local_response_norm(input, self.size, self.alpha, self.beta, self.k)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
 def _as_shape(normalized_shape: int | Sequence[int]) -> Shape:

@@ -93,6 +93,12 @@ class Parameter(Tensor):
         if self._storage is not None:
             self._storage.undrawn = undrawn
 
+    def forget_start(self) -> None:
+        """Do without default values that nobody has needed yet, as every element is about to be written."""
+        if self._undrawn and self._storage is not None:
+            self._storage.undrawn.start.is_drawn = True
+            self._storage.undrawn = None
+
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
 

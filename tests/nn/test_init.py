@@ -222,3 +222,25 @@ def test_lsuv_gives_every_layer_unit_variance(activation: Any) -> None:
 def test_lsuv_leaves_layers_without_a_signal() -> None:
     network = init.lsuv_(nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 1)), cr.zeros(5, 3))
     assert all(np.isfinite(values(parameter)).all() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("shape", [(), (5,), (700, 30), (3, 4, 100, 50)])
+def test_numbers_drawn_some_rows_at_a_time_are_those_of_one_draw(shape: tuple[int, ...]) -> None:
+    for function, draw in (
+        (nn.init.normal_, lambda source: 1 + 2 * source.standard_normal(shape)),
+        (nn.init.uniform_, lambda source: source.uniform(1, 2, shape)),
+    ):
+        weight = function(cr.zeros(*shape, dtype=cr.float64), 1, 2, generator=cr.Generator().manual_seed(3))
+        np.testing.assert_array_equal(weight.numpy(), draw(cr.Generator().manual_seed(3).numpy()))
+
+
+def test_default_values_that_are_written_over_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = nn.Linear(3, 4)
+
+    def refuse(*arguments: object) -> None:
+        raise AssertionError("drawn")
+
+    monkeypatch.setattr(type(layer.weight.start), "write", refuse)
+    nn.init.constant_(layer.weight, 2.0)
+    assert layer.weight.tolist() == [[2.0] * 3] * 4
+    assert layer.weight.start.describe(layer.weight).endswith("changed")

@@ -219,7 +219,24 @@ def test_normalize_equals_pytorch(power: float) -> None:
     np.testing.assert_allclose(x.grad.numpy(), x_torch.grad.numpy(), rtol=1e-9, atol=1e-9)
 
 
+@pytest.mark.parametrize("shape", [(2, 7, 3), (2, 7, 3, 2), (1, 4, 2, 2, 3)])
+@pytest.mark.parametrize("size", [1, 2, 5, 9])
+def test_local_response_norm_equals_pytorch(shape: tuple[int, ...], size: int) -> None:
+    torch = pytest.importorskip("torch")
+    values = np.random.default_rng(0).normal(size=shape)
+    x, x_torch = cr.tensor(values, requires_grad=True), torch.tensor(values, requires_grad=True)
+    layers = [library.nn.LocalResponseNorm(size, alpha=0.5, beta=0.7, k=2.0) for library in (cr, torch)]
+    assert repr(layers[0]) == repr(layers[1])
+    y, y_torch = layers[0](x), layers[1](x_torch)
+    weights = np.random.default_rng(1).normal(size=shape)
+    (y * cr.tensor(weights)).sum().backward()
+    (y_torch * torch.tensor(weights)).sum().backward()
+    np.testing.assert_allclose(y.detach().numpy(), y_torch.detach().numpy(), rtol=1e-11)
+    np.testing.assert_allclose(x.grad.numpy(), x_torch.grad.numpy(), rtol=1e-10, atol=1e-12)
+
+
 BAD = [
+    (lambda: F.local_response_norm(cr.zeros(2, 3), 2), "local_response_norm: expected at least 3 dimensions"),
     (lambda: nn.BatchNorm1d(3)(cr.zeros(1, 3)), r"Expected more than 1 value per channel when training.*\(1, 3\)"),
     (lambda: nn.BatchNorm1d(3)(cr.zeros(2, 4)), r"match num_features \(3\), but got: 4.*fix: BatchNorm1d\(4\)"),
     (lambda: nn.BatchNorm2d(3)(cr.zeros(2, 5, 5, 3)), r"movedim\(-1, 1\)"),
@@ -250,6 +267,7 @@ def test_what_does_not_fit_is_named(make: Any, message: str) -> None:
     [
         (lambda: nn.GroupNorm(2, 3), r"num_channels \(3\) must be divisible by num_groups \(2\)"),
         (lambda: nn.BatchNorm1d(-1), "must not be negative"),
+        (lambda: F.local_response_norm(cr.zeros(1, 2, 3), 0), "size must be at least 1, got 0"),
         (lambda: nn.LayerNorm(()), "a size or a sequence of sizes"),
         (lambda: F.batch_norm(cr.zeros(2, 3), None, None), "running_mean must be defined in evaluation mode"),
     ],

@@ -26,6 +26,7 @@ from .distance import cosine_embedding_loss, cosine_similarity, pairwise_distanc
 from .dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from .embedding import embedding
 from .folding import fold, unfold
+from .interpolation import interpolate
 from .linear import bilinear, linear
 from .margin import (
     exponential_loss,
@@ -36,7 +37,15 @@ from .margin import (
     soft_margin_loss,
     squared_hinge_loss,
 )
-from .normalization import batch_norm, group_norm, instance_norm, layer_norm, normalize, rms_norm
+from .normalization import (
+    batch_norm,
+    group_norm,
+    instance_norm,
+    layer_norm,
+    local_response_norm,
+    normalize,
+    rms_norm,
+)
 from .padding import pad
 from .piecewise import (
     hardshrink,

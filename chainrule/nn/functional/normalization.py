@@ -12,6 +12,7 @@ pass needs the sums Σ g and Σ g·d, taken in one pass over the data, and one m
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -23,10 +24,12 @@ from ...graph.site import find_site
 from ...tensor import operations, reductions
 from ...tensor.inplace import write
 from ...tensor.operands import as_tensor
+from ...tensor.partition import narrow
 from ...tensor.recording import Handle, type_of
 from ...tensor.remembered import remembered
 from ...types import Shape, float32
 from .linear import converted
+from .padding import pad
 
 
 def batch_norm(
@@ -173,6 +176,29 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
     return _normalize_groups(x, weight, bias, groups=num_groups, eps=eps)
 
 
+def local_response_norm(input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Any:
+    """x / (k + alpha · mean of x² over the ``size`` neighbouring channels)^beta; there are zeros beside the channels.
+
+    The window of channel c reaches from c - ⌊size/2⌋ to c + ⌊(size - 1)/2⌋.
+    Shapes: input (N, C, L, ...), result the same. Errors: `ShapeError`, `ArgumentError` for a size below 1.
+    Source: Krizhevsky et al. 2012, who sum where PyTorch takes the mean: their α is alpha / size.
+
+    >>> import chainrule as cr
+    >>> cr.nn.functional.local_response_norm(cr.ones(1, 3, 1), 2, alpha=2.0, beta=1.0, k=0.0).flatten()
+    tensor([1.0000, 0.5000, 0.5000])
+    """
+    x = _as_input(input)
+    shape = type_of(x).shape
+    if len(shape) < 3:
+        raise ShapeError(
+            f"local_response_norm: expected at least 3 dimensions, (rows, channels, ...), got input of shape {shape}\n"
+            f"  where: {find_site()}"
+        )
+    if size < 1:
+        raise ArgumentError(f"local_response_norm: size must be at least 1, got {size}\n  where: {find_site()}")
+    return _normalize_by_neighbours(x, size=size, alpha=alpha, beta=beta, k=k)
+
+
 def normalize(input: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Any:
     """x / max(‖x‖_p, eps), the norm taken over ``dim``.
 
@@ -257,6 +283,15 @@ def _normalize_by_size(x: Any, weight: Any, *, axes: Shape, eps: float) -> Any:
         return _affine(x, weight, None)
     square = reductions.mean(operations.square(x), axes, True)
     return _affine(operations.mul(x, _inverse_deviation(square, eps)), weight, None)
+
+
+@remembered
+def _normalize_by_neighbours(x: Any, *, size: int, alpha: float, beta: float, k: float) -> Any:
+    channels = x.shape[1]
+    squares = pad(operations.square(x), (*(0, 0) * (x.dim() - 2), size // 2, (size - 1) // 2))
+    total = functools.reduce(operations.add, (narrow(squares, 1, first, channels) for first in range(size)))
+    scaled = operations.add(operations.mul(total, alpha / size), k)
+    return operations.div(x, operations.pow(scaled, beta))
 
 
 # Running statistics --------------------------------------------------------------------------------------------------
