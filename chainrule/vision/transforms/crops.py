@@ -6,7 +6,7 @@ import numpy as np
 
 from ...data.draws import draw_uniform, draw_uniforms
 from ...errors import ShapeError
-from .images import Array, OfPixels, Sizes, check_probability, four_sides, height_and_width, new_array
+from .images import Array, OfPixels, Sizes, check_probability, fill_values, four_sides, height_and_width, new_array
 
 TRIES = 10
 """Draws of a piece that fits, before it is given up."""
@@ -63,7 +63,7 @@ class Pad(OfPixels):
         shape, (height, width) = list(images.shape), (images.shape[axes[0]], images.shape[axes[1]])
         shape[axes[0]], shape[axes[1]] = height + top + bottom, width + left + right
         padded = new_array(tuple(shape), images.dtype)
-        padded[...] = self.fill
+        padded[...] = fill_values(self.fill, images.dtype, 1)
         cut(padded, (height, width), axes, top, left)[...] = images
         return padded
 

@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 
 from ...data.draws import draw_uniform
-from ...errors import ShapeError
 from .crops import cut, random_boxes
 from .geometry import positive_range
-from .images import Array, OfPixels, check_probability
+from .images import Array, OfPixels, check_probability, fill_values
 
 
 class RandomErasing(OfPixels):
@@ -44,10 +43,8 @@ class RandomErasing(OfPixels):
         is_erased = draw_uniform(len(images)) < self.p
         size = (width, height)  # the ratio is that of a `RandomResizedCrop` of the image on its side
         lefts, tops, widths, heights = random_boxes(len(images), size, self.scale, self.ratio)
-        value = np.asarray(self.value, images.dtype)
         channels = images.shape[3 if axes == (1, 2) else 1] if images.ndim == 4 else 1
-        if value.ndim and value.shape != (channels,):
-            raise ShapeError(f"RandomErasing has {value.size} values for images of {channels} channels")
+        value = fill_values(self.value, images.dtype, channels)
         if value.ndim and axes != (1, 2):
             value = value[:, None, None]
         erased = images.copy()

@@ -226,7 +226,7 @@ def _between(uniform: Array, limits: Sequence[float]) -> Array:
 
 def _symmetric_range(name: str, value: Range) -> tuple[float, float]:
     limits = (-value, value) if isinstance(value, int | float) else tuple(value)
-    if len(limits) != 2 or not limits[0] <= limits[1]:
+    if len(limits) != 2 or np.asarray(limits).dtype.kind not in "fiu" or not limits[0] <= limits[1]:
         raise ArgumentError(f"{name} must be a number that is not negative, or (from, to), got {value}")
     return limits
 

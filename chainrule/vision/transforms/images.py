@@ -27,7 +27,9 @@ def new_array(shape: Shape, dtype: np.dtype[Any]) -> Array:
 def as_array(image: Any) -> Array:
     """The pixels of an array or of a Pillow image."""
     if isinstance(image, Tensor) or not hasattr(image, "__array_interface__"):
-        raise DTypeError(f"an image must be a NumPy array or a Pillow image, got {type(image).__name__}")
+        raise DTypeError(
+            f"an image must be a NumPy array or a Pillow image, got {type(image).__name__}. fix: numpy.asarray"
+        )
     array = np.asarray(image)
     return (
         array.astype(np.uint8) * np.uint8(255) if array.dtype == bool and not isinstance(image, np.ndarray) else array
@@ -92,6 +94,18 @@ class OfColours(OfPixels):
 
     def _change(self, images: Array, top: float) -> Array:
         raise NotImplementedError
+
+
+def fill_values(fill: Any, dtype: np.dtype[Any], channels: int) -> Array:
+    """A number for all channels, (), or one for each, (channels,). Errors: `ArgumentError`, `ShapeError`."""
+    values = np.asarray(fill)
+    if values.dtype.kind not in "fiub":
+        raise ArgumentError(f"pixels must be filled with a number, or one per channel, got {fill!r}")
+    if values.shape not in ((), (channels,)):
+        raise ShapeError(f"pixels are to be filled with {values.size} numbers, and the images have {channels} channels")
+    if dtype.kind in "iu" and not ((values >= np.iinfo(dtype).min) & (values <= np.iinfo(dtype).max)).all():
+        raise ArgumentError(f"pixels of type {dtype} cannot be filled with {fill!r}")
+    return values.astype(dtype)
 
 
 def check_probability(p: float) -> float:

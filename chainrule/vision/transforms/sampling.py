@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import ArgumentError, did_you_mean
-from .images import Array, new_array
+from .images import Array, fill_values, new_array
 
 BLOCK = 1 << 13
 """Positions that are sampled at a time: what is known of them stays in the cache."""
@@ -44,14 +44,15 @@ def as_mode(interpolation: Any) -> InterpolationMode:
 def sampled(images: Array, rows: Array, columns: Array, fill: Any, interpolation: InterpolationMode) -> Array:
     """The images at positions (n, height', width'); outside them lies ``fill``, a number or one per channel."""
     result = new_array((*rows.shape, images.shape[3]), images.dtype)
+    filling = fill_values(fill, images.dtype, images.shape[3])
     step = max(1, BLOCK // rows[0].size)
     for start in range(0, len(images), step):
         block = slice(start, start + step)
-        result[block] = _sampled(images[block], rows[block], columns[block], fill, interpolation)
+        result[block] = _sampled(images[block], rows[block], columns[block], filling, interpolation)
     return result
 
 
-def _sampled(images: Array, rows: Array, columns: Array, fill: Any, interpolation: InterpolationMode) -> Array:
+def _sampled(images: Array, rows: Array, columns: Array, fill: Array, interpolation: InterpolationMode) -> Array:
     n, height, width, channels = images.shape
     framed = np.empty((n, height + 2, width + 2, channels), images.dtype)
     framed[...] = fill

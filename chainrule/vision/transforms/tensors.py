@@ -80,6 +80,8 @@ class Normalize:
             raise ShapeError(
                 f"Normalize has {len(self.mean)} means and {len(self.std)} stds, the image has shape "
                 f"{tuple(image.shape)}: expected (..., channels, height, width) and one number per channel"
+                + ". fix: ToTensor() of an array, which puts channels first"
+                * (image.shape[-1:] == self.mean.shape)
             )
         mean, std = (value.astype(image.dtype.numpy).reshape(-1, 1, 1) for value in (self.mean, self.std))
         if self.inplace:
