@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import DTypeError, ShapeError
 from ..tensor.operands import from_array
 from ..tensor.recording import stored
-from ..tensor.storage import allocate, view_array
+from ..tensor.storage import spare_memory, view_array
 from ..tensor.tensor import Tensor
 from ..types import DType, Shape, as_dtype, tensor_type
 
@@ -18,9 +18,12 @@ Array = np.ndarray[Any, Any]
 
 
 def new_tensor(shape: Shape, dtype: DType) -> tuple[Any, Array]:
-    """A tensor in memory of its own, and the array through which its elements are to be written before it is used."""
+    """A tensor in memory of its own, and the array through which its elements are to be written before it is used.
+
+    It is meant for batches, which come and go: where one has gone, its memory serves again.
+    """
     type = tensor_type(dtype, shape)
-    storage = allocate(type.nbytes)
+    storage = spare_memory(type.nbytes)
     return stored(storage, storage.address, type), view_array(storage, storage.address, type, None)
 
 

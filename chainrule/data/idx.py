@@ -39,7 +39,10 @@ def read_idx(path: str | os.PathLike[str]) -> NDArray[Any]:
     shape = tuple(int.from_bytes(raw[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(axes))
     expected = start + int(np.prod(shape, dtype=object)) * dtype.itemsize
     if len(raw) != expected:
-        raise DataError(f"{file} is truncated or damaged: shape {shape} needs {expected} bytes, it has {len(raw)}")
+        raise DataError(
+            f"{file} is truncated or damaged: it should end at byte {expected} for shape {shape}, and ends at byte "
+            f"{len(raw)}. fix: fetch it again"
+        )
     return np.frombuffer(raw, dtype, offset=start).reshape(shape).astype(dtype.newbyteorder("="))
 
 
@@ -62,11 +65,19 @@ def load_mnist(root: str | os.PathLike[str] | None = None) -> tuple[Images, Imag
 def read_bytes(path: Path) -> bytes:
     """The content of a file, decompressed if its name ends in .gz. Raises DataError if it is missing or damaged."""
     try:
-        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        raw = path.read_bytes()
     except FileNotFoundError:
         raise DataError(f"there is no file {path}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    if path.suffix != ".gz":
+        return raw
+    try:
+        return gzip.decompress(raw)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise DataError(f"{path} is truncated or damaged ({error}): fetch it again") from None
+        raise DataError(
+            f"{path} is truncated or damaged: {error}; it has {len(raw)} bytes. fix: fetch it again"
+        ) from None
 
 
 def load_part(folder: Path, part: str) -> tuple[Images, Images]:

@@ -16,7 +16,7 @@ from ..tensor.generator import Generator, default_generator
 from ..tensor.segment import flush
 from .collation import default_collate, default_convert
 from .datasets import IterableDataset, gathers
-from .draws import reading
+from .draws import collating, reading
 from .samplers import BatchSampler, RandomSampler, SequentialSampler
 
 BATCHES_AHEAD = 2
@@ -192,7 +192,11 @@ class _RowReader:
         if not self._makes_batches:
             return self._collate(self._read(place, rows))
         batch = self._gather(place, rows) if self._gathers else None
-        return self._collate([self._read(*row) for row in enumerate(rows, place)]) if batch is None else batch
+        if batch is not None:
+            return batch
+        read = [self._read(*row) for row in enumerate(rows, place)]
+        with collating(self._seed, place):
+            return self._collate(read)
 
     def _gather(self, place: int, rows: Sequence[int]) -> Any:
         try:
@@ -223,7 +227,8 @@ class _StreamReader:
         rows = list(itertools.takewhile(_is_not_end, map(self._read, range(place, place + size))))
         if not rows or (self._drop_last and len(rows) < size):
             return _END
-        return self._collate(rows if self._makes_batches else rows[0])
+        with collating(self._seed, place):
+            return self._collate(rows if self._makes_batches else rows[0])
 
     def _read(self, place: int) -> Any:
         try:

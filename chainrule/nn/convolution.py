@@ -34,7 +34,7 @@ class _Convolution(Module, is_builtin=True):
         if device is not None:
             Device(device)
         name = type(self).__name__
-        for argument in ("in_channels", "out_channels", "groups"):
+        for argument in ("groups", "in_channels", "out_channels"):
             size = getattr(self, argument)
             if not isinstance(size, int | np.integer) or size < 1:
                 raise ArgumentError(f"{name}: {argument} must be a whole number of at least 1, got {size!r}")

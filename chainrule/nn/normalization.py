@@ -22,6 +22,7 @@ from .functional.normalization import (
     local_response_norm,
     rms_norm,
 )
+from .functional.windows import channels_moved
 from .module import Module
 from .parameter import Parameter
 
@@ -115,7 +116,8 @@ class _WithStatistics(_Scaled):
         if channels != self.num_features and (self.affine or self.track_running_stats):
             fix = f"{type(self).__name__}({channels})"
             if shape[-1] == self.num_features:
-                fix = f"x.movedim(-1, {channel_dimension}), if the channels come last, or {fix}"
+                rank = len(shape) - 1 - channel_dimension
+                fix = f"{channels_moved(shape, rank)}, as the channels seem to come last, or {fix}"
             raise ShapeError(
                 f"expected input's size at dim={channel_dimension} to match num_features ({self.num_features}), but "
                 f"got: {channels}. {layer} got input of shape {shape}\n  where: {find_site()}\n  fix: {fix}"
@@ -125,7 +127,10 @@ class _WithStatistics(_Scaled):
     def _layer_for(self, shape: Shape) -> str:
         """What fits an input with another number of dimensions."""
         if len(shape) == self.ranks[0] - 1:
-            return "x.unsqueeze(0), if this is a single row"
+            single = "x"
+            if shape[-1] == self.num_features != shape[0]:
+                single = channels_moved(shape, len(shape) - 1)
+            return f"{single}.unsqueeze(0), if this is a single row"
         dimensions = {2: "1d", 3: "1d", 4: "2d", 5: "3d"}.get(len(shape))
         return f"nn.{type(self).__name__[:-2]}{dimensions}" if dimensions else "x.flatten(1)"
 

@@ -16,7 +16,7 @@ from ..types import NUMPY_DTYPES, DType, Shape, as_dtype, broadcast_shapes, floa
 from . import random
 from .generator import Generator, default_generator
 from .keywords import pytorch_keywords, write_out
-from .operands import as_tensor, from_array
+from .operands import as_tensor, check_range, from_array
 from .operations import convert
 from .segment import state
 
@@ -105,6 +105,8 @@ def full(size: Any, fill_value: float, *, dtype: Any = None, device: Any = None,
     default = float32 if isinstance(value, float) else as_dtype(type(value))
     shape = _shape((size,))
     spend(math.prod(shape) * 8)
+    if dtype is not None:
+        check_range(np.asarray(value), as_dtype(dtype))
     return _finish(np.full(shape, value), dtype or default, requires_grad, device)
 
 

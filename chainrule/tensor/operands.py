@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DTypeError
+from ..graph.site import find_site
 from ..graph.vertex import Vertex
 from ..ops.elementwise import cast
 from ..ops.source import constant
@@ -47,8 +48,10 @@ def as_tensor(value: Any, dtype: DType | None = None) -> Any:
     if value.__class__ is np.ndarray and value.dtype != object:
         return from_array(value, dtype)
     if isinstance(value, bool | int | float) and not isinstance(value, np.generic):
+        number, wanted = np.asarray(value), dtype or number_dtype(value)
+        check_range(number, wanted)
         with np.errstate(over="ignore"):  # 1e40 is infinity in float32
-            return from_array(np.asarray(value).astype((dtype or number_dtype(value)).numpy))
+            return from_array(number.astype(wanted.numpy))
     if hasattr(value, "__dlpack__") and not isinstance(value, np.ndarray):
         value = np.from_dlpack(value)
     if isinstance(value, list | tuple) and any(isinstance(item, Handle) for item in value):
@@ -58,13 +61,35 @@ def as_tensor(value: Any, dtype: DType | None = None) -> Any:
     except ValueError:  # lists of different lengths
         array = np.empty((), object)
     if array.dtype == object:
+        if array.size and all(isinstance(item, int) for item in array.flat):  # beyond 64 bits
+            check_range(array, dtype or int64)
+            return from_array(array.astype(np.float64), dtype)
         raise DTypeError(
-            f"cannot make a tensor from {type(value).__name__} with elements of different lengths or types. "
+            "expected a tensor or numbers, got None. fix: a value; a function or a `forward` without return gives None"
+            if value is None
+            else f"cannot make a tensor from {type(value).__name__} with elements of different lengths or types. "
             "fix: pass numbers, or nested lists of equal lengths"
         )
     if dtype is None and not isinstance(value, np.ndarray | np.generic) and array.dtype == np.float64:
         dtype = float32  # a list of Python floats has the default type, as in PyTorch
+    if dtype is not None and not isinstance(value, np.ndarray):
+        check_range(array, dtype)
     return from_array(array, dtype)
+
+
+def check_range(numbers: np.ndarray[Any, Any], dtype: DType) -> None:
+    """Errors: `DTypeError` for numbers that a type of whole numbers cannot hold; NaN and infinity are such, too."""
+    if dtype.kind != "int" or numbers.dtype == dtype.numpy:
+        return
+    limit = 1 << 8 * dtype.size - 1
+    fits = (numbers >= -limit) & (numbers < limit)
+    if not np.all(fits):
+        wrong = numbers.reshape(-1)[int(np.argmin(fits))]
+        wider = "int64" if wrong in range(-1 << 63, 1 << 63) else "float64"
+        raise DTypeError(
+            f"value cannot be converted to type {dtype} without overflow: {wrong}\n  where: {find_site()}\n"
+            f"  expected: {-limit} to {limit - 1}\n  fix: dtype={wider}"
+        )
 
 
 def number_dtype(value: Any) -> DType:

@@ -26,7 +26,7 @@ def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
         parts: list[Any] = [function]
         for value in inputs:
             if value is None:
-                parts.append(None)
+                parts.append(None if len(parts) > 1 else as_tensor(None))  # which refuses it
             elif isinstance(value, Handle):
                 parts.append(value._vertex if value._segment is segment else enter(value, segment))
             else:

@@ -101,12 +101,12 @@ def allocate(nbytes: int) -> Storage:
     return Storage(array, address, nbytes)
 
 
-_SPARE: dict[int, list[Storage]] = {}
+_SPARE: dict[int, list[tuple[np.ndarray[Any, Any], int]]] = {}
 MAX_SPARE_BYTES, MAX_SPARE_SIZES, MAX_SPARES = 1 << 22, 8, 4
 
 
 def spare_memory(nbytes: int) -> Storage:
-    """Return memory for a short-lived copy: a block that served as one before and that nobody looks into any more.
+    """Return memory for short-lived values: a block that served before and nobody looks into any more, or a new one.
 
     A fresh block of every batch would be a fresh piece of the address space each time, which costs more than copying.
     """
@@ -116,12 +116,15 @@ def spare_memory(nbytes: int) -> Storage:
         _SPARE.clear()
     blocks = _SPARE.setdefault(nbytes, [])
     for block in blocks:
-        if getrefcount(block) == 3:  # the list, the loop variable, getrefcount's argument
-            return block
-    block = allocate(nbytes)
+        array, address = block
+        # storages and their views refer to the array, what others made of these to the owner of its memory
+        is_unused = getrefcount(block) == 3 and getrefcount(array) == 3  # one by list or tuple, a name, the argument
+        if is_unused and getrefcount(array.base) == 2:
+            return Storage(array, address, nbytes)
+    storage = allocate(nbytes)
     if len(blocks) < MAX_SPARES:
-        blocks.append(block)
-    return block
+        blocks.append((storage.array, storage.address))
+    return storage
 
 
 def adopt(array: np.ndarray[Any, Any]) -> Storage:

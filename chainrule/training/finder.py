@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import ArgumentError, MissingExtraError
 from .arrays import as_features, as_targets
-from .steps import Pass, training_step
+from .steps import ArrayPass, training_step
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -64,7 +64,7 @@ class LRFinder:
         trainer = self.trainer
         features = as_features(X)
         targets = as_targets(y, features.shape[0], trainer.objective.targets)
-        rows = Pass(features, targets, None, batch_size, lambda: None)
+        rows = ArrayPass(features, targets, None, batch_size, lambda: None)
         rows.shuffle(trainer.seed or 0, 1)
         step = training_step(trainer.model, trainer.objective, trainer.optimizer, rows, list(trainer.clips()))
         with _as_before(trainer):

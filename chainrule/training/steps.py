@@ -23,6 +23,8 @@ from ..tensor.structure import structure
 from ..types import DType, float64, int64
 from .objective import Objective
 
+Array = np.ndarray[Any, Any]
+
 CALL_SECONDS = 0.05
 """How long one native call may take: Ctrl-C and the progress display wait for it."""
 
@@ -54,40 +56,107 @@ class Counter:
 class Pass:
     """One way over all rows, batch by batch: the state that its steps share, and the steps as captured.
 
-    ``loss`` sums the losses of the rows, ``correct`` counts right classes, ``order`` has the row
-    number at each position. ``X``, ``y`` and ``weights`` are tensors of its own, which look at the data.
-    ``joins_lone_row``: a last batch of one row, which has no variance, joins the one before.
+    ``loss`` sums the losses of the rows, ``correct`` counts right classes. Where the rows come from, a subclass says
+    with ``batch(size)``, which records taking the rows of a step, and ``run(step, advance)``; ``rows`` is their number,
+    ``weights`` None or one per row, and ``X`` what `update_bn` goes over.
     ``ingredients`` returns the objects that steps are captured with, or None where what they record cannot be foreseen.
+    """
+
+    X: Any
+    y: Any
+    weights: Any = None
+    rows: int
+    batch_size: int
+    joins_lone_row = False
+    """A last batch of one row, which has no variance, joins the one before."""
+
+    def __init__(self, ingredients: Callable[[], list[Any] | None]) -> None:
+        self.loss = Counter(float64)
+        self.correct = Counter(float64)
+        self._ingredients = ingredients
+        self._captured_with: list[Any] | None = None
+        self._version = 0
+        self._loops: dict[Any, Loop] = {}
+        self._checked_by: tuple[Objective, int] | None = None
+
+    def batch(self, size: int) -> tuple[Any, Any, Any]:
+        """Record taking the next ``size`` rows: X, y and weights (None without)."""
+        raise NotImplementedError
+
+    def run(self, step: Callable[[int], Any], advance: Callable[[int], None] = lambda rows: None) -> None:
+        """Run ``step(size)``, captured, over all rows; ``advance(rows)`` is called after every native call."""
+        raise NotImplementedError
+
+    def shuffle(self, seed: int, epoch: int) -> None:
+        """Go over the rows in the random order of this epoch."""
+        raise NotImplementedError
+
+    def outputs(self, predict: Callable[[Any], Array]) -> tuple[Array, Array]:
+        """What a model predicts for all rows, and their targets."""
+        raise NotImplementedError
+
+    @property
+    def steps(self) -> int:
+        """How many steps go over all rows."""
+        raise NotImplementedError
+
+    def check_targets(self, objective: Objective, output: Any) -> None:
+        """Refuse targets that do not fit the outputs of the model: now, and whenever the pass begins on other data."""
+        self._checked_by = objective, output.shape[1] if output.dim() > 1 else 1
+        self._check(self.y)
+
+    def _check(self, y: Any) -> None:
+        if self._checked_by is not None:
+            objective, classes = self._checked_by
+            objective.check(y, classes)
+
+    def _loop(self, step: Callable[[int], Any], size: int, key: Any = None) -> Loop:
+        """The captured step. Where it is known what it follows from, a change of that captures it again."""
+        if self._captured_with is not None and self._version != structure.version_in_any_mode:
+            self._loops.clear()
+        key = size if key is None else key
+        if key not in self._loops:
+            self._loops[key] = Loop(lambda: step(size))
+            self._captured_with, self._version = self._ingredients(), structure.version_in_any_mode
+        return self._loops[key]
+
+    @property
+    def mean_loss(self) -> float:
+        """The mean over the rows, weighted if they have weights; NaN if all of those are 0."""
+        count = self.rows if self.weights is None else float(self.weights._array().sum(dtype=float))
+        return self.loss.value / count if count else math.nan
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct.value / self.rows
+
+
+class ArrayPass(Pass):
+    """A pass over data in native memory, many steps per native call.
+
+    ``order`` has the row number at each position. ``X``, ``y`` and ``weights`` are tensors of its own, which look at
+    the data.
     """
 
     def __init__(
         self, X: Any, y: Any, weights: Any, batch_size: int, ingredients: Callable[[], list[Any] | None]
     ) -> None:
-        self.X, self.y = _view(X), _view(y)
-        self.weights = None if weights is None else _view(weights)
+        super().__init__(ingredients)
+        self.X, self.y = view_of(X), view_of(y)
+        self.weights = None if weights is None else view_of(weights)
         self.rows = X.shape[0]
         self.batch_size = min(batch_size, self.rows)
         self.position = Counter(int64)
-        self.loss = Counter(float64)
-        self.correct = Counter(float64)
         self.order = from_array(np.arange(self.rows, dtype=np.int64))
-        self._ingredients = ingredients
-        self._captured_with: list[Any] | None = None
-        self._version = 0
-        self.joins_lone_row = False
-        self._loops: dict[int, Loop] = {}
         self._calls = 1
-        self._checked_by: tuple[Objective, int] | None = None
 
     def begin_again(self, X: Any, y: Any, weights: Any) -> None:
         """Go over other data of the same types, in their own order, with the same steps if they would be the same."""
         for mine, data in ((self.X, X), (self.y, y), (self.weights, weights)):
             if data is not None:
-                set_stored(mine, data._storage, data._address, data._type, data._strides, False)
+                look_at(mine, data)
         self.order._array()[:] = np.arange(self.rows)
-        if self._checked_by is not None:
-            objective, classes = self._checked_by
-            objective.check(self.y, classes)
+        self._check(self.y)
         before, now = self._captured_with, self._ingredients()
         if before is None or now is None or len(before) != len(now) or any(map(operator.is_not, before, now)):
             self._loops.clear()
@@ -101,11 +170,6 @@ class Pass:
         for mine in (self.X, self.y, self.weights):
             if mine is not None:
                 set_stored(mine, _NOTHING, _NOTHING.address, mine._type, mine._strides, False)
-
-    def check_targets(self, objective: Objective, output: Any) -> None:
-        """Refuse targets that do not fit the outputs of the model: now, and whenever the pass begins on other data."""
-        self._checked_by = objective, output.shape[1] if output.dim() > 1 else 1
-        objective.check(self.y, self._checked_by[1])
 
     def batch(self, size: int) -> tuple[Any, Any, Any]:
         """Record taking the next ``size`` rows: X, y and weights (None without)."""
@@ -153,24 +217,9 @@ class Pass:
         self._loop(step, self.batch_size).run(1)
         return self.loss.value / self.batch_size
 
-    def _loop(self, step: Callable[[int], Any], size: int) -> Loop:
-        """The captured step. Where it is known what it follows from, a change of that captures it again."""
-        if self._captured_with is not None and self._version != structure.version_in_any_mode:
-            self._loops.clear()
-        if size not in self._loops:
-            self._loops[size] = Loop(lambda: step(size))
-            self._captured_with, self._version = self._ingredients(), structure.version_in_any_mode
-        return self._loops[size]
-
-    @property
-    def mean_loss(self) -> float:
-        """The mean over the rows, weighted if they have weights; NaN if all of those are 0."""
-        count = self.rows if self.weights is None else float(self.weights._array().sum(dtype=float))
-        return self.loss.value / count if count else math.nan
-
-    @property
-    def accuracy(self) -> float:
-        return self.correct.value / self.rows
+    def outputs(self, predict: Callable[[Any], Array]) -> tuple[Array, Array]:
+        """What a model predicts for all rows, and their targets."""
+        return predict(self.X), self.y._array()
 
 
 class Passes:
@@ -178,15 +227,15 @@ class Passes:
 
     def __init__(self, ingredients: Callable[[], list[Any] | None]) -> None:
         self._ingredients = ingredients
-        self._unused: dict[Any, Pass] = {}
+        self._unused: dict[Any, ArrayPass] = {}
 
     @contextmanager
-    def over(self, X: Any, y: Any, weights: Any, batch_size: int) -> Iterator[Pass]:
+    def over(self, X: Any, y: Any, weights: Any, batch_size: int) -> Iterator[ArrayPass]:
         """Lend a pass over these rows."""
         key = batch_size, *(None if data is None else (data._type, data._strides) for data in (X, y, weights))
         found = self._unused.pop(key, None)
         if found is None:
-            found = Pass(X, y, weights, batch_size, self._ingredients)
+            found = ArrayPass(X, y, weights, batch_size, self._ingredients)
         else:
             found.begin_again(X, y, weights)
         try:
@@ -201,8 +250,14 @@ class Passes:
 _NOTHING = allocate(0)
 
 
-def _view(tensor: Any) -> Any:
-    return stored(tensor._storage, tensor._address, tensor._type, tensor._strides)
+def view_of(data: Any) -> Any:
+    """A tensor that looks at the same memory, for programs to read from."""
+    return stored(data._storage, data._address, data._type, data._strides)
+
+
+def look_at(view: Any, data: Any) -> None:
+    """Let a view look at other data of its type."""
+    set_stored(view, data._storage, data._address, data._type, data._strides, False)
 
 
 def _take_rows(data: Any, rows: Any) -> Any:

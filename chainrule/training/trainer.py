@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import nn, optim
 from ..compiler.capture import compile
+from ..data.loader import DataLoader
 from ..data.splits import split_rows
 from ..errors import ArgumentError, DataError, ModelFileError, NonFiniteError, ShapeError
 from ..files.architecture import build, describe
@@ -27,6 +28,7 @@ from ..types import DType, float32
 from .arrays import as_features, as_targets, check_features, single_dimension
 from .callbacks import Callback, records_in_step
 from .history import History
+from .loading import LoaderPass, as_loader, inputs, joined
 from .metrics import find_metric
 from .model_file import load_model, save_model
 from .monte_carlo import Spread, predict_with_spread
@@ -105,11 +107,11 @@ class Trainer:
     def fit(
         self,
         X: Any,
-        y: Any,
+        y: Any = None,
         *,
         epochs: int = 10,
         batch_size: int = 32,
-        validation_data: tuple[Any, ...] | None = None,
+        validation_data: Any = None,
         validation_split: float = 0.0,
         sample_weight: Any = None,
         class_weight: ClassWeight = None,
@@ -118,12 +120,15 @@ class Trainer:
     ) -> History:
         """Train for ``epochs`` and return the history: loss, metrics and validation figures per epoch.
 
+        ``X`` is an array, tensor or frame, or, without ``y``, a data set of (input, target) rows or a `DataLoader`,
+        which has its own size of batches and order; the transform of a data set draws anew in every epoch.
         The rows are shuffled before every epoch; afterwards the model is in evaluation mode. A further ``fit`` goes on
-        where the last one ended: two of one epoch do what one of two epochs does. ``validation_data`` is
-        (X, y) or (X, y, sample_weight); ``validation_split`` takes that share of the rows, shuffled and, for classes,
-        stratified. ``sample_weight`` has one number per row, ``class_weight`` is ``{class: weight}`` or ``"balanced"``
-        (in training only); the loss is Σ wᵢ·lossᵢ / Σ wᵢ, metrics are not weighted. Ctrl-C ends training; callbacks
-        then restore the best weights and the history says so.
+        where the last one ended: two of one epoch do what one of two epochs does. ``validation_data`` is (X, y),
+        (X, y, sample_weight), a data set or a loader; ``validation_split`` takes that share of the rows of arrays,
+        shuffled and, for classes, stratified. ``sample_weight`` has one number per row of arrays, ``class_weight`` is
+        ``{class: weight}`` or ``"balanced"`` (in training only); the loss is Σ wᵢ·lossᵢ / Σ wᵢ, metrics are not
+        weighted. Ctrl-C ends training; callbacks then restore the best weights and the history says so.
+
         Errors: `DataError` for unusable data, `NonFiniteError` if the loss stops being finite.
         """
         if not all(isinstance(number, int | np.integer) and number >= 1 for number in (epochs, batch_size)):
@@ -137,14 +142,24 @@ class Trainer:
                 manual_seed(self.seed)
             else:
                 set_rng_state(self._random_state)
-        training, validation = self._prepare(X, y, validation_data, validation_split, sample_weight, class_weight)
+        loader = as_loader(X, y, batch_size, shuffle)
+        of_arrays = validation_split, sample_weight, class_weight
+        training, validation = self._prepare((X, y) if loader is None else loader, validation_data, *of_arrays)
         self.history = History()
-        with self._training.over(*training, batch_size) as rows, contextlib.ExitStack() as stack:
+        with self._pass(self._training, training, batch_size) as rows, contextlib.ExitStack() as stack:
             held_out = None
             if validation is not None:
-                held_out = stack.enter_context(self._validation.over(*validation, PREDICTION_ROWS))
+                held_out = stack.enter_context(self._pass(self._validation, validation, PREDICTION_ROWS))
             self._run_epochs(epochs, rows, held_out, self._order_seed if shuffle else None, make_progress(verbose))
         return self.history
+
+    def _pass(
+        self, passes: Passes, data: Rows | DataLoader, batch_size: int
+    ) -> contextlib.AbstractContextManager[Pass]:
+        """A pass over the batches of a loader, or over rows in memory, of which steps may be captured already."""
+        if isinstance(data, DataLoader):
+            return contextlib.nullcontext(LoaderPass(data, self.objective.targets, self._ingredients))
+        return passes.over(*data, batch_size)
 
     def _run_epochs(
         self, epochs: int, training: Pass, validation: Pass | None, seed: int | None, progress: Any
@@ -209,23 +224,23 @@ class Trainer:
 
     def _prepare(
         self,
-        X: Any,
-        y: Any,
+        data: DataLoader | tuple[Any, Any],
         validation_data: Any,
         validation_split: float,
         sample_weight: Any,
         class_weight: ClassWeight,
-    ) -> tuple[Rows, Rows | None]:
-        """Data as tensors: X, y and weights for training, and for validation or None."""
-        training, validation = self._rows(X, y, sample_weight), None
-        if validation_data is not None:
-            if len(validation_data) not in (2, 3):
+    ) -> tuple[Rows | DataLoader, Rows | DataLoader | None]:
+        """Data for training, and for validation or None: loaders, or tensors (X, y and weights)."""
+        if isinstance(data, DataLoader):
+            if validation_split or sample_weight is not None or class_weight is not None:
                 raise ArgumentError(
-                    f"validation_data must be (X, y) or (X, y, sample_weight), got {len(validation_data)} items"
+                    "validation_split, sample_weight and class_weight are for arrays, not for loaders and data sets. "
+                    "fix: data.random_split and validation_data; a WeightedRandomSampler, or weights in the loss"
                 )
-            held_X, held_y, held_weight = (*validation_data, None)[:3]
-            validation = self._rows(held_X, held_y, held_weight, "validation ")
-        elif validation_split:
+            return data, self._validation_data(validation_data)
+        training = self._rows(*data, sample_weight)
+        validation = self._validation_data(validation_data)
+        if validation is None and validation_split:
             training, validation = self._split(training, validation_split)
         if class_weight is None:
             return training, validation
@@ -236,8 +251,19 @@ class Trainer:
         by_class = check_sample_weight(by_class, len(by_class), "class_weight")
         return (features, targets, from_array(by_class, _parameter_dtype(self.model))), validation
 
+    def _validation_data(self, data: Any) -> Rows | DataLoader | None:
+        loader = as_loader(data, None, PREDICTION_ROWS, shuffle=False)
+        if data is None or loader is not None:
+            return loader
+        if len(data) not in (2, 3):
+            raise ArgumentError(f"validation_data must be (X, y) or (X, y, sample_weight), got {len(data)} items")
+        X, y, weight = (*data, None)[:3]
+        return self._rows(X, y, weight, "validation ")
+
     def _rows(self, X: Any, y: Any, sample_weight: Any, name: str = "") -> Rows:
         """X, y and weights or None as tensors, checked."""
+        if y is None:
+            raise DataError(f"{name}y is missing: arrays need targets beside them, one per row of X")
         features = as_features(X, f"{name}X")
         targets = as_targets(y, features.shape[0], self.objective.targets, f"{name}y")
         if sample_weight is None:
@@ -280,11 +306,15 @@ class Trainer:
     # Using the model -----------------------------------------------------------------------------------------------
 
     def evaluate(
-        self, X: Any, y: Any, batch_size: int = PREDICTION_ROWS, sample_weight: Any = None
+        self, X: Any, y: Any = None, batch_size: int = PREDICTION_ROWS, sample_weight: Any = None
     ) -> dict[str, float]:
-        """Return the loss, weighted if asked, and the metrics on (X, y), in evaluation mode."""
-        with self._evaluation.over(*self._rows(X, y, sample_weight), batch_size) as rows:
-            return self._measure(rows)
+        """Return the loss, weighted if asked, and the metrics on (X, y), in evaluation mode; X as in ``fit``."""
+        loader = as_loader(X, y, batch_size, shuffle=False)
+        if loader is not None and sample_weight is not None:
+            raise ArgumentError("sample_weight is for arrays, not for loaders and data sets. fix: weights in the loss")
+        rows = self._rows(X, y, sample_weight) if loader is None else loader
+        with self._pass(self._evaluation, rows, batch_size) as data:
+            return self._measure(data)
 
     def _measure(self, data: Pass) -> dict[str, float]:
         data.run(evaluation_step(self.model, self.objective, data))
@@ -293,18 +323,24 @@ class Trainer:
             figures["accuracy"] = data.accuracy
         others = {name: metric for name, metric in self.metrics.items() if name != "accuracy"}
         if others:
-            scores = self.objective.scores(self.predict(data.X))
-            targets = data.y._array()
+            outputs, targets = data.outputs(self.predict)
+            scores = self.objective.scores(outputs)
             labels = self.objective.labels(targets) if self.objective.targets == "signs" else None
             targets = targets if labels is None else labels
             figures.update({name: metric(targets, scores) for name, metric in others.items()})
         return figures
 
     def predict(self, X: Any) -> np.ndarray[Any, Any]:
-        """Return the model's output for the rows of X; the model is, and stays, in evaluation mode."""
-        array = check_features(X)
+        """Return the model's output for the rows of X; the model is, and stays, in evaluation mode.
+
+        Of a data set or a loader the inputs are used, in its order, and targets are left alone.
+        """
         if self.model.training:
             self.model.eval()
+        loader = as_loader(X, None, PREDICTION_ROWS, shuffle=False)
+        if loader is not None:
+            return joined(self.predict(batch) for batch in inputs(loader))
+        array = check_features(X)
         if len(array) <= PREDICTION_ROWS:
             return self._predict_block(array)
         starts = range(0, len(array), PREDICTION_ROWS)

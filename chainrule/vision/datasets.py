@@ -1,4 +1,4 @@
-"""Image data sets with labels, under torchvision's names: MNIST and its relatives, CIFAR, folders of images.
+"""Image data sets with labels, under torchvision's names: MNIST and its relatives, CIFAR.
 
 Files are looked for in the folder that the environment variable CHAINRULE_DATA names, then in ``root``, where
 ``download=True`` puts them. Nothing is ever unpickled.
@@ -6,9 +6,8 @@ Files are looked for in the folder that the environment variable CHAINRULE_DATA 
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +17,16 @@ from numpy.typing import NDArray
 from ..data.collation import new_tensor
 from ..data.datasets import Dataset, Rows, check_rows
 from ..data.idx import Images, find_packed, load_part, read_bytes
-from ..errors import DataError, MissingExtraError
+from ..errors import DataError
 from ..settings import settings
 from ..tensor.operands import from_array
 from ..tensor.tensor import Tensor
 from ..types import int64
+from .folders import IMAGE_EXTENSIONS as IMAGE_EXTENSIONS
+from .folders import ImageFolder as ImageFolder
+from .folders import Location, Transform
+from .folders import load_image as load_image
 from .transforms import works_on_batches
-
-Transform = Callable[[Any], Any]
-Location = str | os.PathLike[str]
 
 
 class ImageDataset(Dataset[tuple[Any, Any]]):
@@ -300,77 +300,3 @@ class CIFAR100(CIFAR10):
         "tiger", "tractor", "train", "trout", "tulip", "turtle", "wardrobe", "whale", "willow_tree", "wolf",
         "woman", "worm",
     )  # fmt: skip
-
-
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
-
-
-def load_image(path: Location) -> Images:
-    """Read an image file with Pillow as a uint8 array (height, width, 3).
-
-    Errors: `MissingExtraError` without Pillow, `DataError` for a file that is no image.
-    """
-    Image = _pillow()
-    try:
-        with Image.open(path) as image:
-            return np.array(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:
-        raise DataError(f"{path} cannot be read as an image: {error}") from None
-
-
-def _pillow() -> Any:
-    try:
-        from PIL import Image
-    except ImportError:
-        raise MissingExtraError("Pillow", "vision") from None
-    return Image
-
-
-class ImageFolder(Dataset[tuple[Any, Any]]):
-    """Images in one folder per class, root/class/.../image.png; classes are numbered in the order of their names.
-
-    ``loader`` reads a file, by default with Pillow as an array (height, width, 3). Attributes: ``classes``,
-    ``class_to_idx``, ``samples`` (file and label of every row), ``targets``.
-
-    Errors: `DataError` for a root without folders, and for a folder without images; `MissingExtraError` without Pillow.
-    """
-
-    def __init__(
-        self,
-        root: Location,
-        transform: Transform | None = None,
-        target_transform: Transform | None = None,
-        loader: Callable[[str], Any] = load_image,
-    ) -> None:
-        if loader is load_image:
-            _pillow()
-        self.root = Path(root).expanduser()
-        self.transform = transform
-        self.target_transform = target_transform
-        self.loader = loader
-        self.classes = (
-            sorted(place.name for place in self.root.iterdir() if place.is_dir()) if self.root.is_dir() else []
-        )
-        if not self.classes:
-            raise DataError(
-                f"{self.root} must be a folder that has one folder of images per class, and it has no folder"
-            )
-        self.class_to_idx = {name: label for label, name in enumerate(self.classes)}
-        self.samples: list[tuple[str, int]] = []
-        for label, name in enumerate(self.classes):
-            files = [file for file in sorted((self.root / name).rglob("*")) if file.suffix.lower() in IMAGE_EXTENSIONS]
-            if not files:
-                raise DataError(f"{self.root / name} has no image; known are {', '.join(IMAGE_EXTENSIONS)}")
-            self.samples += [(str(file), label) for file in files]
-        self.targets = [label for _, label in self.samples]
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: Any) -> tuple[Any, Any]:
-        file, label = self.samples[index]
-        image = self.loader(file)
-        return (
-            image if self.transform is None else self.transform(image),
-            label if self.target_transform is None else self.target_transform(label),
-        )

@@ -64,7 +64,7 @@ def test_partners_must_fit(mnist_folder):
 def test_damaged_files(tmp_path):
     whole = idx_bytes(np.arange(10, dtype=np.uint8))
     for content, message in [
-        (whole[:-1], "truncated or damaged: shape .10,. needs 18 bytes, it has 17"),
+        (whole[:-1], "truncated or damaged: it should end at byte 18 for shape .10,., and ends at byte 17"),
         (whole[:6], "it ends within its header"),
         (b"PNG" + whole, "is not an IDX file"),
         (b"", "is not an IDX file"),
@@ -77,5 +77,7 @@ def test_damaged_files(tmp_path):
         (tmp_path / "packed.gz").write_bytes(content)
         with pytest.raises(DataError, match="truncated or damaged"):
             read_idx(tmp_path / "packed.gz")
+    with pytest.raises(DataError, match="cannot be read: Is a directory"):
+        read_idx(tmp_path)
     with pytest.raises(DataError, match="there is no file"):
         read_idx(tmp_path / "absent")

@@ -22,6 +22,7 @@ from chainrule.data import (
     default_convert,
     random_split,
 )
+from chainrule.data.collation import new_tensor
 from chainrule.errors import ArgumentError, DTypeError, ShapeError
 
 WORKERS = pytest.mark.parametrize("workers", [0, 1, 3])
@@ -348,3 +349,21 @@ def test_the_name_of_pytorch():
     from chainrule.utils.data import DataLoader as Same
 
     assert Same is DataLoader and cr.utils.data is cr.data
+
+
+def test_the_memory_of_a_batch_serves_again_only_when_nobody_looks_into_it():
+    def address_of_next():
+        tensor, array = new_tensor((5000,), cr.float32)
+        array[...] = 0
+        return tensor._storage.address
+
+    tensor, array = new_tensor((5000,), cr.float32)
+    array[...] = 3
+    address = tensor._storage.address
+    views = [array, tensor, tensor.numpy()[5:], np.from_dlpack(tensor)[3:], tensor[2:]]
+    del tensor, array
+    while views:
+        assert address_of_next() != address
+        assert views[-1][-1] == 3
+        views.pop()
+    assert address_of_next() == address

@@ -192,9 +192,17 @@ def test_channels_as_pixels() -> None:
 
 SHAPE, ARGUMENT, TYPE = cr.errors.ShapeError, cr.errors.ArgumentError, cr.errors.DTypeError
 WRONG: list[tuple[Any, type[Exception], str]] = [
-    (lambda: nn.Conv2d(3, 8, 3)(cr.ones(2, 28, 28, 3)), SHAPE, r"channels seem to come last: x.permute\(0, 3, 1, 2\)"),
+    (lambda: nn.Conv2d(3, 8, 3)(cr.ones(2, 28, 28, 3)), SHAPE, r"x.permute\(0, 3, 1, 2\), as the channels"),
+    (lambda: nn.Conv2d(3, 8, 3)(cr.ones(28, 28, 3)), SHAPE, r"x.permute\(2, 0, 1\), as the channels seem to come last"),
+    (lambda: nn.Conv2d(3, 8, 3)(np.zeros((2, 9, 9, 3), np.uint8)), SHAPE, r"x.permute\(0, 3, 1, 2\)"),
+    (lambda: nn.Conv1d(3, 8, 3)(cr.ones(2, 28, 3)), SHAPE, r"x.permute\(0, 2, 1\), as the channels seem to come last"),
+    (lambda: nn.Conv2d(1, 8, 3)(cr.ones(5, 28, 28)), SHAPE, r"x.unsqueeze\(1\), if these are 5 images"),
+    (lambda: nn.Conv2d(1, 8, 3)(cr.ones(2, 5, 1, 28, 28)), SHAPE, r"x.flatten\(0, 1\)"),
+    (lambda: nn.Conv2d(1, 8, 3)(None), TYPE, "got None. fix: .*without return"),
+    (lambda: nn.Conv2d(4, 8, 3, groups=0), ARGUMENT, "groups must be a whole number of at least 1, got 0"),
+    (lambda: nn.ConvTranspose2d(1, 1, 3, 2, 4)(cr.ones(1, 1, 9, 3)), SHAPE, "(?s)output of 7 .*-1.* padding=3 or less"),
     (lambda: nn.Conv2d(3, 8, 3)(cr.ones(2, 4, 28, 28)), SHAPE, "to have 3 channels, but got 4"),
-    (lambda: nn.Conv2d(3, 8, 3)(cr.ones(28, 28)), SHAPE, r"3D \(unbatched\) or 4D"),
+    (lambda: nn.Conv2d(3, 8, 3)(cr.ones(28, 28)), SHAPE, r"(?s)3D \(unbatched\) or 4D.*x.unsqueeze\(0\)"),
     (lambda: nn.Conv2d(3, 8, 5)(cr.ones(1, 3, 4, 9)), SHAPE, "(?s)a window of 5 does not fit .* padding=1"),
     (lambda: nn.Conv2d(3, 8, 3, groups=2), ARGUMENT, "in_channels must be divisible by groups"),
     (lambda: nn.Conv2d(4, 7, 3, groups=2), ARGUMENT, "out_channels must be divisible by groups"),

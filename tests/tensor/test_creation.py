@@ -83,3 +83,32 @@ def test_any_seed_of_64_bits_has_numbers_of_its_own(seed: int) -> None:
     kept = [cr.rand(3).tolist(), cr.nn.functional.dropout(cr.ones(50)).tolist()]
     cr.manual_seed(int(seed) % 2**64)
     assert kept == [cr.rand(3).tolist(), cr.nn.functional.dropout(cr.ones(50)).tolist()]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda m: m.tensor([1, 2**40], dtype=m.int32), "without overflow: 1099511627776.*-2147483648.*dtype=int64"),
+        (lambda m: m.tensor(-(2**31) - 1, dtype=m.int32), "overflow: -2147483649"),
+        (lambda m: m.tensor([[1e20]], dtype=m.int64), "int64 without overflow: 1e\\+20.*dtype=float64"),
+        (lambda m: m.tensor(float("nan"), dtype=m.int32), "overflow: nan"),
+        (lambda m: m.full((2,), 2**31, dtype=m.int32), "overflow: 2147483648"),
+        (lambda m: m.tensor([2**63]), "int64 without overflow: 9223372036854775808"),
+    ],
+)
+def test_numbers_that_do_not_fit_are_refused_as_in_pytorch(make, message):
+    torch = pytest.importorskip("torch")
+    with pytest.raises((RuntimeError, ValueError), match="[Oo]verflow"):
+        make(torch)
+    with pytest.raises(cr.errors.DTypeError, match=f"(?s){message}"):
+        make(cr)
+
+
+def test_numbers_at_the_limits_fit():
+    agree = [[-(2**31), 2**31 - 1], [2.9, -2.9], [True, False]]
+    assert [cr.tensor(values, dtype=cr.int32).tolist() for values in agree] == [agree[0], [2, -2], [1, 0]]
+    assert cr.tensor([-(2**63), 2**63 - 1]).tolist() == [-(2**63), 2**63 - 1]
+    assert cr.tensor([2**70, 1], dtype=cr.float64).tolist() == [2.0**70, 1.0]
+    assert cr.tensor(np.array([2**40]), dtype=cr.int32).tolist() == [0]  # arrays wrap around, as in PyTorch
+    with pytest.raises(cr.errors.DTypeError, match="got None"):
+        cr.tensor(None)

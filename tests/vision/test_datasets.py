@@ -121,7 +121,11 @@ def test_damaged_mnist_files(tmp_path):
     raw = tmp_path / "MNIST" / "raw"
     for name, content, message in [
         ("train-images-idx3-ubyte.gz", gzip.compress(b"\x89PNG" + b"\0" * 20), "bytes 0 to 3 are b'.x89PNG'"),
-        ("train-images-idx3-ubyte.gz", gzip.compress(idx(IMAGES)[:-1]), "needs 256 bytes, it has 255"),
+        (
+            "train-images-idx3-ubyte.gz",
+            gzip.compress(idx(IMAGES)[:-1]),
+            r"should end at byte 256 for shape \(12, 5, 4\), and ends at byte 255",
+        ),
         ("train-images-idx3-ubyte.gz", gzip.compress(idx(IMAGES))[:-20], "truncated or damaged"),
         ("train-labels-idx1-ubyte.gz", gzip.compress(idx(LABELS[:-1])), "do not fit"),
         ("train-labels-idx1-ubyte.gz", gzip.compress(idx(LABELS + 3)), "byte 15 holds label 10, expected 0 to 9"),
@@ -255,9 +259,20 @@ def test_image_files(tmp_path):
     image.fromarray(IMAGES[0]).save(tmp_path / "grey" / "a.png")
     data = datasets.ImageFolder(tmp_path)
     np.testing.assert_array_equal(data[0][0], np.repeat(IMAGES[0][:, :, None], 3, axis=2))
-    (tmp_path / "grey" / "b.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"b.png cannot be read as an image"):
-        list(DataLoader(datasets.ImageFolder(tmp_path)))
+    (tmp_path / "grey" / "c.png").mkdir()  # is none
+    bad, good = tmp_path / "grey" / "b.png", (tmp_path / "grey" / "a.png").read_bytes()
+    start, end = good.index(b"IDAT") - 4, len(good) - 12  # the last part, IEND, has 12 bytes
+    for content, message in [
+        (b"no image", "it has 8 bytes and begins with b'no image'"),
+        (good[: end - 3], f"its part b'IDAT' at byte {start} would end at byte {end}, the file ends at byte {end - 3}"),
+        (
+            good[: end - 9] + bytes([good[end - 9] ^ 1]) + good[end - 8 :],
+            f"the checksum of its part b'IDAT' from byte {start} to byte {end} is wrong",
+        ),
+    ]:
+        bad.write_bytes(content)
+        with pytest.raises(DataError, match=rf"b.png cannot be read as an image: .*; {message}"):
+            list(DataLoader(datasets.ImageFolder(tmp_path)))
 
 
 def test_the_usual_program_on_the_published_mnist(shared):

@@ -49,6 +49,17 @@ def test_to_tensor_and_normalize_have_pytorchs_bits(images):
         transforms.RandomCrop(6, padding=(1, 2), fill=3),
         transforms.CenterCrop((3, 4)),
         transforms.Pad((1, 2, 3, 4), fill=7),
+        transforms.Resize((5, 11)),
+        transforms.RandomResizedCrop(6, interpolation="nearest"),
+        transforms.RandomAffine(30, (0.2, 0.1), (0.8, 1.2), 10),
+        transforms.RandomRotation(90, "bilinear", fill=3),
+        transforms.ElasticTransform(20.0, 2.0),
+        transforms.ColorJitter(0.4, (0.5, 2), 0.3),
+        transforms.Grayscale(3),
+        transforms.GaussianNoise(0.1, 0.2),
+        transforms.RandomErasing(0.7, value=5),
+        transforms.RandomApply([transforms.RandomRotation(180), transforms.RandomErasing()], p=0.4),
+        transforms.RandomChoice([transforms.GaussianNoise(), transforms.RandomErasing(1)]),
         transforms.Compose(
             [transforms.RandomCrop(5, 1), transforms.RandomHorizontalFlip(), transforms.RandomVerticalFlip()]
         ),
@@ -164,25 +175,51 @@ def test_to_tensor_keeps_what_is_not_bytes():
     assert transforms.Normalize((1,), (2,), inplace=True)(image) is image and image.sum().item() == 0
 
 
-def test_errors():
-    to_tensor = transforms.ToTensor()
-    for run, error, message in [
-        (lambda: to_tensor(np.zeros(3)), ShapeError, r"\(height, width, channels\), got \(3,\)"),
-        (lambda: to_tensor(cr.ones(2, 2)), DTypeError, "array or a Pillow image, got Tensor"),
-        (lambda: transforms.Normalize((0.1,), (0.0,)), ArgumentError, "divide by 0"),
-        (lambda: transforms.Normalize((0.1,), (1.0,))(GREY[0]), DTypeError, "got ndarray. fix: ToTensor"),
-        (lambda: transforms.Normalize((0.1,), (1.0,))(cr.ones(1, 2, 2).long()), DTypeError, "got int64"),
-        (lambda: transforms.Normalize((0.1, 0.2), (1, 1))(cr.ones(3, 2, 2)), ShapeError, r"2 means .* \(3, 2, 2\)"),
-        (lambda: transforms.RandomCrop(9)(GREY[0]), ShapeError, "9 x 9 pixels does not fit into an image of 8 x 6"),
-        (lambda: transforms.CenterCrop((9, 1))(GREY[0]), ShapeError, "9 x 1 pixels"),
-        (lambda: transforms.RandomCrop(0), ArgumentError, "size must be"),
-        (lambda: transforms.CenterCrop((1, 2, 3)), ArgumentError, "size must be"),
-        (lambda: transforms.Pad(-1), ArgumentError, "none negative"),
-        (lambda: transforms.RandomHorizontalFlip(1.5), ArgumentError, "p=1.5"),
-        (lambda: transforms.Lambda(3), ArgumentError, "needs a function"),
-    ]:
-        with pytest.raises(error, match=message):
-            run()
+TO_TENSOR = transforms.ToTensor()
+WRONG = [
+    (lambda: transforms.RandomApply([transforms.CenterCrop(2)]).batch(GREY), ShapeError, "must keep shape and type"),
+    (lambda: transforms.Resize(3)(cr.ones(2, 3, 4, 4)), ShapeError, r"Resize needs images .* of shape \(2, 3"),
+    (lambda: transforms.RandomErasing(1, value=(1, 2))(COLOUR[0]), ShapeError, "2 numbers, and the images have 3"),
+    (lambda: TO_TENSOR(np.zeros(3)), ShapeError, r"\(height, width, channels\), got \(3,\)"),
+    (lambda: TO_TENSOR(cr.ones(2, 2)), DTypeError, "array or a Pillow image, got Tensor"),
+    (lambda: transforms.Normalize((0.1,), (0.0,)), ArgumentError, "divide by 0"),
+    (lambda: transforms.Normalize((0.1,), (1.0,))(GREY[0]), DTypeError, "got ndarray. fix: ToTensor"),
+    (lambda: transforms.Normalize((0.1,), (1.0,))(cr.ones(1, 2, 2).long()), DTypeError, "got int64"),
+    (lambda: transforms.Normalize((0.1, 0.2), (1, 1))(cr.ones(3, 2, 2)), ShapeError, r"2 means .* \(3, 2, 2\)"),
+    (lambda: transforms.RandomCrop(9)(GREY[0]), ShapeError, "9 x 9 pixels does not fit into an image of 8 x 6"),
+    (lambda: transforms.CenterCrop((9, 1))(GREY[0]), ShapeError, "9 x 1 pixels"),
+    (lambda: transforms.RandomCrop(0), ArgumentError, "size must be"),
+    (lambda: transforms.CenterCrop((1, 2, 3)), ArgumentError, "size must be"),
+    (lambda: transforms.Pad(-1), ArgumentError, "none negative"),
+    (lambda: transforms.RandomHorizontalFlip(1.5), ArgumentError, "p=1.5"),
+    (lambda: transforms.Lambda(3), ArgumentError, "needs a function"),
+    (lambda: transforms.RandomChoice([]), ArgumentError, "one or more transforms"),
+    (lambda: transforms.Pad(1, fill=300)(GREY[0]), ArgumentError, "type uint8 cannot be filled with 300"),
+    (lambda: transforms.RandomRotation(9, fill="x")(GREY[0]), ArgumentError, "filled with a number"),
+    (lambda: transforms.RandomRotation("15"), ArgumentError, "degrees must be"),
+    (lambda: transforms.Normalize((0, 0, 0), (1, 1, 1))(cr.ones(9, 9, 3)), ShapeError, "puts channels first"),
+    (lambda: transforms.Resize(0), ArgumentError, "size must be"),
+    (lambda: transforms.Resize(3, "cubic"), ArgumentError, "'nearest' or 'bilinear', got 'cubic'"),
+    (lambda: transforms.RandomResizedCrop(3, scale=(0.5, 0.1)), ArgumentError, "scale must be"),
+    (lambda: transforms.RandomAffine(-3), ArgumentError, "degrees must be"),
+    (lambda: transforms.RandomAffine(3, translate=(2, 0)), ArgumentError, "shares between 0 and 1"),
+    (lambda: transforms.ElasticTransform(sigma=0), ArgumentError, "sigma must be"),
+    (lambda: transforms.ColorJitter(-1), ArgumentError, "brightness must be"),
+    (lambda: transforms.ColorJitter(saturation=1)(cr.ones(2, 4, 4)), ShapeError, "got 2 channels"),
+    (lambda: transforms.Grayscale(2), ArgumentError, "must be 1 or 3"),
+    (lambda: transforms.GaussianNoise(sigma=-1), ArgumentError, "not negative"),
+    (lambda: transforms.MixUp(alpha=0), ArgumentError, "alpha must be positive"),
+    (lambda: transforms.MixUp()(cr.ones(2, 1), cr.tensor([0, 1])), ArgumentError, "num_classes is None"),
+    (lambda: transforms.MixUp(num_classes=2)(cr.ones(2, 1), cr.tensor([0, 2])), ArgumentError, "largest 2"),
+    (lambda: transforms.MixUp(num_classes=2)(cr.ones(2, 1), cr.tensor([0])), ShapeError, "one label per image"),
+    (lambda: transforms.MixUp(num_classes=2)(GREY, cr.tensor([0])), DTypeError, "got ndarray. fix: ToTensor"),
+]
+
+
+@pytest.mark.parametrize(("run", "error", "message"), WRONG)
+def test_errors(run, error, message):
+    with pytest.raises(error, match=message):
+        run()
 
 
 def test_pillow_images():

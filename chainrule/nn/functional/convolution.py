@@ -15,7 +15,7 @@ from ...tensor.recording import Handle, pending, type_of
 from ...tensor.remembered import remembered
 from ...types import Shape
 from .linear import converted
-from .windows import Sizes, per_axis
+from .windows import Sizes, channels_moved, per_axis
 
 
 def paddings(name: str, padding: Any, window: Shape, strides: Shape, dilation: Shape) -> tuple[Shape, Shape]:
@@ -141,17 +141,22 @@ def check_weight(name: str, rank: int, weight: Shape, bias: Any, groups: int, ou
 def check_image(name: str, rank: int, shape: Shape, weight: Shape, channels: int, groups: int) -> None:
     """Errors: `ShapeError` for an input of another rank or with other channels than the weight's."""
     if len(shape) not in (rank + 1, rank + 2):
-        missing = ". fix: x.unsqueeze(1), if the images have one channel" if len(shape) == rank else ""
+        fix = f"an input with {rank} dimensions behind the channels"
+        if len(shape) == rank:
+            fix = "x.unsqueeze(0) for a single image of one channel; x.view(N, C, ...) for images that lie flat in rows"
+        elif len(shape) > rank + 2:
+            fix = f"x.flatten(0, {len(shape) - rank - 2}), if there are several dimensions of rows"
         raise ShapeError(
             f"Expected {rank + 1}D (unbatched) or {rank + 2}D (batched) input to {name}, but got input of size: "
-            f"{list(shape)}{missing}\n  where: {find_site()}"
+            f"{list(shape)}\n  where: {find_site()}\n  fix: {fix}"
         )
     found = shape[-rank - 1]
     if found == channels:
         return
-    order = (0, rank + 1, *range(1, rank + 1))
     if shape[-1] == channels:
-        fix = f"the channels seem to come last: x.permute({', '.join(map(str, order[-len(shape) :]))})"
+        fix = f"{channels_moved(shape, rank)}, as the channels seem to come last"
+    elif channels == 1 and len(shape) == rank + 1:
+        fix = f"x.unsqueeze(1), if these are {found} images of one channel"
     else:
         fix = f"a layer with in_channels={found}, or an input with {channels} channels"
     raise ShapeError(
@@ -219,6 +224,14 @@ def remembered_transposed(
     spans = [window_size(r, step) - 1 for r, step in zip(window[2:], dilation, strict=True)]
     low = tuple(span - a for span, a in zip(spans, cut, strict=True))
     high = tuple(a + b for a, b in zip(low, more, strict=True))
+    for axis, (size, step, span) in enumerate(zip(shape[-rank:], strides, spans, strict=True)):
+        whole = spread_size(size, 0, more[axis], step) + span
+        if size and whole <= 2 * cut[axis]:
+            raise ShapeError(
+                f"conv_transpose{rank}d: padding {cut[axis]} cuts {2 * cut[axis]} elements off an output of {whole} "
+                f"along dimension {axis - rank}, and leaves none\n  where: {find_site()}\n"
+                f"  fix: padding={(whole - 1) // 2} or less, or larger inputs"
+            )
     segment, (x, w, *added) = enter_all(*_operands(input, weight, bias))
     images = reshape(x, (1, *shape)) if len(shape) == rank + 1 else x
     ones = (1,) * rank

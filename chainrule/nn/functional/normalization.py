@@ -30,6 +30,7 @@ from ...tensor.remembered import remembered
 from ...types import Shape, float32
 from .linear import converted
 from .padding import pad
+from .windows import channels_moved
 
 
 def batch_norm(
@@ -368,7 +369,7 @@ def _check_channels(name: str, shape: Shape, **per_channel: Any) -> None:
 
 def _channel_fix(shape: Shape, channels: int) -> str:
     if len(shape) > 2 and shape[-1] == channels:
-        return "x.movedim(-1, 1), if the channels come last"
+        return f"{channels_moved(shape, len(shape) - 2)}, as the channels seem to come last"
     return f"a layer for {shape[1]} channels, or an input with {channels}"
 
 

@@ -152,9 +152,9 @@ def check_spatial(name: str, shape: Shape, rank: int) -> Shape:
     axes = ", ".join(("D", "H", "W")[-rank:]) if rank > 1 else "L"
     fix = f"an input with {rank} dimensions behind the channels, none of them empty"
     if len(shape) == rank:
-        fix = "x.unsqueeze(0), if there is one channel"
+        fix = "x.unsqueeze(0), if there is one channel and no rows"
     elif has_channels_last(shape, 2):
-        fix = f"x.movedim(-1, -3), as the channels of these images seem to come last, and {name[:-2]}2d"
+        fix = f"{channels_moved(shape, 2)}, as the channels of these images seem to come last, and {name[:-2]}2d"
     elif len(shape) > rank + 2:
         fix = f"x.flatten(0, {len(shape) - rank - 2}), if there are several axes of rows"
     raise ShapeError(
@@ -166,6 +166,13 @@ def check_spatial(name: str, shape: Shape, rank: int) -> Shape:
 def has_channels_last(shape: Shape, rank: int) -> bool:
     """Whether a shape looks like that of grey or coloured images with the channels at the end."""
     return len(shape) > rank and shape[-1] in (1, 3) and min(shape[-rank - 1 : -1]) > 3
+
+
+def channels_moved(shape: Shape, rank: int) -> str:
+    """What puts the last dimension of an input before its ``rank`` spatial ones: x.permute(0, 3, 1, 2)."""
+    order = list(range(len(shape) - 1))
+    order.insert(len(shape) - 1 - rank, len(shape) - 1)
+    return f"x.permute({', '.join(map(str, order))})"
 
 
 def make_windows(name: str, shape: Shape, sizes: Sequence[Any], rank: int, ceil_mode: bool = False) -> list[Window]:
@@ -199,7 +206,7 @@ def _check_fit(name: str, shape: Shape, windows: list[Window]) -> None:
             dilated = f", which reaches over {window.reach} elements," * (window.dilation > 1)
             fix = f"a kernel_size of at most {fits}, or larger inputs"
             if has_channels_last(shape, rank):
-                fix = f"x.movedim(-1, -{rank + 1}): the channels of this input seem to come last"
+                fix = f"{channels_moved(shape, rank)}, as the channels of this input seem to come last"
             raise ShapeError(
                 f"{name}: kernel_size {window.kernel}{dilated} is larger than the input of shape {shape}, which has "
                 f"{window.size} elements along dim {axis}{' and padding' * (window.padding > 0)}\n"
