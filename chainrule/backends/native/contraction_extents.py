@@ -24,6 +24,9 @@ NEAR_ROW_BYTES = 1 << 10
 MOST_VECTORS = 3
 """Columns of at most so many vectors are one panel; of more, panels of two leave the most registers to the rows."""
 
+ENOUGH_SUMS = 12
+"""So many sums hide the latency of multiplications."""
+
 LEAST_BLOCK_ROWS = 64
 """Fewer rows do not repay the packing of a panel."""
 
@@ -100,15 +103,19 @@ class Extents:
         self._share_out_scratch()
 
     def _choose_box(self, most: int) -> None:
-        """As many rows as registers allow: of the last dimension first, whole boxes of the others."""
-        *others, last = self.kernel.rows
-        box = [even_split(last, most)]
-        for extent in reversed(others):
+        """As many rows as registers allow: of the last dimension first, whole boxes of the others.
+
+        Boxes over two dimensions with borders come in many kinds: there, enough to keep the processor busy must do.
+        """
+        rows, ranged = self.kernel.rows, {each.row for each in self.kernel.ranges}
+        box = [even_split(rows[-1], most)]
+        for dimension in range(len(rows) - 2, -1, -1):
             room = most // math.prod(box)
-            is_whole = box[0] == ([*others, last][-len(box)])
-            box.insert(0, max(n for n in range(1, room + 1) if extent % n == 0) if is_whole and room > 1 else 1)
+            is_enough = dimension in ranged and math.prod(box) * self.vectors >= ENOUGH_SUMS
+            grows = box[0] == rows[dimension + 1] and room > 1 and not is_enough
+            box.insert(0, max(n for n in range(1, room + 1) if rows[dimension] % n == 0) if grows else 1)
         self.box = tuple(box)
-        self.grid = tuple(-(-n // size) for n, size in zip(self.kernel.rows, box, strict=True))
+        self.grid = tuple(-(-n // size) for n, size in zip(rows, box, strict=True))
         self.tiles, self.pixels = math.prod(self.grid), math.prod(box)
         self.kinds = [self._kinds_along(dimension) for dimension in range(len(box))]
 
