@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from chainrule.graph.primitive import PRIMITIVES
@@ -136,13 +138,23 @@ def uniform(seed, counter, element, stream):
 
 
 def sums_of_products(kernel, memories):
+    is_contraction = isinstance(kernel, Contraction)
+    rows = len(kernel.rows) if is_contraction else None
     operands = []
     for access, shape in ((kernel.left, kernel.left_domain), (kernel.right, kernel.right_domain)):
-        index, memory = place(access, np.indices(shape), shape, []), memories[access.buffer]
-        assert index.size == 0 or (index.min() >= 0 and index.max() < memory.size), "read outside its buffer"
-        operands.append(memory[index])
-    if isinstance(kernel, Contraction):
-        return np.tensordot(*operands, len(kernel.depth)).astype(kernel.dtype.numpy)
+        grid, memory = np.indices(shape), memories[access.buffer]
+        index, has_element = place(access, grid, shape, []), np.full(shape, True)
+        for each in kernel.ranges if is_contraction and access is kernel.left else ():
+            position = each.row_step * grid[each.row] + each.depth_step * grid[rows + each.depth] - each.low
+            has_element &= (position >= 0) & (position < each.size)
+        used = index[has_element]
+        assert used.size == 0 or (used.min() >= 0 and used.max() < memory.size), "read outside its buffer"
+        operands.append(np.where(has_element, memory[np.where(has_element, index, 0)], 0))
+    if is_contraction:
+        left, right = operands  # the left one has the columns too: each column sums over its own depth
+        left = left.reshape(math.prod(kernel.rows), kernel.terms, kernel.columns)
+        sums = np.einsum("ikj,kj->ij", left, right.reshape(kernel.terms, kernel.columns))
+        return sums.reshape(kernel.domain).astype(kernel.dtype.numpy)
     return np.matmul(*operands).astype(kernel.dtype.numpy)
 
 
