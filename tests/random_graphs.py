@@ -239,27 +239,46 @@ def product(b: Builder) -> Vertex:
 
 
 def product_over_axes(b: Builder) -> Vertex:
-    """A sum over the last dimensions of something, often of what lies under windows."""
+    """A sum over the last dimensions of something, often of what lies under windows, or such a sum for each column."""
+    if b.chance(0.4):
+        return product_of_windows(b)
     view = windows(b)
     x = view if view.dtype.is_floating_point and b.chance(0.7) else b.pick("float", rank=1)
-    axes = int(b.rng.integers(min(len(x.shape), 3) + 1))
+    rank, axes = len(x.shape), int(b.rng.integers(min(len(x.shape), 3) + 1))
+    if b.chance(0.3):
+        shared = int(b.rng.integers(rank - axes + 1))
+        return tensordot(x, b.input(x.dtype, x.shape[rank - axes - shared :]), axes, by_column=True)
     columns = tuple(int(b.choose((1, 2, 3, 8, 17))) for _ in range(int(b.choose((0, 1, 1, 1, 2)))))
-    if axes < len(x.shape) and b.chance(0.3):  # by column
-        kept = x.shape[len(x.shape) - axes - 1 :]
-        return tensordot(x, b.input(x.dtype, kept), axes, by_column=True)
-    return tensordot(x, b.input(x.dtype, (*x.shape[len(x.shape) - axes :], *columns)), axes)
+    return tensordot(x, b.input(x.dtype, (*x.shape[rank - axes :], *columns)), axes)
+
+
+def product_of_windows(b: Builder) -> Vertex:
+    """Windows that may reach beyond their operand, which only a product can read."""
+    x = b.pick("float", rank=2)
+    geometry = geometry_of_windows(b, x, (0, 0, 1, 2))
+    if geometry is None or min(x.shape) == 0:
+        return x
+    view = window_view(x, **geometry)
+    axes = len(geometry["window"])
+    if b.chance(0.3):
+        return tensordot(view, b.input(x.dtype, (*geometry["window"], x.shape[-1])), axes, by_column=True)
+    return tensordot(view, b.input(x.dtype, (*geometry["window"], x.shape[-1], int(b.choose((2, 8, 17))))), axes + 1)
 
 
 def windows(b: Builder) -> Vertex:
     x = b.pick("float", "float", "int", rank=2)
-    count = int(b.rng.integers(1, min(len(x.shape), 3)))
-    sizes = x.shape[-count - 1 : -1]
+    geometry = geometry_of_windows(b, x, (0, 0, 1, 2))
+    return x if geometry is None else window_view(x, **geometry)
+
+
+def geometry_of_windows(b: Builder, x: Vertex, around: Sequence[int]) -> dict[str, Shape] | None:
+    """Attributes of windows over some dimensions of x; None if the windows are too large."""
+    sizes = x.shape[-int(b.rng.integers(1, min(len(x.shape), 3))) - 1 : -1]
     window, strides, dilation = (tuple(int(b.choose((1, 1, 2, 3))) for _ in sizes) for _ in range(3))
-    low, high = (tuple(int(b.choose((0, 0, 1, 2))) for _ in sizes) for _ in range(2))
-    padded = [a + n + c for a, n, c in zip(low, sizes, high, strict=True)]
-    if any(window_size(r, d) > n for r, d, n in zip(window, dilation, padded, strict=True)):
-        return x
-    return window_view(x, window, strides, dilation, low, high)
+    low, high = (tuple(int(b.choose(around)) for _ in sizes) for _ in range(2))
+    if any(window_size(r, d) > a + n + c for r, d, a, n, c in zip(window, dilation, low, sizes, high, strict=True)):
+        return None
+    return {"window": window, "strides": strides, "dilation": dilation, "low": low, "high": high}
 
 
 def convolve(b: Builder) -> Vertex:

@@ -378,6 +378,13 @@ def _torch_convolution(
     return function(x, w, stride=strides, dilation=dilation, groups=groups)
 
 
+def _torch_tensordot(x: Any, y: Any, *, axes: int, by_column: bool) -> Any:
+    import torch
+
+    rows = x.ndim - y.ndim
+    return (x * y).sum(tuple(range(rows, rows + axes))) if by_column else torch.tensordot(x, y, axes)
+
+
 def _torch_interleave(*parts: Any, shape: tuple, starts: tuple, steps: tuple) -> Any:
     out = parts[0].new_zeros(shape)
     for part, start in zip(parts, starts, strict=True):
@@ -385,23 +392,13 @@ def _torch_interleave(*parts: Any, shape: tuple, starts: tuple, steps: tuple) ->
     return out
 
 
-def _torch_tensordot(x: Any, y: Any, *, axes: int, by_column: bool) -> Any:
-    """By column: the product of every element and what it meets, summed."""
-    import torch
-
-    if not by_column:
-        return torch.tensordot(x, y, axes)
-    rows = x.ndim - y.ndim
-    return (x * y).sum(tuple(range(rows, rows + axes))) if axes else x * y
-
-
 def _torch_windows(x: Any, *, window: tuple, strides: tuple, dilation: tuple, low: tuple, high: tuple) -> Any:
     """Whole spans of windows, unfolded, of which every dilation-th element is an element of the window."""
     import torch
 
+    around = [size for pair in zip(reversed(low), reversed(high), strict=True) for size in pair]
+    x = torch.nn.functional.pad(x, [0, 0, *around])
     first = x.ndim - len(window) - 1
-    around = [size for pair in zip(low[::-1], high[::-1], strict=True) for size in pair]
-    x = torch.nn.functional.pad(x, (0, 0, *around)) if any(around) else x
     for axis, (size, stride, gap) in enumerate(zip(window, strides, dilation, strict=True), first):
         x = x.unfold(axis, (size - 1) * gap + 1, stride)[..., ::gap]
     return x.movedim(first + len(window), -1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from chainrule.graph.primitive import PRIMITIVES
@@ -136,31 +138,24 @@ def uniform(seed, counter, element, stream):
 
 
 def sums_of_products(kernel, memories):
-    """What is accumulated for every element of the result."""
+    is_contraction = isinstance(kernel, Contraction)
+    rows = len(kernel.rows) if is_contraction else None
     operands = []
     for access, shape in ((kernel.left, kernel.left_domain), (kernel.right, kernel.right_domain)):
-        assert not access.dynamic
-        index = place(access, np.indices(shape), shape, [])
-        exists = there_are_elements(kernel) if access is kernel.left and isinstance(kernel, Contraction) else True
-        memory = memories[access.buffer]
-        inside = index[np.broadcast_to(exists, shape)]
-        assert inside.size == 0 or (inside.min() >= 0 and inside.max() < memory.size), "read outside its buffer"
-        operands.append(np.where(exists, memory[np.where(exists, index, 0)], 0))
-    if isinstance(kernel, Contraction):
-        products = operands[0] * operands[1]  # (rows..., depth..., columns)
-        depth = tuple(range(len(kernel.rows), len(kernel.rows) + len(kernel.depth)))
-        return products.sum(depth).astype(kernel.dtype.numpy)
+        grid, memory = np.indices(shape), memories[access.buffer]
+        index, has_element = place(access, grid, shape, []), np.full(shape, True)
+        for each in kernel.ranges if is_contraction and access is kernel.left else ():
+            position = each.row_step * grid[each.row] + each.depth_step * grid[rows + each.depth] - each.low
+            has_element &= (position >= 0) & (position < each.size)
+        used = index[has_element]
+        assert used.size == 0 or (used.min() >= 0 and used.max() < memory.size), "read outside its buffer"
+        operands.append(np.where(has_element, memory[np.where(has_element, index, 0)], 0))
+    if is_contraction:
+        left, right = operands  # the left one has the columns too: each column sums over its own depth
+        left = left.reshape(math.prod(kernel.rows), kernel.terms, kernel.columns)
+        sums = np.einsum("ikj,kj->ij", left, right.reshape(kernel.terms, kernel.columns))
+        return sums.reshape(kernel.domain).astype(kernel.dtype.numpy)
     return np.matmul(*operands).astype(kernel.dtype.numpy)
-
-
-def there_are_elements(kernel):
-    """Where all ranges of a contraction hold, over (rows..., depth..., columns)."""
-    grid, exists = np.indices(kernel.left_domain, sparse=True), np.True_
-    for each in kernel.ranges:
-        i, k = grid[each.row], grid[len(kernel.rows) + each.depth]
-        position = each.row_step * i + each.depth_step * k - each.low
-        exists = exists & (position >= 0) & (position < each.size)
-    return np.broadcast_to(exists, kernel.left_domain)
 
 
 def run_kernel(kernel, memories):
