@@ -264,10 +264,13 @@ def test_image_files(tmp_path):
     start, end = good.index(b"IDAT") - 4, len(good) - 12  # the last part, IEND, has 12 bytes
     for content, message in [
         (b"no image", "it has 8 bytes and begins with b'no image'"),
-        (good[: end - 3], f"its part b'IDAT' at byte {start} would end at byte {end}, the file ends at byte {end - 3}"),
         (
-            good[: end - 9] + bytes([good[end - 9] ^ 1]) + good[end - 8 :],
-            f"the checksum of its part b'IDAT' from byte {start} to byte {end} is wrong",
+            good[: start + 12],
+            f"its part b'IDAT' at byte {start} would end at byte {end}, the file ends at byte {start + 12}",
+        ),
+        (
+            good[:20] + bytes([good[20] ^ 255]) + good[21:],
+            "the checksum of its part b'IHDR' from byte 8 to byte 33 is wrong",
         ),
     ]:
         bad.write_bytes(content)
