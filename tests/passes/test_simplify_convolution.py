@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from chainrule.graph.graph import Graph
-from chainrule.graph.text import format_graph
 from chainrule.ops.convolution import convolution
 from chainrule.ops.source import make_input
 from chainrule.passes.pipeline import make_plan
@@ -161,7 +160,22 @@ def test_plans_of_all_kinds_of_convolutions(rank, groups, options):
     kernels(x, w, groups=groups, **options)
 
 
-def test_depthwise_convolutions_multiply_each_channel_by_its_weight():
-    after = simplified(new_input((2, 6, 5, 5)), new_input((6, 1, 3, 3)), groups=6)
-    assert count(after, "tensordot") == count(after, "matmul") == 0, format_graph(after)
-    assert count(after, "multiply") == 9
+def test_depthwise_convolutions_sum_by_column():
+    x, w = new_input((2, 16, 7, 5), (0, 2, 3, 1)), new_input((16, 1, 3, 3), (2, 3, 1, 0))
+    (kernel,) = products(kernels(x, w, low=1, high=1, groups=16))
+    assert isinstance(kernel, Contraction)
+    assert kernel.left.strides[-1] == 1 and kernel.columns == 16 and kernel.terms == 9
+
+
+@pytest.mark.parametrize("channels", [2, 16])
+def test_products_with_the_zeros_around_an_image_are_left_out(channels):
+    """Where images have more than a few channels no zeros are put around them; the ranges are those of both axes."""
+    x, w = new_input((2, channels, 7, 9), (0, 2, 3, 1)), new_input((16, channels, 3, 3), (2, 3, 1, 0))
+    (kernel,) = products(kernels(x, w, low=1, high=(0, 1), stride=(2, 1), dilation=(1, 2)))
+    if channels == 2:
+        assert kernel.ranges == ()
+        return
+    assert kernel.rows[:2] == (2, 3) and kernel.rows[2] == 7 and kernel.depth == (3, 3, 16)
+    assert [(each.row, each.depth, each.row_step, each.depth_step, each.low, each.size) for each in kernel.ranges] == [
+        (1, 0, 2, 1, 1, 7), (2, 1, 1, 2, 1, 9)
+    ]  # fmt: skip

@@ -22,7 +22,7 @@ FUNCTIONS = {name: lambda *a, _p=record, **k: apply(_p, *a, **k) for name, recor
 
 
 class Scope:
-    """Names that expressions may use: T and U are images (2, 6, 4, 5), left by sums with the channels last."""
+    """Names that expressions may use: T and U are images (2, 6, 4, 5), left by sums with the channels last, as D is."""
 
     def __init__(self):
         shapes = {"x": (2, 4, 5, 3), "y": (2, 4, 5, 3), "w": (3, 6), "v": (3, 6), "image": (2, 6, 4, 5)}
@@ -31,8 +31,9 @@ class Scope:
         self.inputs["mask"] = make_input(tensor_type(bool_, (2, 6, 4, 5)))
         names = dict(self.inputs)
         for name, (x, w) in {"T": ("x", "w"), "U": ("y", "v")}.items():
-            names[name] = apply(PRIMITIVES["tensordot"], names[x], names[w], axes=1)
+            names[name] = apply(PRIMITIVES["tensordot"], names[x], names[w], axes=1, by_column=False)
             names[name] = apply(PRIMITIVES["transpose"], names[name], permutation=(0, 3, 1, 2))
+        names["D"] = names["T"].inputs[0]
         self.names = names | FUNCTIONS
 
     def graph(self, *roots):
@@ -96,7 +97,7 @@ STAYS = [
     "exp(transpose(image, permutation=(0, 2, 3, 1)))",  # no convolution left it so
     "reshape(T, shape=(48, 5))",  # the columns of an image alone are no neighbours of its channels
     "reshape(T, shape=(240,))",
-    "add(transpose(T, permutation=(0, 2, 1, 3)), reshape(tensordot(x, w, axes=1), shape=(2, 4, 6, 5)))",
+    "add(transpose(T, permutation=(0, 2, 1, 3)), reshape(exp(D), shape=(2, 4, 6, 5)))",
 ]  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,12 +13,13 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from chainrule.backends.native.contraction import Extents, emit_contraction
+from chainrule.backends.native.contraction import emit_contraction
+from chainrule.backends.native.contraction_extents import Extents
 from chainrule.backends.native.cpu import Target, host_target
 from chainrule.backends.native.jit import assembly, compile_module
 from chainrule.backends.native.kernel import KernelInfo
 from chainrule.backends.native.language import KERNEL_ARGUMENTS, Module
-from chainrule.passes.plan import Access, Buffer, Contraction, Instruction, Plan, Store
+from chainrule.passes.plan import Access, Buffer, Contraction, Instruction, Plan, Range, Store
 from chainrule.types import as_dtype
 from tests.backends.native.product_cases import GUARD, Kernel, Memory, access, compile_product, layout
 
@@ -28,7 +30,9 @@ LEVELS = ["", "avx2", "sse"] if host_target().triple.startswith("x86_64") else [
 class Case:
     """Windows over an image (N, H, W, C), weights (window..., C, K) and results (N, positions..., K).
 
-    With ``over_images`` rows are (window..., C) and the depth is (N, positions...): the gradient of the weights.
+    With ``over_images`` rows are (window..., C) and the depth is (N, positions...): the gradient of the weights. With
+    ``by_column`` the columns are the channels: neither rows nor depth have them. Around the image are ``low`` and
+    ``high`` zeros that are not in memory.
     """
 
     image: Memory
@@ -37,24 +41,40 @@ class Case:
     dilation: tuple[int, int]
     columns: int
     over_images: bool = False
+    by_column: bool = False
+    low: tuple[int, int] = (0, 0)
+    high: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
-        sizes = zip(self.image.values.shape[1:3], self.window, self.strides, self.dilation, strict=True)
-        self.positions = tuple((n - (r - 1) * d - 1) // s + 1 for n, r, s, d in sizes)
-        images, channels = self.image.values.shape[0], self.image.values.shape[-1]
-        outer, inner = (images, *self.positions), (*self.window, channels)
+        images, *sizes, channels = self.image.values.shape
+        geometry = zip(self.low, sizes, self.high, self.window, self.strides, self.dilation, strict=True)
+        self.positions = tuple((a + n + b - (r - 1) * d - 1) // s + 1 for a, n, b, r, s, d in geometry)
         far, *steps, near = self.image.strides
+        outer, inner = (images, *self.positions), self.window if self.by_column else (*self.window, channels)
         outer_strides = (far, *(s * step for s, step in zip(self.strides, steps, strict=True)))
-        inner_strides = (*(d * step for d, step in zip(self.dilation, steps, strict=True)), near)
+        inner_strides = (*(d * step for d, step in zip(self.dilation, steps, strict=True)), near)[: len(inner)]
         self.rows, self.depth = (inner, outer) if self.over_images else (outer, inner)
         strides = (*inner_strides, *outer_strides) if self.over_images else (*outer_strides, *inner_strides)
-        self.left = Access(0, strides, self.image.first)
+        before = sum(a * step for a, step in zip(self.low, steps, strict=True))
+        self.left = Access(0, (*strides, near if self.by_column else 0), self.image.first - before)
+        self.ranges = tuple(self._range(axis) for axis in range(2) if self.low[axis] or self.high[axis])
+
+    def _range(self, axis: int) -> Range:
+        position, element = (axis + 1, self.strides[axis]), (axis, self.dilation[axis])
+        row, depth = (element, position) if self.over_images else (position, element)
+        return Range(row[0], depth[0], row[1], depth[1], self.low[axis], self.image.values.shape[axis + 1])
 
     def windows(self) -> np.ndarray:
-        """What the left operand is: a copy of (rows..., depth...)."""
-        start, size = self.image.memory[self.image.first :], self.image.values.itemsize
-        shape = (*self.rows, *self.depth)
-        return np.lib.stride_tricks.as_strided(start, shape, [s * size for s in self.left.strides]).copy()
+        """What the left operand is: a copy of (rows..., depth...), by column of (rows..., depth..., columns)."""
+        around = [(0, 0), *zip(self.low, self.high, strict=True), (0, 0)]
+        image = np.pad(self.image.view(), around)
+        far, *steps, near = image.strides
+        outer = (far, *(s * step for s, step in zip(self.strides, steps, strict=True)))
+        inner = (*(d * step for d, step in zip(self.dilation, steps, strict=True)), near)
+        shape = (image.shape[0], *self.positions, *self.window, image.shape[-1])
+        under = np.lib.stride_tricks.as_strided(image, shape, (*outer, *inner))
+        order = (3, 4, 0, 1, 2, 5) if self.by_column else (3, 4, 5, 0, 1, 2)
+        return under.transpose(order).copy() if self.over_images else under.copy()
 
 
 def draw(shape: Sequence[int], dtype: str, strides: Sequence[int] | None = None, seed: int = 0) -> Memory:
@@ -74,11 +94,12 @@ def make_case(
     dilation: tuple[int, int] = (1, 1),
     dtype: str = "float32",
     gap: int = 0,
-    over_images: bool = False,
+    **more: Any,
 ) -> Case:
     """A case of random elements; ``gap``: unused elements between images, which take them far apart."""
     far, *near = layout(image)
-    return Case(draw(image, dtype, (far + gap, *near)), window, strides, dilation, columns, over_images)
+    columns = image[-1] if more.get("by_column") else columns
+    return Case(draw(image, dtype, (far + gap, *near)), window, strides, dilation, columns, **more)
 
 
 @dataclass
@@ -117,7 +138,16 @@ def assemble(
     steps = (Instruction("accumulator", dtype), *body)
     stores = tuple(stores) or (Store(access(2 + len(extra), outputs[0]), 0),)
     kernel = Contraction(
-        "contraction", dtype, case.rows, case.columns, case.depth, case.left, access(1, right), steps, stores
+        "contraction",
+        dtype,
+        case.rows,
+        case.columns,
+        case.depth,
+        case.left,
+        access(1, right),
+        steps,
+        stores,
+        case.ranges,
     )
     return Parts(kernel, Plan(buffers, (kernel,), tuple(range(len(arrays))), (), 0), arrays)
 
@@ -129,7 +159,10 @@ def plain(case: Case, right_strides: Sequence[int] | None = None, result_strides
 
 
 def expected(case: Case, right: Memory) -> np.ndarray:
-    return np.tensordot(case.windows().astype("float64"), right.values.astype("float64"), len(case.depth))
+    left, weights = case.windows().astype("float64"), right.values.astype("float64")
+    if not case.by_column:
+        return np.tensordot(left, weights, len(case.depth))
+    return (left * weights).sum(tuple(range(len(case.rows), len(case.rows) + len(case.depth))))
 
 
 def assert_close(result: Memory, meant: np.ndarray, terms: int) -> None:
@@ -165,15 +198,24 @@ def test_equals_numpy(columns: int, level: str) -> None:
     columns=st.integers(1, 70),
     dtype=st.sampled_from(["float32", "float64"]),
     over_images=st.booleans(),
-    orders=st.tuples(st.permutations(range(4)), st.permutations(range(4))),
+    by_column=st.booleans(),
+    around=st.tuples(*[st.tuples(st.integers(0, 3), st.integers(0, 3))] * 2),
+    order=st.randoms(use_true_random=False),
     level=st.sampled_from(LEVELS),
 )
-@hypothesis_settings(max_examples=60, deadline=None, derandomize=True)
-def test_any_extents(image, window, strides, dilation, columns, dtype, over_images, orders, level) -> None:
-    window = tuple(min(r, (n - 1) // d + 1) for r, n, d in zip(window, image[1:3], dilation, strict=True))
-    case = make_case(image, columns, window, strides, dilation, dtype, over_images=over_images)
-    right, result = (*case.depth, columns), (*case.rows, columns)
-    check(case, level, plain(case, layout(right, orders[0], 1), layout(result, orders[1], 2)))
+@hypothesis_settings(max_examples=100, deadline=None, derandomize=True)
+def test_any_extents(
+    image, window, strides, dilation, columns, dtype, over_images, by_column, around, order, level
+) -> None:
+    image = (*image[:3], columns) if by_column else image
+    low, high = around
+    padded = [a + n + b for a, n, b in zip(low, image[1:3], high, strict=True)]
+    window = tuple(min(r, (n - 1) // d + 1) for r, n, d in zip(window, padded, dilation, strict=True))
+    more = {"over_images": over_images, "by_column": by_column, "low": low, "high": high}
+    case = make_case(image, columns, window, strides, dilation, dtype, **more)
+    shapes = (*case.depth, case.columns), (*case.rows, case.columns)
+    right, result = (layout(shape, order.sample(range(len(shape)), len(shape)), 1) for shape in shapes)
+    check(case, level, plain(case, right, result))
 
 
 CHUNKED = [
@@ -253,10 +295,33 @@ def test_update_in_place(options: dict, level: str) -> None:
     assert_close(weight, weight.values - 0.1 * moved, int(np.prod(case.depth)))
 
 
+RANGED = [
+    {"image": (2, 14, 14, 9), "columns": 32, "low": (1, 1), "high": (1, 1)},
+    {"image": (3, 5, 29, 8), "columns": 10, "low": (2, 3), "high": (2, 3), "window": (5, 7)},
+    {"image": (2, 4, 4, 20), "columns": 48, "low": (1, 0), "high": (0, 2), "dilation": (2, 1), "strides": (1, 2)},
+    {"image": (4, 7, 7, 8), "columns": 33, "low": (1, 1), "high": (1, 1), "over_images": True},
+    {"image": (2, 9, 13, 40), "low": (1, 1), "high": (1, 1), "by_column": True},
+    {"image": (3, 8, 8, 24), "low": (2, 0), "high": (0, 1), "by_column": True, "over_images": True},
+    {"image": (2, 1, 2, 16), "columns": 16, "low": (4, 1), "high": (4, 1)},
+]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("options", RANGED)
+def test_zeros_around_an_image_are_left_out(options: dict, dtype: str, level: str) -> None:
+    """What is not in memory is not read either: there, everything is NaN."""
+    case = make_case(**options, dtype=dtype)
+    assert case.ranges
+    check(case, level)
+
+
 THREADED = [
     {"image": (4, 14, 18, 8), "columns": 20},
     {"image": (2, 20, 30, 5), "columns": 70, "strides": (2, 1)},
     CHUNKED[0] | {"image": (5, 6, 8, 20)},
+    {"image": (6, 14, 14, 16), "columns": 32, "low": (1, 1), "high": (1, 1)},
+    {"image": (6, 20, 20, 48), "low": (1, 1), "high": (1, 1), "by_column": True},
 ]
 
 
@@ -278,7 +343,7 @@ def test_same_bits_for_any_number_of_threads(options: dict) -> None:
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("options", [{"columns": 10}, {"columns": 33, "strides": (2, 1)}, *CHUNKED])
+@pytest.mark.parametrize("options", [{"columns": 10}, {"columns": 33, "strides": (2, 1)}, *CHUNKED, *RANGED[:4]])
 def test_sums_have_the_bits_of_a_product_of_copied_operands(options: dict, dtype: str, level: str) -> None:
     """Both add in order of the depth, whatever their tiles, panels and chunks are."""
     case = make_case(**options | {"dtype": dtype})
@@ -331,10 +396,12 @@ TILES = [(width, columns) for width in (5, 7, 8, 13, 14, 28) for columns in (10,
 
 @pytest.mark.skipif(not host_target().has_fma or len(LEVELS) == 1, reason="looks for instructions of x86")
 @pytest.mark.parametrize("level", LEVELS[:2])
+@pytest.mark.parametrize("is_framed", [False, True])
 @pytest.mark.parametrize(("width", "columns"), TILES)
-def test_sums_stay_in_registers(width: int, columns: int, level: str) -> None:
+def test_sums_stay_in_registers(width: int, columns: int, is_framed: bool, level: str) -> None:
     """For images and layers of the usual widths no vector goes through the stack in the loop over the depth."""
-    case = make_case((2, width + 2, width + 2, 8), columns)
+    around = {"low": (1, 1), "high": (1, 1)} if is_framed else {}
+    case = make_case((2, width + 2 * (not is_framed), width + 2 * (not is_framed), 8), columns, **around)
     module, _ = plain(case).module(host_target(level))
     blocks = list(inner_blocks(assembly(str(module), module.target), least=4))
     assert blocks
