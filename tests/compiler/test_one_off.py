@@ -250,3 +250,57 @@ def test_every_primitive_is_run_vertex_by_vertex() -> None:
 
     for name, record in primitive.PRIMITIVES.items():
         assert name in RULES or record.family == "elementwise" or name == "input", name
+
+
+NETWORKS: dict[str, Any] = {
+    "batch norm and pooling": lambda nn: nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(8, 17, 3, stride=2, padding=1), nn.BatchNorm2d(17), nn.ReLU(), nn.AvgPool2d(2), nn.Flatten(),
+        nn.Linear(17, 5),
+    ),
+    "depthwise": lambda nn: nn.Sequential(
+        nn.Conv2d(3, 9, 1), nn.ReLU(), nn.Conv2d(9, 9, 3, padding=1, groups=9), nn.BatchNorm2d(9), nn.Tanh(),
+        nn.Conv2d(9, 5, (1, 8)), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+    ),
+    "groups and gaps": lambda nn: nn.Sequential(
+        nn.Conv2d(3, 12, 3, padding=2, dilation=2, bias=False), nn.Sigmoid(),
+        nn.Conv2d(12, 6, 3, groups=3, stride=(1, 2)), nn.ReLU(), nn.MaxPool2d(3, 1), nn.Flatten(), nn.Linear(24, 5),
+    ),
+    "transposed": lambda nn: nn.Sequential(
+        nn.Conv2d(3, 16, 4, stride=4), nn.ReLU(), nn.ConvTranspose2d(16, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8),
+        nn.ReLU(), nn.Conv2d(8, 5, 3), nn.Flatten(),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_of_convolutions_have_the_same_bits_however_they_run(name: str, dtype: str) -> None:
+    """Loss, gradients and running statistics; the reference agrees to rounding."""
+    cr.manual_seed(0)
+    model = NETWORKS[name](cr.nn).to(getattr(cr, dtype))
+    rng = np.random.default_rng(0)
+    x, y = cr.tensor(rng.normal(size=(3, 3, 8, 8)).astype(dtype)), cr.tensor([4, 0, 2])
+    state = {key: value.numpy().copy() for key, value in model.state_dict().items()}
+
+    def step() -> list[np.ndarray]:
+        model.load_state_dict({key: cr.tensor(value) for key, value in state.items()})
+        model.zero_grad()
+        loss = cr.nn.functional.cross_entropy(model(x), y)
+        loss.backward()
+        gradients = [parameter.grad.numpy().copy() for parameter in model.parameters()]
+        return [loss.detach().numpy().copy(), *gradients, *(value.numpy().copy() for value in model.buffers())]
+
+    with cr.backend("reference"):
+        meant = step()
+    launch.forget_launches()
+    programs._PROGRAMS.clear()
+    programs._MET.clear()
+    once = step()
+    assert kinds() == []
+    compiled = step()
+    assert "Executable" in kinds()
+    for i, (one, other, expected) in enumerate(zip(once, compiled, meant, strict=True)):
+        assert one.tobytes() == other.tobytes(), f"value {i} of {one.shape} differs"
+        tolerance = (1e-11 if dtype == "float64" else 2e-4) * max(np.abs(expected).max(), 1e-3)
+        np.testing.assert_allclose(one, expected, rtol=0, atol=tolerance)
