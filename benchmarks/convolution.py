@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -81,22 +82,28 @@ def operands(case: Case) -> list[np.ndarray]:
 
 
 def chainrule_passes(case: Case) -> dict[str, Callable[[], object]]:
-    """A compiled function for each pass."""
+    """A compiled function for each pass; operands and results lie in memory as in the middle of a network."""
     import chainrule as cr
 
-    x, w, g = (cr.tensor(array, requires_grad=number < 2) for number, array in enumerate(operands(case)))
+    x, w, g = operands(case)
+    x, g = (cr.tensor(np.ascontiguousarray(array.transpose(0, 2, 3, 1))).permute(0, 3, 1, 2) for array in (x, g))
+    w = cr.tensor(np.ascontiguousarray(w.transpose(2, 3, 1, 0))).permute(3, 2, 0, 1)
 
     def convolve(x: Any, w: Any) -> Any:
         return cr.nn.functional.conv2d(x, w, **case.options)
 
-    def gradients(*of: int) -> Callable[..., Any]:
-        return lambda x, w, g: cr.autograd.grad(convolve(x, w), [(x, w)[i] for i in of], g)
-
-    def everything(x: Any, w: Any, g: Any) -> Any:
+    def run(x: Any, w: Any, g: Any, wanted: tuple[int, ...], has_result: bool) -> Any:
+        x, w = x.detach().requires_grad_(), w.detach().requires_grad_()
         y = convolve(x, w)
-        return y, *cr.autograd.grad(y, [x, w], g)
+        gradients = cr.autograd.grad(y, [(x, w)[number] for number in wanted], g) if wanted else ()
+        orders = [((0, 2, 3, 1), (2, 3, 1, 0))[number] for number in wanted]
+        laid_out = [gradient.permute(order) for gradient, order in zip(gradients, orders, strict=True)]
+        return (*([y.detach().permute(0, 2, 3, 1)] if has_result else []), *laid_out)
 
-    functions = (lambda x, w, g: convolve(x, w), gradients(0), gradients(1), everything)
+    functions = [
+        partial(run, wanted=wanted, has_result=has_result)
+        for wanted, has_result in (((), True), ((0,), False), ((1,), False), ((0, 1), True))
+    ]
     compiled = [cr.compile(function) for function in functions]
     return {part: lambda run=run: run(x, w, g) for part, run in zip(PASSES, compiled, strict=True)}  # type: ignore[misc]
 

@@ -15,7 +15,7 @@ from ..graph.vertex import Vertex, make_vertex
 from ..ops.elementwise import STOP_GRADIENT
 from ..ops.movement import PAD, TRANSPOSE
 from ..ops.window import WINDOWS, window_size
-from ..types import Shape
+from ..types import Shape, contiguous_strides
 from .access import VIEWS
 from .rewriting import build, filled, rule
 
@@ -185,8 +185,10 @@ def _readable(vertex: Vertex, x: Vertex) -> Vertex:
     """x itself, or a copy of it in memory that has the channels last."""
     if x.primitive.name != "transpose" or x.shape[-1] < FEW_CHANNELS:
         return x
-    is_last = x.attributes["permutation"][-1] == len(x.shape) - 1
-    return x if is_last else make_vertex(STOP_GRADIENT, (x,), {}, vertex.site)
+    base, axis = x.inputs[0], x.attributes["permutation"][-1]
+    strides = base.attributes["strides"] if base.primitive.name == "input" else None
+    is_consecutive = (strides or contiguous_strides(base.shape))[axis] == 1
+    return x if is_consecutive else make_vertex(STOP_GRADIENT, (x,), {}, vertex.site)
 
 
 def _cut(vertex: Vertex, x: Vertex) -> Vertex:

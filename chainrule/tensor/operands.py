@@ -85,7 +85,7 @@ def check_range(numbers: np.ndarray[Any, Any], dtype: DType) -> None:
     fits = (numbers >= -limit) & (numbers < limit)
     if not np.all(fits):
         wrong = numbers.reshape(-1)[int(np.argmin(fits))]
-        wider = "int64" if wrong in range(-1 << 63, 1 << 63) else "float64"
+        wider = "int64" if -(1 << 63) <= wrong < 1 << 63 else "float64"
         raise DTypeError(
             f"value cannot be converted to type {dtype} without overflow: {wrong}\n  where: {find_site()}\n"
             f"  expected: {-limit} to {limit - 1}\n  fix: dtype={wider}"
