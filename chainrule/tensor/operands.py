@@ -72,8 +72,8 @@ def as_tensor(value: Any, dtype: DType | None = None) -> Any:
         )
     if dtype is None and not isinstance(value, np.ndarray | np.generic) and array.dtype == np.float64:
         dtype = float32  # a list of Python floats has the default type, as in PyTorch
-    if dtype is not None and not isinstance(value, np.ndarray):
-        check_range(array, dtype)
+    if not isinstance(value, np.ndarray) and (dtype is not None or array.dtype == np.uint64):
+        check_range(array, dtype or int64)
     return from_array(array, dtype)
 
 
