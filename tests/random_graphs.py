@@ -353,6 +353,8 @@ def concatenate(b: Builder) -> Vertex:
 def interleave(b: Builder) -> Vertex:
     """Parts of one shape at different starts in the same steps, which sometimes leave gaps."""
     x = b.pick("float", "int", rank=1)
+    if not x.type.size:  # nothing but zeros, at which others have kinks
+        return x
     steps = tuple(int(b.choose((1, 1, 2, 3))) for _ in x.shape)
     places = [place for place in itertools.product(*map(range, steps)) if b.chance(0.8)] or [(0,) * len(steps)]
     margin = tuple(int(b.choose((0, 0, 1))) for _ in x.shape)
