@@ -7,19 +7,20 @@ Source: Um et al. 2017, Data augmentation of wearable sensor data.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..data.draws import draw_generators
+from ..data.draws import draw_uniforms
 from ..errors import ArgumentError
 
 Array = NDArray[Any]
 
 
 class _RandomChange:
-    """A change of one window by random numbers: a subclass has ``_change(window, random)``."""
+    """A change of windows by random numbers: a subclass has ``_change(windows)`` for a batch."""
 
     def __init__(self, deviation: float) -> None:
         if not deviation >= 0:
@@ -31,12 +32,18 @@ class _RandomChange:
 
     def batch(self, windows: Array) -> Array:
         """The same for a batch."""
-        generators = draw_generators(len(windows))
-        changed = [self._change(*pair) for pair in zip(windows, generators, strict=True)]
-        return np.stack(changed).astype(windows.dtype, copy=False)
+        return self._change(windows).astype(windows.dtype, copy=False)
 
-    def _change(self, window: Array, random: np.random.Generator) -> Array:
+    def _change(self, windows: Array) -> Array:
         raise NotImplementedError
+
+    def _draw(self, windows: int, *shape: int) -> Array:
+        """N(0, deviation²), of this shape for each window, (windows, *shape): Box and Muller's two of two uniforms."""
+        count = math.prod(shape)
+        radii, angles = draw_uniforms(windows, 2 * math.ceil(count / 2)).astype(np.float64).reshape(2, -1)
+        radii, angles = np.sqrt(-2 * np.log1p(-radii)), 2 * np.pi * angles
+        normal = np.concatenate([radii * np.cos(angles), radii * np.sin(angles)]).reshape(-1, windows)
+        return self.deviation * np.ascontiguousarray(normal[:count].T).reshape(windows, *shape)
 
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={value}" for name, value in vars(self).items())
@@ -53,8 +60,8 @@ class Jitter(_RandomChange):
     def __init__(self, deviation: float = 0.03) -> None:
         super().__init__(deviation)
 
-    def _change(self, window: Array, random: np.random.Generator) -> Array:
-        return window + self.deviation * random.standard_normal(window.shape)
+    def _change(self, windows: Array) -> Array:
+        return windows + self._draw(*windows.shape)
 
 
 class Scaling(_RandomChange):
@@ -69,8 +76,8 @@ class Scaling(_RandomChange):
     def __init__(self, deviation: float = 0.1) -> None:
         super().__init__(deviation)
 
-    def _change(self, window: Array, random: np.random.Generator) -> Array:
-        return window * (1 + self.deviation * random.standard_normal(window.shape[1:]))
+    def _change(self, windows: Array) -> Array:
+        return windows * (1 + self._draw(len(windows), 1, *windows.shape[2:]))
 
 
 class TimeWarp(_RandomChange):
@@ -90,14 +97,23 @@ class TimeWarp(_RandomChange):
             raise ArgumentError(f"knots must be at least 2, got {knots}")
         self.knots = knots
 
-    def _change(self, window: Array, random: np.random.Generator) -> Array:
-        rows = len(window)
-        speeds = np.exp(self.deviation * random.standard_normal(self.knots))
-        between = np.interp(np.arange(rows - 1) + 0.5, np.linspace(0, rows - 1, self.knots), speeds)
-        times = np.concatenate([[0.0], np.cumsum(between)])
-        if rows > 1:
-            times *= (rows - 1) / times[-1]
-        below = np.minimum(times.astype(np.int64), max(rows - 2, 0))
-        above = np.minimum(below + 1, rows - 1)
-        share = (times - below).reshape(-1, *[1] * (window.ndim - 1))
-        return window[below] * (1 - share) + window[above] * share
+    def _change(self, windows: Array) -> Array:
+        last = windows.shape[1] - 1
+        if last < 1:
+            return windows
+        speeds = np.exp(self._draw(len(windows), self.knots))
+        between = _read(
+            speeds, np.broadcast_to((np.arange(last) + 0.5) * (self.knots - 1) / last, (len(windows), last))
+        )
+        times = np.zeros(windows.shape[:2])
+        np.cumsum(between, axis=1, out=times[:, 1:])
+        return _read(windows, times * (last / times[:, -1:]))
+
+
+def _read(rows: Array, times: Array) -> Array:
+    """Values at times (n, m) between 0 and rows - 1, interpolated in (n, rows) or (n, rows, channels)."""
+    below = np.clip(times.astype(np.int64), 0, rows.shape[1] - 2)
+    ones = (1,) * (rows.ndim - 2)
+    place, share = below.reshape(*below.shape, *ones), (times - below).reshape(*times.shape, *ones)
+    first, second = (np.take_along_axis(rows, place + step, axis=1) for step in (0, 1))
+    return first * (1 - share) + second * share

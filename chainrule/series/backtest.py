@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from ..training.metrics import mae, rmse
 from .baselines import naive, seasonal_naive
 from .measures import mase, smape
 from .series import Series, as_series
+from .splits import check_range
 
 Forecast = Callable[[Series, int], NDArray[Any]]
 
@@ -55,8 +57,8 @@ def backtest(
 
     ``forecast(history, horizon)`` gets the series up to the origin and nothing later; `Forecaster.predict` is one, and
     so are `naive` and `partial(seasonal_naive, period=12)`. ``step`` is by default the horizon: each row is forecast
-    once. ``period`` is that of the seasonal-naive baseline and of MASE, whose scale is that of all rows before
-    ``rows``. ``targets`` are the channels that the forecasts have, by default all.
+    once. ``period`` is that of the seasonal-naive baseline and of MASE, which is scaled by all rows before ``rows``
+    and NaN where these do not define it. ``targets`` are the channels that the forecasts have, by default all.
 
     Errors: `DataError` where no origin fits, `ShapeError` for forecasts of another shape.
 
@@ -71,7 +73,8 @@ def backtest(
     if min(horizon, step, period) < 1:
         raise ArgumentError(f"horizon, step and period must be at least 1, got {horizon}, {step} and {period}")
     whole = as_series(series)
-    origins = np.arange(max(rows.start, 1), min(rows.stop, len(whole)) - horizon + 1, step, dtype=np.int64)
+    check_range(rows, len(whole))
+    origins = np.arange(max(rows.start, 1), rows.stop - horizon + 1, step, dtype=np.int64)
     if not len(origins):
         raise DataError(f"no forecast of {horizon} rows fits into {rows} of a series of {len(whole)} rows")
     methods: dict[str, Forecast] = {"forecast": forecast, "naive": naive}
@@ -92,9 +95,13 @@ def backtest(
 
 
 def _measures(actual: NDArray[Any], forecast: NDArray[Any], known: NDArray[Any], period: int) -> dict[str, float]:
+    try:
+        scaled = mase(actual, forecast, known, period)
+    except DataError:
+        scaled = nan  # the other measures need no history
     return {
         "MAE": mae(actual, forecast),
         "RMSE": rmse(actual, forecast),
-        "MASE": mase(actual, forecast, known, period),
+        "MASE": scaled,
         "sMAPE": smape(actual, forecast),
     }

@@ -14,15 +14,17 @@ from ..errors import ArgumentError, DataError, ModelFileError, ShapeError
 from ..files.archive import read_archive
 from ..files.network import write_network
 from ..nn.modes import mode
+from ..tensor.creation import zeros
 from ..tensor.gradmode import no_grad
-from ..tensor.operands import from_array
 from ..training.callbacks import Callback
 from ..training.history import History
 from ..training.model_file import load_model
 from ..training.progress import Verbose
 from ..training.trainer import Trainer
+from ..types import as_dtype
 from .preparation import SeriesPreparation
 from .series import Series, as_series, with_channels
+from .splits import check_range
 from .windows import Transform, Windows
 
 DOCUMENT = "forecaster"
@@ -64,8 +66,8 @@ class Forecaster:
         callbacks: Sequence[Callback] = (),
         seed: int | None = None,
     ) -> None:
-        if min(inputs, horizon) < 1:
-            raise ArgumentError(f"inputs and horizon must be at least 1, got {inputs} and {horizon}")
+        if not all(isinstance(number, int | np.integer) and number >= 1 for number in (inputs, horizon)):
+            raise ArgumentError(f"inputs and horizon must be whole numbers of at least 1, got {inputs} and {horizon}")
         self.network = network
         self.inputs, self.horizon = inputs, horizon
         self.log, self.difference = log, difference
@@ -98,6 +100,8 @@ class Forecaster:
         whole = as_series(series)
         values = with_channels(whole.values)
         rows = range(len(values)) if rows is None else rows
+        for part in (rows, validation_rows or rows):
+            check_range(part, len(values))
         self._prepare(SeriesPreparation.fit(values[rows.start : rows.stop], log=self.log, difference=self.difference))
         preparation, trainer = self._trained()
         reach = max(rows.stop, 0 if validation_rows is None else validation_rows.stop)
@@ -185,7 +189,8 @@ class Forecaster:
         sizes = (channels, self.inputs) if self.channels_first else (self.inputs, channels)
         try:
             with no_grad(), mode(self.network, lambda part: False):
-                shape = tuple(self.network(from_array(np.zeros((2, *sizes), _dtype(self.network)))).shape)
+                window = zeros(1, 1, 1, dtype=as_dtype(_dtype(self.network))).expand(2, *sizes)  # takes no memory
+                shape = tuple(self.network(window).shape)
         except ShapeError as error:
             error.add_note(f"the network of this Forecaster reads windows of shape (N, {sizes[0]}, {sizes[1]})")
             raise

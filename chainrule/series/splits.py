@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 
+from ..data.splits import part_sizes
 from ..errors import ArgumentError, DataError
 
 
@@ -19,13 +20,7 @@ def split_in_time(count: int, fractions: Sequence[float] = (0.7, 0.15, 0.15)) ->
     >>> cr.series.split_in_time(144, (0.75, 0.25))
     (range(0, 108), range(108, 144))
     """
-    if not fractions or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise ArgumentError(f"fractions must be positive and add up to 1, got {tuple(fractions)}")
-    sizes = [max(1, round(fraction * count)) for fraction in fractions[1:]]
-    first = count - sum(sizes)
-    if first < 1:
-        raise DataError(f"{count} rows are too few to be split into {len(fractions)} parts")
-    return tuple(range(*bounds) for bounds in pairwise(accumulate([0, first, *sizes])))
+    return tuple(range(*bounds) for bounds in pairwise(accumulate([0, *part_sizes(count, fractions)])))
 
 
 def rolling_origin(
@@ -53,3 +48,9 @@ def rolling_origin(
         (range(0 if at_most is None else max(0, origin - at_most), origin), range(origin, origin + horizon))
         for origin in range(first, count - horizon + 1, step)
     )
+
+
+def check_range(rows: range, count: int) -> None:
+    """Errors: `ArgumentError` for rows that do not follow each other within 0 .. count-1."""
+    if rows.step != 1 or rows.start < 0 or rows.stop > count:
+        raise ArgumentError(f"rows must be a range within 0 to {count}, by steps of 1, got {rows}")

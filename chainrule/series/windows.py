@@ -13,6 +13,7 @@ from ..errors import ArgumentError, DataError, ShapeError
 from ..tensor.operands import from_array
 from ..tensor.tensor import Tensor
 from .series import Series, as_series
+from .splits import check_range
 
 Transform = Callable[[NDArray[Any]], NDArray[Any]]
 
@@ -75,8 +76,7 @@ class Windows(Dataset[tuple[Tensor, Tensor]]):
 
     def _origins(self, series: Series, rows: range | None) -> NDArray[np.int64]:
         rows = range(len(series)) if rows is None else rows
-        if rows.step != 1 or rows.start < 0 or rows.stop > len(series):
-            raise ArgumentError(f"rows must be a range within 0 to {len(series)}, by steps of 1, got {rows}")
+        check_range(rows, len(series))
         return np.arange(max(rows.start, self.inputs), rows.stop - self.horizon + 1, self.step, dtype=np.int64)
 
     def __len__(self) -> int:

@@ -105,7 +105,16 @@ def test_some_of_the_channels():
     np.testing.assert_array_equal(found.forecasts["naive"][0], series[[29, 29], 1:2])
 
 
+def test_a_history_without_scale_leaves_the_other_measures():
+    for series, rows in ((np.append(np.ones(10), [2.0, 3.0]), range(10, 12)), (np.arange(4.0), range(4))):
+        measures = backtest(naive, series, rows, horizon=1).measures["forecast"]
+        assert math.isnan(measures["MASE"])
+        assert measures["MAE"] == pytest.approx(1)
+
+
 def test_backtests_that_are_refused():
+    with pytest.raises(ArgumentError, match="rows must be a range within 0 to 80"):
+        backtest(naive, SERIES, range(78, 82), horizon=1)
     with pytest.raises(DataError, match=r"no forecast of 5 rows fits into range\(78, 80\)"):
         backtest(naive, SERIES, range(78, 80), horizon=5)
     with pytest.raises(ShapeError, match=r"shape \(1,\), expected \(2,\)"):

@@ -7,7 +7,7 @@ import chainrule as cr
 from chainrule import nn
 from chainrule.errors import ArgumentError, DataError, ModelFileError, ShapeError
 from chainrule.files.archive import read_archive, write_archive
-from chainrule.series import Forecaster, Jitter, TimeWarp, backtest
+from chainrule.series import Forecaster, Jitter, TimeWarp, Windows, backtest
 from chainrule.training import EarlyStopping
 
 TIME = np.arange(160)
@@ -167,7 +167,17 @@ def test_files_with_a_network_of_ones_own(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "damage", [{"inputs": "6"}, {"inputs": 0}, {"inputs": 7}, {"targets": [1]}, {"preparation": {}}, {"horizon": 3}]
+    "damage",
+    [
+        {"inputs": "6"},
+        {"inputs": 0},
+        {"inputs": 7},
+        {"inputs": 10**12},
+        {"inputs": 6.0},
+        {"targets": [1]},
+        {"preparation": {}},
+        {"horizon": 3},
+    ],
 )
 def test_damaged_files_are_refused(tmp_path, damage):
     path = tmp_path / "forecaster.chain"
@@ -182,10 +192,19 @@ def test_damaged_files_are_refused(tmp_path, damage):
         Forecaster.load(path)
 
 
+def test_windows_train_without_a_forecaster():
+    cr.manual_seed(0)
+    windows = Windows(SERIES, 6, 4, rows=range(100))
+    trainer = cr.Trainer(nn.Linear(6, 4), optimizer=lambda p: cr.optim.Adam(p, lr=0.01), seed=0)
+    losses = trainer.fit(windows, epochs=30, verbose=0)["loss"]
+    assert losses[-1] < losses[0] / 4
+    assert trainer.predict(windows).shape == (91, 4)
+
+
 def test_what_is_refused():
     with pytest.raises(ArgumentError, match="has not been trained. fix: forecaster.fit"):
         Forecaster(linear(6, 4), 6, 4).predict(SERIES)
-    with pytest.raises(ArgumentError, match="at least 1, got 0 and 4"):
+    with pytest.raises(ArgumentError, match="whole numbers of at least 1, got 0 and 4"):
         Forecaster(linear(6, 4), 0, 4)
     with pytest.raises(ShapeError, match=r"gives shape \(2, 4\) for 2 windows of shape \(6, 1\), expected 5 · 1"):
         trained(linear(6, 4), horizon=5)
@@ -196,6 +215,8 @@ def test_what_is_refused():
         trained(targets=[1])
     with pytest.raises(DataError, match="no window fits: one takes 6"):
         Forecaster(linear(6, 4), 6, 4).fit(SERIES[:9], epochs=1)
+    with pytest.raises(ArgumentError, match=r"within 0 to 160, by steps of 1, got range\(100, 170\)"):
+        Forecaster(linear(6, 4), 6, 4).fit(SERIES, rows=range(100), validation_rows=range(100, 170))
     with pytest.raises(DataError, match="NaN"):
         Forecaster(linear(6, 4), 6, 4).fit(np.append(SERIES, np.nan), epochs=1)
     with pytest.raises(DataError, match="positive values"):
