@@ -1,7 +1,8 @@
 """Windows changed at random, so that a network sees more of them than there are; one by one, or whole batches.
 
-A window is an array (rows,) or (rows, channels); ``batch`` takes (n, rows) or (n, rows, channels), with the same
-results to the bit. Random numbers are those of the rows that a `DataLoader` reads, elsewhere those of ``manual_seed``.
+A window is an array of floats, (rows,) or (rows, channels), or is made one; ``batch`` takes (n, rows) or
+(n, rows, channels), with the same results to the bit. Random numbers are those of the rows that a `DataLoader` reads,
+elsewhere those of ``manual_seed``.
 Source: Um et al. 2017, Data augmentation of wearable sensor data.
 """
 
@@ -32,7 +33,8 @@ class _RandomChange:
 
     def batch(self, windows: Array) -> Array:
         """The same for a batch."""
-        return self._change(windows).astype(windows.dtype, copy=False)
+        floats = windows if windows.dtype.kind == "f" else windows.astype(np.float64)
+        return self._change(floats).astype(floats.dtype, copy=False)
 
     def _change(self, windows: Array) -> Array:
         raise NotImplementedError

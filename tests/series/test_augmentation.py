@@ -62,6 +62,12 @@ def test_shape_and_type_stay_and_the_seed_decides(transform, shape):
         assert not np.array_equal(first, second)
 
 
+def test_whole_numbers_become_floats():
+    cr.manual_seed(0)
+    warped = TimeWarp()(np.arange(9) ** 2)
+    assert warped.dtype == np.float64 and (warped % 1).any()
+
+
 def test_options_that_are_refused():
     for transform in (Jitter, Scaling, TimeWarp):
         with pytest.raises(ArgumentError, match="must not be negative"):
