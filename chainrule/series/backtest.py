@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import nan
@@ -17,6 +17,7 @@ from .baselines import naive, seasonal_naive
 from .measures import mase, smape
 from .series import Series, as_series
 from .splits import check_range
+from .windows import check_targets
 
 Forecast = Callable[[Series, int], NDArray[Any]]
 
@@ -51,7 +52,7 @@ def backtest(
     horizon: int,
     period: int = 1,
     step: int | None = None,
-    targets: list[int] | None = None,
+    targets: Sequence[int] | None = None,
 ) -> Backtest:
     """Forecast ``horizon`` rows from every ``step``-th row of ``rows`` on, as long as all of them lie in it.
 
@@ -74,23 +75,23 @@ def backtest(
         raise ArgumentError(f"horizon, step and period must be at least 1, got {horizon}, {step} and {period}")
     whole = as_series(series)
     check_range(rows, len(whole))
+    if targets is not None:
+        check_targets(targets, whole)
     origins = np.arange(max(rows.start, 1), rows.stop - horizon + 1, step, dtype=np.int64)
     if not len(origins):
         raise DataError(f"no forecast of {horizon} rows fits into {rows} of a series of {len(whole)} rows")
-    methods: dict[str, Forecast] = {"forecast": forecast, "naive": naive}
+    part = whole if targets is None else Series(whole.values[:, list(targets)], whole.times)
+    actual = np.stack([part.values[origin : origin + horizon] for origin in origins])
+    methods: dict[str, tuple[Forecast, Series]] = {"forecast": (forecast, whole), "naive": (naive, part)}
     if period > 1:
-        methods["seasonal naive"] = partial(seasonal_naive, period=period)
-    values = whole.values if targets is None else whole.values[:, targets]
-    actual = np.stack([values[origin : origin + horizon] for origin in origins])
-    forecasts = {}
-    for name, method in methods.items():
-        found = np.stack([method(whole[:origin], horizon) for origin in origins])
-        if name != "forecast" and targets is not None:
-            found = found[..., targets]
-        if found.shape != actual.shape:
-            raise ShapeError(f"forecasts have shape {found.shape[1:]}, expected {actual.shape[1:]}")
-        forecasts[name] = found
-    measures = {name: _measures(actual, found, values[: rows.start], period) for name, found in forecasts.items()}
+        methods["seasonal naive"] = partial(seasonal_naive, period=period), part
+    forecasts = {
+        name: np.stack([method(known[:origin], horizon) for origin in origins])
+        for name, (method, known) in methods.items()
+    }
+    if forecasts["forecast"].shape != actual.shape:
+        raise ShapeError(f"forecasts have shape {forecasts['forecast'].shape[1:]}, expected {actual.shape[1:]}")
+    measures = {name: _measures(actual, found, part.values[: rows.start], period) for name, found in forecasts.items()}
     return Backtest(origins, actual, forecasts, measures)
 
 

@@ -58,7 +58,11 @@ class Windows(Dataset[tuple[Tensor, Tensor]]):
         self.inputs, self.horizon, self.step = inputs, horizon, step
         self.channels_first = channels_first
         self.transforms = tuple(transforms)
-        self._channels = _check_channels(self.series, targets)
+        if len({item.values.shape[1:] for item in self.series}) > 1:
+            raise ShapeError(f"series need the same channels, got shapes {[item.values.shape for item in self.series]}")
+        if targets is not None:
+            check_targets(targets, self.series[0])
+        self._targets = None if targets is None else list(targets)
         parts = rows if isinstance(rows, Sequence) and not isinstance(rows, range) else [rows] * len(self.series)
         if len(parts) != len(self.series):
             raise ArgumentError(f"rows has {len(parts)} ranges for {len(self.series)} series. fix: one for each")
@@ -121,7 +125,7 @@ class Windows(Dataset[tuple[Tensor, Tensor]]):
         x, y = windows[:, : self.inputs], windows[:, self.inputs :]
         if self.channels_first:
             x = x[:, None] if x.ndim == 2 else x.swapaxes(1, 2)
-        return np.ascontiguousarray(x), y if self._channels is None else y[..., self._channels]
+        return np.ascontiguousarray(x), y if self._targets is None else y[..., self._targets]
 
 
 def _are_several(series: Any) -> bool:
@@ -131,17 +135,11 @@ def _are_several(series: Any) -> bool:
     )
 
 
-def _check_channels(series: Sequence[Series], targets: Sequence[int] | None) -> list[int] | None:
-    shapes = {item.values.shape[1:] for item in series}
-    if len(shapes) > 1:
-        raise ShapeError(f"series must have the same channels, got shapes {[item.values.shape for item in series]}")
-    if targets is None:
-        return None
-    (shape,) = shapes
-    known = range(shape[0] if shape else 0)
-    if not len(targets) or any(channel not in known for channel in targets):
+def check_targets(targets: Sequence[int], series: Series) -> None:
+    """Errors: `ArgumentError` for what are no numbers of the channels of a series."""
+    shape = series.values.shape[1:]
+    if not len(targets) or any(channel not in range(*shape or (0,)) for channel in targets):
         raise ArgumentError(
             f"targets must be numbers of channels, got {list(targets)} for a series of "
             + (f"{shape[0]} channels" if shape else "shape (rows,). fix: targets=None")
         )
-    return list(targets)

@@ -115,6 +115,8 @@ def test_a_history_without_scale_leaves_the_other_measures():
 def test_backtests_that_are_refused():
     with pytest.raises(ArgumentError, match="rows must be a range within 0 to 80"):
         backtest(naive, SERIES, range(78, 82), horizon=1)
+    with pytest.raises(ArgumentError, match=r"got \[2\] for a series of 2 channels"):
+        backtest(naive, np.ones((9, 2)), range(8, 9), horizon=1, targets=[2])
     with pytest.raises(DataError, match=r"no forecast of 5 rows fits into range\(78, 80\)"):
         backtest(naive, SERIES, range(78, 80), horizon=5)
     with pytest.raises(ShapeError, match=r"shape \(1,\), expected \(2,\)"):

@@ -146,7 +146,7 @@ def test_windows_that_are_refused():
         Windows(np.zeros((10, 2)), 1, targets=[2])
     with pytest.raises(ArgumentError, match="fix: targets=None"):
         Windows(series, 1, targets=[0])
-    with pytest.raises(ShapeError, match="the same channels"):
+    with pytest.raises(ShapeError, match="series need the same channels"):
         Windows([series, np.zeros((10, 2))], 1)
     with pytest.raises(IndexOutOfRangeError, match="no row 9"):
         Windows(series, 1)[9]
