@@ -42,6 +42,7 @@ MAY_IMPORT = {
     "training": ENGINE | {"data", "files"},
     "doctor": ENGINE | {"data", "files", "training"},
     "structure": ENGINE | {"data", "files", "training"},
+    "series": ENGINE | {"data", "files", "training"},
 }
 # What people touch: these import everything, and nothing imports them.
 OUTERMOST = {"__init__", "__main__", "models", "estimators", "cli", "playground", "lab", "interop"}

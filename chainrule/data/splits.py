@@ -26,17 +26,23 @@ def split_rows(
     >>> [len(part) for part in split_rows(10, (0.7, 0.3))]
     [7, 3]
     """
-    if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
-        raise ArgumentError(f"fractions must be positive and add up to 1, got {tuple(fractions)}")
-    sizes = [max(1, round(fraction * count)) for fraction in fractions[1:]]
-    if sum(sizes) >= count:
-        raise DataError(f"{count} rows are too few to be split into {len(fractions)} parts")
+    sizes = part_sizes(count, fractions)
     generator = np.random.default_rng(seed)
     order = generator.permutation(count)
     if labels is not None:
         order = _spread_classes(order, np.asarray(labels), generator)
-    bounds = np.cumsum([count - sum(sizes), *sizes])[:-1]
+    bounds = np.cumsum(sizes)[:-1]
     return tuple(np.sort(part).astype(np.int64) for part in np.split(order, bounds))
+
+
+def part_sizes(count: int, fractions: Sequence[float]) -> list[int]:
+    """Return the number of rows in each part, and raise the errors, of ``split_rows``."""
+    if min(fractions, default=0) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise ArgumentError(f"fractions must be positive and add up to 1, got {tuple(fractions)}")
+    sizes = [max(1, round(fraction * count)) for fraction in fractions[1:]]
+    if sum(sizes) >= count:
+        raise DataError(f"{count} rows are too few to be split into {len(fractions)} parts")
+    return [count - sum(sizes), *sizes]
 
 
 def train_validation_test_split(
