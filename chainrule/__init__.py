@@ -358,6 +358,7 @@ _LAZY = {
     "nn": ".nn:",
     "optim": ".optim:",
     "save": ".training.model_file:save",
+    "text": ".text:",
     "training": ".training:",
     "utils": ".utils:",
     "vision": ".vision:",

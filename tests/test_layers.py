@@ -39,7 +39,8 @@ MAY_IMPORT = {
     "vision": BASE | {"tensor", "data"},
     "utils": {"data"},
     "files": BASE,
-    "training": ENGINE | {"data", "files"},
+    "text": ENGINE | {"data", "files"},
+    "training": ENGINE | {"data", "files", "text"},
     "doctor": ENGINE | {"data", "files", "training"},
     "structure": ENGINE | {"data", "files", "training"},
 }
