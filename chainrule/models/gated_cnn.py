@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from .. import nn
+from ..errors import ShapeError
 from ..optim import Adam
 from .recipe import Recipe
 
@@ -18,8 +19,8 @@ class GatedCNN(nn.Module):
 
     Shapes: input (N, T) of token numbers, result (N, num_tokens, T): logits of the next token, as `cross_entropy` takes
     them with targets (N, T). Left out of the paper's network are bottlenecks, weight normalisation and the adaptive
-    softmax, which serve its size. Source: Dauphin, Fan, Auli, Grangier 2017, "Language modeling with gated
-    convolutional networks".
+    softmax, which serve its size. Errors: `ShapeError` for an input of another shape. Source: Dauphin, Fan, Auli,
+    Grangier 2017, "Language modeling with gated convolutional networks".
 
     >>> import chainrule as cr
     >>> cr.models.gated_cnn(num_tokens=65)(cr.tensor([[1, 2, 3]])).shape
@@ -42,6 +43,8 @@ class GatedCNN(nn.Module):
         self.output = nn.Conv1d(features, num_tokens, 1)
 
     def forward(self, x: Any) -> Any:
+        if len(x.shape) != 2:
+            raise ShapeError(f"expected tokens (N, T), got shape {tuple(x.shape)}. fix: x.unsqueeze(0) for one text")
         return self.output(self.blocks(self.embedding(x).transpose(1, 2)))
 
 

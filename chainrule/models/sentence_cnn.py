@@ -36,8 +36,8 @@ class SentenceCNN(nn.Module):
 
     Shapes: input (N, T) of token numbers, result (N, num_classes), logits. Names of weights: ``embedding``, ``static``,
     ``convolutions.0`` ..., ``classifier``. Errors: `ArgumentError` for an unknown variant, or vectors that are missing
-    or not wanted; `ShapeError` for vectors of another shape. Source: Kim 2014, "Convolutional neural networks for
-    sentence classification", and his code, from which initial values and the rate of decay are.
+    or not wanted; `ShapeError` for vectors or an input of another shape. Source: Kim 2014, "Convolutional neural
+    networks for sentence classification", and his code, from which initial values and the rate of decay are.
 
     >>> import chainrule as cr
     >>> model = cr.models.sentence_cnn(num_tokens=1000)
@@ -109,6 +109,8 @@ class SentenceCNN(nn.Module):
         return layer
 
     def forward(self, x: Any) -> Any:
+        if len(x.shape) != 2:
+            raise ShapeError(f"expected tokens (N, T), got shape {tuple(x.shape)}. fix: x.unsqueeze(0) for one text")
         words = self.embedding(x)
         if self.static is not None:
             words = words + self.static(x)

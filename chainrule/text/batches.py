@@ -9,7 +9,7 @@ import numpy as np
 
 from ..data.collation import default_collate, new_tensor
 from ..data.samplers import BatchSampler, Sampler
-from ..errors import ArgumentError, DataError
+from ..errors import ArgumentError, DataError, ShapeError
 from ..tensor.generator import Generator, default_generator
 from ..tensor.operands import from_array
 from ..tensor.tensor import Tensor
@@ -25,7 +25,8 @@ class PadSequences:
     sequence, and all else is joined by `default_collate`. ``multiple`` rounds lengths up, so that batches have few
     different shapes: a compiled step is compiled once per shape. ``lengths=True`` puts the lengths (N) behind a batch.
 
-    Errors: `ArgumentError` for a multiple below 1; `DataError` for an empty sequence, with its row in the batch.
+    Errors: `ArgumentError` for a multiple below 1; `DataError` for an empty sequence, with its row in the batch;
+    `ShapeError` for sequences whose steps have different shapes.
 
     >>> PadSequences(multiple=4, lengths=True)([([3, 4, 5], 1), ([6], 0)])
     [tensor([[3, 4, 5, 0],
@@ -55,6 +56,9 @@ class PadSequences:
                 "unknown token in its place"
             )
         longest = -(-max(lengths) // self.multiple) * self.multiple
+        others = {array.shape[1:] for array in arrays}
+        if len(others) > 1:
+            raise ShapeError(f"sequences of a batch differ in more than their length: their steps have shapes {others}")
         dtype = as_dtype(np.result_type(*{array.dtype for array in arrays}))
         tensor, target = new_tensor((len(arrays), longest, *arrays[0].shape[1:]), dtype)
         target.fill(self.value)

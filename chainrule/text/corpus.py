@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError, DTypeError, IndexOutOfRangeError
+from ..errors import ArgumentError, DataError, DTypeError, IndexOutOfRangeError
 
 Numbers = NDArray[np.int64]
 
@@ -44,7 +44,12 @@ class Corpus:
         self.counts = np.bincount(self.tokens, minlength=num_tokens)
 
     def keep_probabilities(self, subsample: float) -> NDArray[np.float64]:
-        """min(1, √(subsample / frequency)) of every token; 1 for subsample 0. Source: Mikolov et al. 2013, eq. 5."""
+        """min(1, √(subsample / frequency)) of every token; 1 for subsample 0. Errors: `ArgumentError`.
+
+        Source: Mikolov et al. 2013, equation 5.
+        """
+        if not subsample >= 0:
+            raise ArgumentError(f"subsample must be at least 0, got {subsample}")
         if not subsample:
             return np.ones(len(self.counts))
         frequencies = np.maximum(self.counts, 1) / len(self.tokens)

@@ -67,10 +67,15 @@ class WordVectors:
     def write(self, path: str | os.PathLike[str], header: bool = True) -> None:
         """Write the text format, with word2vec's first line or, as GloVe's, without; read again, it has the same bits.
 
+        Errors: `DataError` for a token that a line cannot hold.
+
         >>> WordVectors(["a"], [[0.5, 1.0]]).write("vectors.txt")
         >>> open("vectors.txt").read()
         '1 2\\na 0.5 1.0\\n'
         """
+        for token in self.tokens:
+            if not token or token != token.strip() or "\n" in token or "\r" in token:
+                raise DataError(f"the token {token!r} cannot stand in a line: it ends in a space, or has ends of lines")
         lines = [f"{len(self.tokens)} {self.table.shape[1]}"] if header else []
         lines += [" ".join([token, *map(str, row)]) for token, row in zip(self.tokens, self.table, strict=True)]
         write_atomically(path, ("\n".join(lines) + "\n").encode())

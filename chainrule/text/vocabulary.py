@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ArgumentError, DataError, IndexOutOfRangeError, did_you_mean
+from ..errors import ArgumentError, DataError, DTypeError, IndexOutOfRangeError, ShapeError, did_you_mean
 from .tokens import tokenize_words
 
 
@@ -48,12 +48,12 @@ class Vocabulary:
     ) -> Self:
         """The tokens that occur at least ``min_frequency`` times in texts for training, the most frequent first.
 
-        Texts are text, or lists of tokens. Errors: `DataError` where no token is left.
+        Texts are text, or lists of tokens; one text may stand alone. Errors: `DataError` where no token is left.
         """
         counts: Counter[str] = Counter()
         reader = cls((), padding, unknown, **options)
-        for text in texts:
-            counts.update(reader.tokenize(text) if isinstance(text, str) else text)
+        for text in [texts] if isinstance(texts, str) else texts:
+            counts.update(reader._tokens_of(text))
         special = {padding, unknown}
         kept = [token for token, count in counts.items() if count >= min_frequency and token not in special]
         if not kept:
@@ -67,9 +67,9 @@ class Vocabulary:
     def encode(self, text: str | Sequence[str]) -> NDArray[np.int64]:
         """The numbers of the tokens of a text, or of tokens.
 
-        Errors: `DataError` for a token that is not in a vocabulary without ``unknown``.
+        Errors: `DataError` for a token that is not in a vocabulary without ``unknown``, `DTypeError` for no text.
         """
-        tokens = self.tokenize(text) if isinstance(text, str) else text
+        tokens = self._tokens_of(text)
         other = None if self.unknown is None else self._numbers[self.unknown]
         numbers = [self._numbers.get(token, other) for token in tokens]
         if None in numbers:
@@ -81,14 +81,32 @@ class Vocabulary:
         return np.array(numbers, np.int64)
 
     def decode(self, numbers: Any) -> str:
-        """The text of numbers, without padding. Errors: `IndexOutOfRangeError` for a number that no token has."""
-        found = np.asarray(numbers).reshape(-1).tolist()
+        """The text of numbers (T), without padding.
+
+        Errors: `IndexOutOfRangeError` for a number that no token has, `DTypeError` and `ShapeError` for what are not
+        whole numbers in one dimension.
+        """
+        array = np.asarray(numbers)
+        if array.ndim != 1:
+            raise ShapeError(f"decode takes the numbers of one text, (T), got shape {array.shape}. fix: row by row")
+        if array.size and array.dtype.kind not in "iu":
+            raise DTypeError(f"decode takes whole numbers, got {array.dtype}. fix: for logits, their argmax first")
+        found = array.tolist()
         for place, number in enumerate(found):
             if not 0 <= number < len(self):
                 last = len(self) - 1
                 raise IndexOutOfRangeError(f"number {number} at position {place}: the vocabulary has 0 to {last}")
         tokens = (self.tokens[int(number)] for number in found)
         return self.separator.join(token for token in tokens if token != self.padding)
+
+    def _tokens_of(self, text: Any) -> Sequence[str]:
+        """The tokens of a text, or these as they are."""
+        if isinstance(text, str):
+            return self.tokenize(text)
+        if not isinstance(text, Sequence) or not all(isinstance(token, str) for token in text):
+            fix = "text.decode('utf-8')" if isinstance(text, bytes) else "text, or a list of texts"
+            raise DTypeError(f"expected a text or a list of tokens, got {type(text).__name__} {text!r:.40}. fix: {fix}")
+        return text
 
     @property
     def padding_idx(self) -> int | None:

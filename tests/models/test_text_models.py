@@ -7,7 +7,7 @@ import pytest
 
 import chainrule as cr
 from chainrule import models
-from chainrule.errors import ArgumentError, ShapeError
+from chainrule.errors import ArgumentError, IndexOutOfRangeError, ShapeError
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -116,6 +116,11 @@ def test_what_sentence_cnn_refuses() -> None:
         models.sentence_cnn(TOKENS, vectors=VECTORS)
     with pytest.raises(ShapeError, match=r"vectors must be \(12, features\), got shape \(11, 6\)"):
         models.sentence_cnn(TOKENS + 1, variant="static", vectors=VECTORS)
+    for model in (models.sentence_cnn(TOKENS), models.gated_cnn(TOKENS)):
+        with pytest.raises(ShapeError, match=r"expected tokens \(N, T\), got shape \(3,\)"):
+            model(cr.tensor([1, 2, 3]))
+        with pytest.raises(IndexOutOfRangeError, match="index 11 in row 0, position 1, but the table has 11 rows"):
+            model(cr.tensor([[1, 11]]))
 
 
 def dauphin_in_torch(state: dict[str, Any], x: Any, depth: int, kernel_size: int) -> Any:

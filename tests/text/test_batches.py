@@ -5,7 +5,7 @@ import pytest
 
 import chainrule as cr
 from chainrule.data import DataLoader
-from chainrule.errors import ArgumentError, DataError
+from chainrule.errors import ArgumentError, DataError, ShapeError
 from chainrule.text import BucketSampler, PadSequences
 
 torch = pytest.importorskip("torch")
@@ -37,6 +37,8 @@ def test_rows_of_several_values() -> None:
 def test_bad_batches() -> None:
     with pytest.raises(DataError, match="row 1 of the batch is an empty sequence"):
         PadSequences()([[1], [], [2]])
+    with pytest.raises(ShapeError, match="differ in more than their length"):
+        PadSequences()([np.zeros((2, 3)), np.zeros((2, 4))])
     with pytest.raises(ArgumentError, match="multiple must be at least 1, got 0"):
         PadSequences(multiple=0)
     with pytest.raises(ArgumentError, match="pool must be a positive number"):

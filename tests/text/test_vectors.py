@@ -63,6 +63,9 @@ def test_other_errors(tmp_path: Path) -> None:
     vectors = WordVectors(["king"], table(1, 3))
     with pytest.raises(DataError, match="no vector of 'kings' .did you mean 'king'"):
         vectors.nearest("kings")
+    for token in ("", " ", "a\nb"):
+        with pytest.raises(DataError, match="cannot stand in a line"):
+            WordVectors([token], table(1, 3)).write(tmp_path / "vectors.txt")
     with pytest.raises(DataError, match="none of the 3 tokens"):
         vectors.embedding(Vocabulary(["queen"]))
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from chainrule import nn
-from chainrule.errors import ArgumentError, DataError, IndexOutOfRangeError
+from chainrule.errors import ArgumentError, DataError, DTypeError, IndexOutOfRangeError, ShapeError
 from chainrule.text import CharacterVocabulary, Vocabulary, WordVocabulary
 from chainrule.training.model_file import load_model, save_model
 
@@ -35,6 +35,7 @@ def test_numbers_and_back() -> None:
     as_written = WordVocabulary.fit(TEXTS, lower=False)
     assert as_written.encode("The A").tolist() == [1, as_written["A"]]
     assert vocabulary.encode("").shape == (0,)
+    assert WordVocabulary.fit("one text alone").tokens[2:] == ["alone", "one", "text"]
 
 
 def test_characters() -> None:
@@ -82,3 +83,16 @@ def test_tokens_outside_are_refused_or_unknown() -> None:
         WordVocabulary(["a", "b", "a"])
     with pytest.raises(DataError, match="no token occurs 9 times: 7 different ones were found"):
         WordVocabulary.fit(TEXTS, min_frequency=9)
+
+
+def test_what_is_no_text() -> None:
+    vocabulary = WordVocabulary.fit(TEXTS)
+    with pytest.raises(DTypeError, match=r"got bytes b'the cat'\. fix: text.decode"):
+        vocabulary.encode(b"the cat")  # type: ignore[arg-type]
+    for wrong in (None, [1, 2], 7):
+        with pytest.raises(DTypeError, match="expected a text or a list of tokens, got"):
+            vocabulary.encode(wrong)  # type: ignore[arg-type]
+    with pytest.raises(DTypeError, match="decode takes whole numbers, got float64"):
+        vocabulary.decode([0.5])
+    with pytest.raises(ShapeError, match=r"got shape \(1, 2\)"):
+        vocabulary.decode([[1, 2]])

@@ -144,6 +144,8 @@ def test_bad_corpora() -> None:
     for sequences in ([], [[], []], [[1], [2]]):
         with pytest.raises(DataError, match="no two tokens are near each other"):
             train_skip_gram(sequences, 7)
+    with pytest.raises(ArgumentError, match="subsample must be at least 0, got -1"):
+        train_skip_gram([[1, 2]], 7, subsample=-1)
     for name in ("features", "window", "negatives", "epochs", "batch_size"):
         with pytest.raises(ArgumentError, match=f"{name} must be at least 1, got 0"):
             train_skip_gram([[1, 2]], 7, **{name: 0})
