@@ -359,6 +359,7 @@ _LAZY = {
     "optim": ".optim:",
     "save": ".training.model_file:save",
     "series": ".series:",
+    "text": ".text:",
     "training": ".training:",
     "utils": ".utils:",
     "vision": ".vision:",

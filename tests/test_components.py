@@ -9,7 +9,7 @@ from types import ModuleType
 import pytest
 
 import chainrule
-from chainrule import models, nn, optim, series, training
+from chainrule import models, nn, optim, series, text, training
 
 from .components import PAGE, ROOT, Component, page_text, read_table
 
@@ -50,7 +50,7 @@ def public_names(module: ModuleType) -> set[str]:
 
 def test_no_public_name_is_missing() -> None:
     of_networks = (nn, nn.functional, nn.init, nn.regularizers, nn.utils)
-    modules = (*of_networks, models, optim, optim.lr_scheduler, optim.swa_utils, series, training)
+    modules = (*of_networks, models, optim, optim.lr_scheduler, optim.swa_utils, series, text, training)
     offered: set[str] = set().union(*map(public_names, modules))
     missing = offered - {name for component in COMPONENTS for name in component.names}
     assert not missing, f"add to tests/components.txt: {sorted(missing)}"

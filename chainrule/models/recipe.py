@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..nn.regularizers import Regularizer
 from ..optim import Optimizer
 from ..optim.lr_scheduler import LRScheduler
 
@@ -33,3 +34,5 @@ class Recipe:
     """makes the schedule of the rate, which is to step after every epoch"""
     augmentation: tuple[Any, ...] = ()
     """what is done to training images before they become tensors: transforms of `chainrule.vision`"""
+    regularizers: tuple[Regularizer, ...] = ()
+    """what keeps the network from fitting its training rows too closely"""

@@ -18,6 +18,7 @@ from chainrule.files.weights import is_weights_file, read_weights, write_weights
 from chainrule.memory import budget
 from chainrule.tensor.creation import from_numpy
 from chainrule.tensor.tensor import Tensor
+from chainrule.text.vocabulary import Vocabulary
 from chainrule.training.history import History
 
 UNSTORED = 1 << 20
@@ -32,6 +33,7 @@ class LoadedModel:
     preparation: Preparation | None = None
     target: TargetPreparation | None = None
     history: History | None = None
+    vocabulary: Vocabulary | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
@@ -42,6 +44,7 @@ def save_model(
     preparation: Preparation | None = None,
     target: TargetPreparation | None = None,
     history: History | None = None,
+    vocabulary: Vocabulary | None = None,
     training: Mapping[str, Any] | None = None,
 ) -> None:
     """Save a network, and what belongs to it, in one file: JSON and safetensors in a zip, no pickle.
@@ -56,7 +59,7 @@ def save_model(
     >>> load_model("network.chain").metadata["training"]
     {'seed': 0}
     """
-    parts = {"preparation": preparation, "target": target, "history": history}
+    parts = {"preparation": preparation, "target": target, "history": history, "vocabulary": vocabulary}
     documents = {name: part.to_json() for name, part in parts.items() if part is not None}
     write_network(path, module, documents, training)
 
@@ -89,11 +92,13 @@ def load_model(path: str | os.PathLike[str]) -> LoadedModel:
     module.eval()
     history = documents.get("history")
     preparation, target = documents.get("preparation"), documents.get("target")
+    vocabulary = documents.get("vocabulary")
     return LoadedModel(
         module,
         None if preparation is None else Preparation.from_json(preparation),
         None if target is None else TargetPreparation.from_json(target),
         None if history is None else History.from_json(history),
+        None if vocabulary is None else Vocabulary.from_json(vocabulary),
         _metadata(path, documents.get("metadata")),
     )
 

@@ -58,7 +58,7 @@ def test_everything_that_belongs_to_a_network_comes_back(tmp_path: Path) -> None
 def test_a_network_alone_has_nothing_else(tmp_path: Path) -> None:
     save_model(tmp_path / "net.chain", network())
     loaded = load_model(tmp_path / "net.chain")
-    assert (loaded.preparation, loaded.target, loaded.history) == (None, None, None)
+    assert (loaded.preparation, loaded.target, loaded.history, loaded.vocabulary) == (None, None, None, None)
 
 
 def test_a_state_dict_is_saved_as_weights(tmp_path: Path) -> None:
