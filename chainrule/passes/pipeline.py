@@ -46,7 +46,7 @@ def plan_passes(output_strides: Sequence[Shape | None] | None = None) -> tuple[P
         *GRAPH_PASSES,
         Pass("place", partial(place, output_strides=output_strides), "results belong in given memory; copies are seen"),
         Pass("fuse", fuse, "a value that is used where it is made need not go through memory"),
-        Pass("emit", partial(emit, make_plan=plan_step), "views become accesses, groups kernels; steps of loops are planned"),
+        Pass("emit", partial(emit, make_plan=plan_step), "views become accesses, groups kernels, steps of loops plans"),
         Pass("normalize", normalize, "loops that walk memory in steps of 1, and few of them, run fastest"),
         Pass("lay_out", lay_out, "new values replace old ones in place; temporaries share one arena"),
     )

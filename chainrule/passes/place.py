@@ -65,9 +65,7 @@ def _copy(vertex: Vertex) -> Vertex:
     return make_vertex(STOP_GRADIENT, (vertex,), {}, vertex.site)
 
 
-def _copy_unreadable(
-    vertex: Vertex, inputs: tuple[Vertex, ...], copies: dict[Vertex, Vertex]
-) -> Vertex | None:
+def _copy_unreadable(vertex: Vertex, inputs: tuple[Vertex, ...], copies: dict[Vertex, Vertex]) -> Vertex | None:
     """Copy operands that their reader could not address; ``copies`` are those for loops, whose results share them."""
     name = vertex.primitive.name
     if name == "loop" and not all(map(_is_row_major_buffer, inputs)):
