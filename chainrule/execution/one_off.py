@@ -17,6 +17,7 @@ from ..graph.graph import Graph
 from ..graph.vertex import Vertex
 from ..memory import aligned_array
 from ..ops.loop import Run, find_runs, stacked_numbers
+from ..passes.loops import lighten_loops
 from ..passes.simplify import simplify
 from ..passes.simplify_transpose import moves
 from .generic_kernels import accumulate, accumulate_along, evaluate_elementwise, multiply
@@ -63,7 +64,7 @@ def schedule(order: Sequence[Vertex], roots: tuple[Vertex, ...], is_simplified: 
         if name == "constant":
             constants.add(vertex)
         elif not is_simplified and _changes_when_simplified(vertex, constants):
-            simplified = simplify(Graph.of(roots, ()))
+            simplified = lighten_loops(simplify(Graph.of(roots, ())))
             return schedule(simplified.order(), simplified.outputs, is_simplified=True)
         elif name in ("matmul", "tensordot"):
             work += vertex.primitive.cost(vertex.type, *[operand.type for operand in inputs])
@@ -86,6 +87,7 @@ def _changes_when_simplified(vertex: Vertex, constants: set[Vertex]) -> bool:
 
 
 _LOOKED_AT: dict[str, Callable[[Vertex, set[Vertex]], bool]] = {
+    "loop": lambda vertex, constants: True,  # products and sums leave it
     "convolution": lambda vertex, constants: True,  # it becomes a product
     "transpose": lambda vertex, constants: moves(vertex),  # sums behind it will have another order
     "power": lambda vertex, constants: vertex.inputs[1] in constants,
