@@ -153,6 +153,7 @@ from .tensor.linear_algebra import (
     triu_indices,
     vdot,
 )  # fmt: skip
+from .tensor.loop import scan
 from .tensor.operands import as_tensor
 from .tensor.operations import (
     abs,

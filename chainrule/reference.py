@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from . import ops as ops  # the records must be registered before a graph can be evaluated
 from .graph.graph import Graph
 from .graph.vertex import Vertex
+from .ops.loop import LOOP, Run, find_runs, stacked_numbers
 
 Array = np.ndarray[Any, Any]
 Watcher = Callable[[Vertex, Array], None]
@@ -24,15 +25,31 @@ def evaluate(graph: Graph, values: Sequence[Array], watch: Watcher | None = None
         vertex: np.asarray(value, vertex.dtype.numpy).reshape(vertex.shape)
         for vertex, value in zip(graph.inputs, values, strict=True)
     }
+    runs = find_runs(graph.order())
     with np.errstate(all="ignore"):
         for vertex in graph.order():
-            if vertex not in known:
-                known[vertex] = evaluate_vertex(vertex, [known[operand] for operand in vertex.inputs])
+            if vertex in known:
+                continue
+            operands = [known[operand] for operand in vertex.inputs]
+            if vertex.primitive is LOOP:
+                run = Run.of(vertex)
+                known.update(_run_loop(run, runs[run], operands, watch))
+            else:
+                known[vertex] = evaluate_vertex(vertex, operands)
                 if watch is not None:
                     watch(vertex, known[vertex])
     # Copies: a vertex such as a transpose is a view, and the caller may write new values over old ones.
     outputs = [known[vertex].copy() for vertex in graph.outputs]
     return outputs, [known[value].copy() for _, value in graph.updates]
+
+
+def _run_loop(
+    run: Run, results: Sequence[Vertex], operands: Sequence[Array], watch: Watcher | None
+) -> Iterable[tuple[Vertex, Array]]:
+    """The results of a loop, step by step."""
+    step = run.step(stacked_numbers(results))
+    values = run.evaluate(results, operands, lambda inputs: evaluate(step, inputs, watch)[0])
+    return zip(results, values, strict=True)
 
 
 def evaluate_vertex(vertex: Vertex, operands: Sequence[Array]) -> Array:

@@ -7,13 +7,14 @@ themselves, so they can be differentiated again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from ..errors import CompilationError, GradientError
-from ..graph.graph import ancestors
+from ..graph.graph import ancestors, topological_order
 from ..graph.site import made_at
 from ..graph.vertex import Vertex
 from ..ops.arithmetic import add
+from ..ops.loop import LOOP, find_runs, loop_vjp
 from ..ops.movement import reshape
 from ..ops.reduction import sum_
 from ..ops.source import constant
@@ -32,24 +33,48 @@ def gradients(root: Vertex, wrt: Sequence[Vertex], cotangent: Vertex | None = No
         raise GradientError(f"only floating point values have gradients, got {root.type} (made at {root.site})")
     if cotangent is not None and cotangent.type is not root.type:
         raise GradientError(f"expected a cotangent of the root's type {root.type}, got {cotangent.type}")
-    order = ancestors(root)
+    return pull_back([root], [constant(1, root.dtype, root.shape) if cotangent is None else cotangent], wrt)
+
+
+def pull_back(roots: Sequence[Vertex], cotangents: Sequence[Vertex], wrt: Sequence[Vertex]) -> list[Vertex | None]:
+    """Return ∂(Σ root · cotangent)/∂w for each w in ``wrt``; None where no root depends on w."""
+    order = ancestors(roots[0]) if len(roots) == 1 else topological_order(roots)
     leaves = set(wrt)
     wanted = _vertices_on_the_way(order, leaves)
     total: dict[Vertex, Vertex] = {}
-    if root in wanted:
-        total[root] = constant(1, root.dtype, root.shape) if cotangent is None else cotangent
+    _accumulate(total, wanted, zip(roots, cotangents, strict=True))
+    results = {run[0]: run for run in find_runs(order).values()}  # behind the first no other result of a run is read
     for out in reversed(order):
-        g = total.get(out)
-        if g is None or not _passes_gradient(out, wanted):
-            continue
         with made_at(out.site):
-            together = log_of_sigmoid(g, out, leaves)
-            pairs = (together,) if together else zip(out.inputs, _apply_rule(g, out), strict=True)
-            for operand, contribution in pairs:
-                if contribution is not None and operand in wanted:
-                    contribution = unbroadcast(contribution, operand.shape)
-                    total[operand] = add(total[operand], contribution) if operand in total else contribution
+            if out.primitive is LOOP:
+                _accumulate(total, wanted, _through_loop(results.get(out, ()), total, wanted))
+            elif out in total and _passes_gradient(out, wanted):
+                together = log_of_sigmoid(total[out], out, leaves)
+                pairs = (together,) if together else zip(out.inputs, _apply_rule(total[out], out), strict=True)
+                _accumulate(total, wanted, pairs)
     return [total.get(vertex) for vertex in wrt]
+
+
+def _accumulate(
+    total: dict[Vertex, Vertex], wanted: set[Vertex], pairs: Iterable[tuple[Vertex, Vertex | None]]
+) -> None:
+    """Add contributions to gradients."""
+    for operand, contribution in pairs:
+        if contribution is not None and operand in wanted:
+            contribution = unbroadcast(contribution, operand.shape)
+            total[operand] = add(total[operand], contribution) if operand in total else contribution
+
+
+def _through_loop(
+    results: Sequence[Vertex], total: dict[Vertex, Vertex], wanted: set[Vertex]
+) -> Iterable[tuple[Vertex, Vertex | None]]:
+    """What flows back through a run of a loop, once all of its results have their gradients."""
+    given = [vertex for vertex in results if vertex in total and _passes_gradient(vertex, wanted)]
+    if not given:
+        return ()
+    operands = given[0].inputs
+    needed = [operand in wanted for operand in operands]
+    return zip(operands, loop_vjp([total[vertex] for vertex in given], given, needed, pull_back), strict=True)
 
 
 def _vertices_on_the_way(order: Sequence[Vertex], leaves: set[Vertex]) -> set[Vertex]:

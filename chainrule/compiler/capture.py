@@ -14,6 +14,7 @@ from ..errors import ArgumentError, CaptureError
 from ..graph.vertex import Vertex, make_vertex
 from ..ops.elementwise import stop_gradient
 from ..ops.movement import RESHAPE
+from ..tensor.nesting import map_nested
 from ..tensor.operands import as_tensor
 from ..tensor.recording import Handle, enter, pending, resolve, stored, vertex_of
 from ..tensor.segment import Segment, flush, forget_users, state
@@ -225,16 +226,7 @@ def _signature(value: Any, tensors: list[Any]) -> Any:
 
 def _map(value: Any, function: Callable[[Any], Any], is_leaf: Callable[[Any], bool] | None = None) -> Any:
     """Apply ``function`` to every tensor (or what ``is_leaf`` accepts) in nested lists, tuples and dictionaries."""
-    matches = is_leaf or _is_leaf
-    if matches(value):
-        return function(value)
-    if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*(_map(item, function, is_leaf) for item in value))
-    if isinstance(value, list | tuple):
-        return type(value)(_map(item, function, is_leaf) for item in value)
-    if isinstance(value, dict):
-        return {name: _map(item, function, is_leaf) for name, item in value.items()}
-    return value
+    return map_nested(value, function, is_leaf or _is_leaf)
 
 
 def _is_vertex(value: Any) -> bool:

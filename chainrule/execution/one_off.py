@@ -16,6 +16,8 @@ from ..backends.native.vector_math import ELEMENTWISE
 from ..graph.graph import Graph
 from ..graph.vertex import Vertex
 from ..memory import aligned_array
+from ..ops.loop import Run, find_runs, stacked_numbers
+from ..passes.loops import lighten_loops
 from ..passes.simplify import simplify
 from ..passes.simplify_transpose import moves
 from .generic_kernels import accumulate, accumulate_along, evaluate_elementwise, multiply
@@ -47,18 +49,22 @@ def schedule(order: Sequence[Vertex], roots: tuple[Vertex, ...], is_simplified: 
     steps: list[tuple[Vertex, Rule]] = []
     last: dict[Vertex, Vertex | None] = {}
     constants: set[Vertex] = set()
+    loops: dict[Run, _Loop] = {}
     work = 0
     for vertex in order:
         name, inputs = vertex.primitive.name, vertex.inputs
         if name == "input":
             continue
         rule = RULES.get(name)
+        if name == "loop":
+            rule, more = _find_loop(vertex, order, loops)
+            work += more
         if rule is None:
             return None
         if name == "constant":
             constants.add(vertex)
         elif not is_simplified and _changes_when_simplified(vertex, constants):
-            simplified = simplify(Graph.of(roots, ()))
+            simplified = lighten_loops(simplify(Graph.of(roots, ())))
             return schedule(simplified.order(), simplified.outputs, is_simplified=True)
         elif name in ("matmul", "tensordot"):
             work += vertex.primitive.cost(vertex.type, *[operand.type for operand in inputs])
@@ -81,6 +87,7 @@ def _changes_when_simplified(vertex: Vertex, constants: set[Vertex]) -> bool:
 
 
 _LOOKED_AT: dict[str, Callable[[Vertex, set[Vertex]], bool]] = {
+    "loop": lambda vertex, constants: True,  # products and sums leave it
     "convolution": lambda vertex, constants: True,  # it becomes a product
     "transpose": lambda vertex, constants: moves(vertex),  # sums behind it will have another order
     "power": lambda vertex, constants: vertex.inputs[1] in constants,
@@ -104,6 +111,37 @@ def evaluate(schedule: Schedule, values: dict[Vertex, Array]) -> list[Array]:
                 if last[operand] is vertex:
                     values.pop(operand, None)
     return [values[vertex] for vertex in schedule.roots]
+
+
+class _Loop:
+    """One run of a loop: when the first of its results is asked for, all are computed, step by step."""
+
+    def __init__(self, run: Run, results: list[Vertex], step: Schedule) -> None:
+        self.run, self.results, self.step = run, results, step
+        self.values: dict[Vertex, Array] = {}
+
+    def __call__(self, vertex: Vertex, operands: list[Array]) -> Array:
+        if not self.values:
+            inputs = self.run.body.inputs
+            values = self.run.evaluate(
+                self.results, operands, lambda given: evaluate(self.step, dict(zip(inputs, given, strict=True)))
+            )
+            self.values = dict(zip(self.results, values, strict=True))
+        return self.values.pop(vertex)
+
+
+def _find_loop(vertex: Vertex, order: Sequence[Vertex], loops: dict[Run, _Loop]) -> tuple[Rule | None, int]:
+    """The rule for the results of a run of a loop, made when the first is met, and then the work of all its steps."""
+    run = Run.of(vertex)
+    if run in loops:
+        return loops[run], 0
+    results = find_runs(order)[run]
+    step = run.step(stacked_numbers(results))
+    found = schedule(step.order(), step.outputs)
+    if found is None:
+        return None, 0
+    loops[run] = _Loop(run, results, found)
+    return loops[run], run.length * found.work
 
 
 def _by_reference(vertex: Vertex, operands: list[Array]) -> Array:

@@ -14,7 +14,9 @@ from .vertex import Vertex, make_vertex
 class Graph:
     """``outputs`` as functions of ``inputs``; after a run each input in ``updates`` holds its new value.
 
-    ``inputs`` are vertices of the primitive ``input``, in the order in which values are passed.
+    ``inputs`` are vertices of the primitive ``input``, in the order in which values are passed. A graph can be an
+    attribute of a vertex, as the body of a loop is: it is equal to a graph of the same vertices, and graphs that
+    compute the same have the same hash.
     """
 
     inputs: tuple[Vertex, ...]
@@ -31,6 +33,14 @@ class Graph:
         graph.__dict__["_order"] = order
         return graph
 
+    def __hash__(self) -> int:
+        return self._structure
+
+    @cached_property
+    def _structure(self) -> int:
+        parts = (self.inputs, self.roots)
+        return hash(tuple(tuple([vertex.structure for vertex in part]) for part in parts))
+
     @property
     def roots(self) -> tuple[Vertex, ...]:
         """Everything that must be computed: outputs, then the new values of updated inputs."""
@@ -39,6 +49,11 @@ class Graph:
     def order(self) -> tuple[Vertex, ...]:
         """All vertices, each after its inputs."""
         return self._order
+
+    @cached_property
+    def members(self) -> tuple[Vertex, ...]:
+        """The inputs, then all other vertices in order: their places here are their numbers in the graph's text."""
+        return tuple(dict.fromkeys((*self.inputs, *self.order())))
 
     @cached_property
     def _order(self) -> tuple[Vertex, ...]:

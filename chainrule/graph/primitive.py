@@ -60,13 +60,14 @@ class Primitive:
 
     - ``name``: how it is printed and looked up.
     - ``family``: ``"source"``, ``"elementwise"``, ``"reduction"``, ``"movement"``, ``"matmul"``, ``"indexing"``,
-      or ``"random"``; passes and backends treat the regular families as one.
+      ``"random"`` or ``"loop"``; passes and backends treat the regular families as one.
     - ``meaning``: one sentence with the formula.
     - ``attributes``: names of the static keyword data, in the order of printing.
     - ``type_rule(*types, **attributes)``: the type of the result (a tuple of types for several results).
     - ``reference(*arrays, **attributes)``: the value, by NumPy: the definition of the meaning.
     - ``vjp(g, out, *inputs, **attributes)``: one gradient vertex or None per input, built from vertices;
-      ``NOT_DIFFERENTIABLE`` for integers, conditions and whatever lets no gradient through.
+      ``NOT_DIFFERENTIABLE`` for integers, conditions and whatever lets no gradient through. The rule of a loop is
+      given more, and for all of its results at once: see `chainrule.ops.loop`.
     - ``native``, ``xla``: the name of the lowering in each backend.
     - ``cost(out, *types)``: floating point operations for one result.
     - ``samples(rng)``, ``invalid``, ``special``: what the generated tests run on.

@@ -1,6 +1,8 @@
 """Graphs as text that can be read back.
 
 One line per vertex: ``%3: float32[4,2] = matmul(%1, %2)``, attributes after the operands, the user's line as a comment.
+A graph that is an attribute, the body of a loop, stands before the first vertex that has it, as a block with a name:
+``body @0 {`` ... ``}``.
 """
 
 from __future__ import annotations
@@ -8,6 +10,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+from collections.abc import Iterator
 from typing import Any
 
 from ..errors import ChainruleError
@@ -31,12 +34,16 @@ def _format_value(value: Any) -> str:
 def format_graph(graph: Graph, sites: bool = False) -> str:
     """Return the text of ``graph``; with ``sites``, each line ends in the user's file and line."""
     names: dict[Vertex, str] = {}
-    order = list(dict.fromkeys((*graph.inputs, *graph.order())))
+    bodies: dict[Graph, str] = {}
     lines = []
-    for number, vertex in enumerate(order):
+    for number, vertex in enumerate(graph.members):
         names[vertex] = f"%{number}"
         arguments = [names[operand] for operand in vertex.inputs]
-        arguments += [f"{name}={_format_value(value)}" for name, value in vertex.attributes.items()]
+        for name, value in vertex.attributes.items():
+            if isinstance(value, Graph) and value not in bodies:
+                bodies[value] = f"@{len(bodies)}"
+                lines += [f"body {bodies[value]} {{", *_indented(format_graph(value, sites)), "}"]
+            arguments.append(f"{name}={bodies[value] if isinstance(value, Graph) else _format_value(value)}")
         line = f"{names[vertex]}: {vertex.type} = {vertex.primitive.name}({', '.join(arguments)})"
         lines.append(f"{line}  # {vertex.site}" if sites and vertex.site is not UNKNOWN else line)
     lines.append(f"inputs {' '.join(names[vertex] for vertex in graph.inputs)}".rstrip())
@@ -45,10 +52,24 @@ def format_graph(graph: Graph, sites: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _indented(text: str) -> list[str]:
+    return [f"  {line}" for line in text.splitlines()]
+
+
 _LINE = re.compile(r"(%\d+): (.*?) = (\w+)\((.*)\)$")
 
 
-def _parse_attribute(name: str, node: ast.expr) -> Any:
+class _Names:
+    """What the names in the text of one graph stand for."""
+
+    def __init__(self) -> None:
+        self.vertices: dict[str, Vertex] = {}
+        self.bodies: dict[str, Graph] = {}
+
+
+def _parse_attribute(name: str, node: ast.expr, names: _Names) -> Any:
+    if isinstance(node, ast.Name):
+        return names.bodies["@" + node.id[1:]]
     value = ast.literal_eval(node)
     if name == "dtype":
         return DTYPES[value]
@@ -59,16 +80,16 @@ def _parse_attribute(name: str, node: ast.expr) -> Any:
     return value
 
 
-def _parse_vertex(line: str, vertices: dict[str, Vertex]) -> tuple[str, Vertex]:
+def _parse_vertex(line: str, names: _Names) -> tuple[str, Vertex]:
     match = _LINE.match(line)
     if match is None:
         raise ValueError("not a line of a graph")
     name, type, primitive, arguments = match.groups()
-    call = ast.parse(f"f({arguments.replace('%', '_')})", mode="eval").body
+    call = ast.parse(f"f({arguments.replace('%', '_').replace('@', '_')})", mode="eval").body
     if not isinstance(call, ast.Call):
         raise ValueError("not a line of a graph")
-    operands = tuple(vertices["%" + ast.unparse(node)[1:]] for node in call.args)
-    attributes = {str(k.arg): _parse_attribute(str(k.arg), k.value) for k in call.keywords}
+    operands = tuple(names.vertices["%" + ast.unparse(node)[1:]] for node in call.args)
+    attributes = {str(k.arg): _parse_attribute(str(k.arg), k.value, names) for k in call.keywords}
     vertex = make_vertex(find_primitive(primitive), operands, attributes, UNKNOWN)
     if str(vertex.type) != type:
         raise ValueError(f"the operands give {vertex.type}")
@@ -81,21 +102,31 @@ def parse_graph(text: str) -> Graph:
     Whether an input requires a gradient is not part of the text. Errors: ``ValueError`` naming the line that does not
     read.
     """
-    vertices: dict[str, Vertex] = {}
+    return _parse_lines(enumerate(text.splitlines(), 1))
+
+
+def _parse_lines(numbered: Iterator[tuple[int, str]]) -> Graph:
+    """Read a graph to the end, or to that of its block."""
+    names = _Names()
     lists: dict[str, tuple[Vertex, ...]] = {"inputs": (), "outputs": ()}
     updates: list[tuple[Vertex, Vertex]] = []
-    for number, full_line in enumerate(text.splitlines(), 1):
-        line = full_line.split("  # ")[0].rstrip()
+    for number, full_line in numbered:
+        line = full_line.split("  # ")[0].strip()
         keyword, *words = line.split() or [""]
+        if keyword == "}":
+            break
+        if keyword == "body":
+            names.bodies[words[0]] = _parse_lines(numbered)
+            continue
         try:
             if keyword in lists:
-                lists[keyword] = tuple(vertices[word] for word in words)
+                lists[keyword] = tuple(names.vertices[word] for word in words)
             elif keyword == "update":
                 target, _, value = words
-                updates.append((vertices[target], vertices[value]))
+                updates.append((names.vertices[target], names.vertices[value]))
             elif keyword:
-                name, vertex = _parse_vertex(line, vertices)
-                vertices[name] = vertex
+                name, vertex = _parse_vertex(line, names)
+                names.vertices[name] = vertex
         except (LookupError, SyntaxError, TypeError, ValueError, ChainruleError) as error:
             raise ValueError(f"line {number} of the graph, {line!r}, does not read: {error}") from error
     return Graph(lists["inputs"], lists["outputs"], tuple(updates))

@@ -22,19 +22,22 @@ def verify(graph: Graph, stage: str) -> None:
     if len(inputs) != len(graph.inputs):
         raise CompilationError(f"after {stage!r}: an input is listed twice")
     for vertex in graph.order():
-        _verify_vertex(vertex, inputs, f"after {stage!r}: vertex {vertex!r} made at {vertex.site}")
+        _verify_vertex(vertex, inputs, stage)
     _verify_updates(graph, inputs, stage)
     for output in graph.outputs:
         if not isinstance(output.type, TensorType):
             raise CompilationError(f"after {stage!r}: output {output!r} is not a single tensor")
 
 
-def _verify_vertex(vertex: Vertex, inputs: set[Vertex], where: str) -> None:
-    primitive = vertex.primitive
+def _verify_vertex(vertex: Vertex, inputs: set[Vertex], stage: str) -> None:
+    primitive, where = vertex.primitive, f"after {stage!r}: vertex {vertex!r} made at {vertex.site}"
     if primitive.name == "input" and vertex not in inputs:
         raise CompilationError(f"{where} is an input that the graph does not list")
     if set(vertex.attributes) != set(primitive.attributes):
         raise CompilationError(f"{where} has attributes {[*vertex.attributes]}, expected {[*primitive.attributes]}")
+    for value in vertex.attributes.values():
+        if isinstance(value, Graph):
+            verify(value, f"{stage}, in the body of {vertex!r}")
     try:
         expected = primitive.type_rule(*(operand.type for operand in vertex.inputs), **vertex.attributes)
     except (ChainruleError, TypeError) as error:  # TypeError: a wrong number of operands

@@ -9,6 +9,7 @@ from . import (
     convolution,
     elementwise,
     indexing,
+    loop,
     matmul,
     movement,
     random,
@@ -19,6 +20,6 @@ from . import (
 )
 
 __all__ = [
-    "arithmetic", "comparison", "convolution", "elementwise", "indexing", "matmul", "movement", "random", "reduction",
-    "scan", "source", "window",
+    "arithmetic", "comparison", "convolution", "elementwise", "indexing", "loop", "matmul", "movement", "random",
+    "reduction", "scan", "source", "window",
 ]  # fmt: skip

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from ..graph.graph import Graph
 from ..graph.vertex import Vertex
-from ..types import DType, Shape, contiguous_strides, int64
+from ..ops.loop import Run, stacked_numbers
+from ..types import DType, Shape, bool_, contiguous_strides, int64
 from .access import IndexMap, alias_origin, compose, identity_map, is_alias, locate
 from .fuse import Fused, Group
 from .hosts import find_hosts
@@ -21,11 +22,14 @@ from .plan import (
     DynamicTerm,
     Instruction,
     Kernel,
+    Loop,
     Nest,
+    Plan,
     Product,
     Reduction,
     Scan,
     Store,
+    aligned,
     is_narrow,
 )
 
@@ -54,10 +58,13 @@ class _Layout:
     offset: int = 0
 
 
-def emit(fused: Fused) -> Draft:
-    """Return one kernel per group."""
+PlanMaker = Callable[[Graph], Plan]
+
+
+def emit(fused: Fused, make_plan: PlanMaker) -> Draft:
+    """Return one kernel per group; ``make_plan`` plans a step of a loop."""
     placement, groups = fused.placement, fused.groups
-    storage = _Storage(placement, find_hosts(fused))
+    storage = _Storage(placement, find_hosts(fused), make_plan)
     made_by = {node.vertex: node for group in groups for node in group.members if node.gives_value}
     writers = [_KernelWriter(group, fused.stored, made_by, storage) for group in groups]
     kernels = [writer.kernel(number) for number, writer in enumerate(writer for writer in writers if writer.members)]
@@ -76,8 +83,8 @@ def _span(shape: Shape, strides: Shape) -> int:
 class _Storage:
     """The buffers, and where each stored vertex lies in them; a temporary is made when first asked for."""
 
-    def __init__(self, placement: Placement, hosts: Mapping[Vertex, Node]) -> None:
-        self.homes, self.hosts = placement.homes, hosts
+    def __init__(self, placement: Placement, hosts: Mapping[Vertex, Node], make_plan: PlanMaker) -> None:
+        self.homes, self.hosts, self.make_plan = placement.homes, hosts, make_plan
         self.graph: Graph = placement.graph
         self.buffers: list[Buffer] = []
         self.updates: list[tuple[int, int]] = []
@@ -117,13 +124,17 @@ class _Storage:
 
     def _new_layout(self, vertex: Vertex, home: Home | None) -> _Layout:
         strides = contiguous_strides(vertex.shape) if home is None else home.strides
-        number = len(self.buffers)
+        size = vertex.type.size if home is None else self.buffers[home.number].size
+        number = self.temporary(vertex.dtype, size)
         if home is not None:
             self.updates.append((number, home.number))
-        arena_slot = len(self.graph.inputs) + len(self.graph.outputs)
-        size = vertex.type.size if home is None else self.buffers[home.number].size
-        self.buffers.append(Buffer(vertex.dtype, size, "temporary", arena_slot))
         return _Layout(number, strides)
+
+    def temporary(self, dtype: DType, size: int) -> int:
+        """A new buffer of so many elements; its number."""
+        arena_slot = len(self.graph.inputs) + len(self.graph.outputs)
+        self.buffers.append(Buffer(dtype, size, "temporary", arena_slot))
+        return len(self.buffers) - 1
 
 
 class _KernelWriter:
@@ -158,6 +169,8 @@ class _KernelWriter:
         """Return the kernel of the group. It is named after its first operations, for readers of profiles."""
         names = [node.vertex.primitive.name for node in self.members if node.vertex.primitive.name != "stop_gradient"]
         name = f"{'_'.join(list(dict.fromkeys(names))[:3]) or 'copy'}_{number}"
+        if self.group.members[0].kind == "loop":
+            return self._loop(name, self.group.members[0])
         for node in sorted(self.members, key=lambda node: node is not self.group.product):
             self._write_node(node)
         stores, body, domain = tuple(dict.fromkeys(self.stores)), tuple(self.body), self.group.domain
@@ -166,6 +179,27 @@ class _KernelWriter:
         if self.group.product is None:
             return Nest(name, domain, body, stores, tuple(self.reductions))
         return self._product(name, self.group.product, body, stores)
+
+    def _loop(self, name: str, node: Node) -> Loop:
+        """The loop with all of its results, and the other last carries in temporaries."""
+        run = Run.of(node.vertex)
+        stacks = [vertex for vertex in node.results if vertex.attributes["result"] == "stack"]
+        carries = {vertex.attributes["number"]: vertex for vertex in node.results if vertex not in stacks}
+        step = self.storage.make_plan(run.step(stacked_numbers(stacks)))
+        reads = tuple(Access(self.storage.layout(read.base).buffer, ()) for read in node.reads)
+        ends = []
+        for number, start in enumerate(run.body.inputs[: run.carries]):
+            if number in carries:
+                ends.append(self.storage.layout(carries[number]).buffer)
+            else:
+                ends.append(self.storage.temporary(start.dtype, start.type.size))
+        writes = (*ends, *(self.storage.layout(vertex).buffer for vertex in stacks))
+        copies = sum(aligned(start.type.nbytes) for start in run.body.inputs[: run.carries])
+        work = self.storage.temporary(bool_, step.arena_bytes + copies)
+        return Loop(
+            name, step, run.carries, run.xs, run.length, run.reverse, reads,
+            tuple(Access(number, ()) for number in writes), Access(work, ()),
+        )  # fmt: skip
 
     def _product(
         self, name: str, node: Node, body: tuple[Instruction, ...], stores: tuple[Store, ...]

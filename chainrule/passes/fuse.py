@@ -65,8 +65,8 @@ class Group:
     """Nodes that become one kernel. ``places[node][d]`` is the group's dimension along dimension d of a node's domain.
 
     ``order`` says how its reductions sum, None without any. ``bits`` marks the members by bits of their
-    numbers, ``reaches`` one member or more of each group that depends on this one. Nodes that fill or
-    scan, or write in order, stay alone.
+    numbers, ``reaches`` one member or more of each group that depends on this one. Nodes that fill,
+    scan or loop, or write in order, stay alone.
     """
 
     __slots__ = ("bits", "domain", "is_alone", "members", "order", "places", "product", "reaches")
@@ -78,7 +78,7 @@ class Group:
         self.domain = node.domain
         self.places = {node: identity}
         self.order = Order(node.axes, node.reduces_last, _rounding(node)) if node.kind == "reduction" else None
-        self.is_alone = node.kind in ("fill", "scan") or (node.write is not None and node.write.is_ordered)
+        self.is_alone = node.kind in ("fill", "scan", "loop") or (node.write is not None and node.write.is_ordered)
         self.bits = 1 << node.number
         self.reaches = reaches
 

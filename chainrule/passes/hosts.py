@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..graph.vertex import Vertex
-from .access import alias_origin, is_alias
 from .fuse import Fused, Group
 from .nodes import Node
+from .place import row_major_vertices
 
 _HOSTS = {"pad", "concatenate", "interleave"}
 
@@ -18,7 +18,7 @@ def find_hosts(fused: Fused) -> dict[Vertex, Node]:
     """For each stored value that lies inside another the node that would copy it there."""
     placement, group_of = fused.placement, {node: group for group in fused.groups for node in group.members}
     made_by = {node.vertex: node for node in group_of if node.gives_value}
-    fixed = {alias_origin(vertex) for vertex in placement.graph.order() if is_alias(vertex)} | set(placement.homes)
+    fixed = row_major_vertices(placement.graph) | set(placement.homes)
     hosts: dict[Vertex, Node] = {}
     for node in group_of:
         is_part = node.kind == "part" and node.vertex.primitive.name in _HOSTS

@@ -11,9 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from .emit import Draft
-from .plan import Access, Buffer, Instruction, Kernel, Nest, Plan, Store
-
-ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+from .plan import Access, Buffer, Instruction, Kernel, Loop, Nest, Plan, Store, aligned, with_accesses
 
 
 def lay_out(draft: Draft) -> Plan:
@@ -45,13 +43,17 @@ class _Flow:
 
 
 def read_accesses(kernel: Kernel) -> list[Access]:
-    """Accesses of a kernel's loads and, for a product, of its operands."""
+    """Accesses of a kernel's loads and, for a product or loop, of its operands."""
+    if isinstance(kernel, Loop):
+        return [*kernel.reads]
     loads = [step.access for step in kernel.body if step.operation == "load" and step.access is not None]
     return loads if isinstance(kernel, Nest) else [*loads, kernel.left, kernel.right]
 
 
 def written_accesses(kernel: Kernel) -> list[Access]:
-    """Accesses of a kernel's stores and reductions."""
+    """Accesses of a kernel's stores and reductions, and of what else it writes."""
+    if isinstance(kernel, Loop):
+        return [*kernel.writes, kernel.work]
     stores = [store.access for store in kernel.stores]
     return stores + [reduction.access for reduction in kernel.reductions] if isinstance(kernel, Nest) else stores
 
@@ -94,7 +96,7 @@ def _place_updates(draft: Draft, flows: Sequence[_Flow], before: list[set[int]])
 
 def _reads_where_it_writes(kernel: Kernel, old: int, new: int) -> bool:
     """Whether the kernel reads ``old`` only at the place, in ``old``, where it writes ``new`` at that point."""
-    if not isinstance(kernel, Nest) and old in (kernel.left.buffer, kernel.right.buffer):
+    if isinstance(kernel, Loop) or (not isinstance(kernel, Nest) and old in (kernel.left.buffer, kernel.right.buffer)):
         return False
     stores = {store.access for store in kernel.stores if store.access.buffer == new}
     if len(stores) != 1 or any(access.dynamic for access in stores):
@@ -149,16 +151,13 @@ def rename_buffers(kernel: Kernel, aliases: dict[int, int]) -> Kernel:
     def renamed(access: Access) -> Access:
         return replace(access, buffer=aliases[access.buffer]) if access.buffer in aliases else access
 
-    body = tuple(step if step.access is None else replace(step, access=renamed(step.access)) for step in kernel.body)
-    stores = tuple(replace(store, access=renamed(store.access)) for store in kernel.stores)
-    if not isinstance(kernel, Nest):
-        return replace(kernel, left=renamed(kernel.left), right=renamed(kernel.right), body=body, stores=stores)
-    reductions = tuple(replace(reduction, access=renamed(reduction.access)) for reduction in kernel.reductions)
-    return replace(kernel, body=body, stores=stores, reductions=reductions)
+    return with_accesses(kernel, renamed)
 
 
 def drop_self_copies(kernel: Kernel) -> Kernel | None:
     """Drop stores of a value to where it was just loaded from; None if nothing is left to do."""
+    if isinstance(kernel, Loop):
+        return kernel
     stores = tuple(
         store
         for store in kernel.stores
@@ -190,7 +189,7 @@ def _pack(buffers: Sequence[Buffer], kernels: Sequence[Kernel]) -> tuple[tuple[B
         start[i] = _first_gap(busy, buffers[number].nbytes)
         end[i] = start[i] + buffers[number].nbytes
         result[number] = replace(buffers[number], offset=int(start[i]))
-    return tuple(result), _align(int(end.max(initial=0)))
+    return tuple(result), aligned(int(end.max(initial=0)))
 
 
 def _first_gap(busy: Iterable[tuple[int, int]], size: int) -> int:
@@ -199,9 +198,5 @@ def _first_gap(busy: Iterable[tuple[int, int]], size: int) -> int:
     for low, high in sorted(busy):
         if start + size <= low:
             break
-        start = max(start, _align(high))
+        start = max(start, aligned(high))
     return start
-
-
-def _align(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import CompilationError
 from ..graph.vertex import Vertex
+from ..ops.loop import LOOP, Run, find_runs
 from ..types import Shape
 from .access import (
     VIEWS,
@@ -65,13 +66,13 @@ class Write:
 
 @dataclass(eq=False)
 class Node:
-    """Work over ``domain``. ``kind``: ``"elementwise"``, ``"reduction"``, ``"product"``, ``"scan"``, ``"part"`` or
-    ``"fill"``.
+    """Work over ``domain``. ``kind``: ``"elementwise"``, ``"reduction"``, ``"product"``, ``"scan"``, ``"part"``,
+    ``"fill"`` or ``"loop"``.
 
     ``axes`` are the reduced dimensions of the domain. A part copies its one operand to ``write``; a fill writes zeros
-    there. ``ranges`` are those of a `Contraction`. ``after`` are nodes that must run before although none of their
-    values is read. ``sources`` and ``consumers`` link nodes, each with the read that makes the link (None for
-    ``after``).
+    there. ``ranges`` are those of a `Contraction`. A loop computes all ``results`` of one run. ``after`` are nodes that
+    must run before although none of their values is read. ``sources`` and ``consumers`` link nodes, each with the read
+    that makes the link (None for ``after``).
     """
 
     vertex: Vertex
@@ -82,6 +83,7 @@ class Node:
     write: Write | None = None
     after: tuple[Node, ...] = ()
     ranges: tuple[Range, ...] = ()
+    results: tuple[Vertex, ...] = ()
     number: int = 0
     sources: list[tuple[Node, Read | None]] = field(default_factory=list)
     consumers: list[tuple[Node, Read | None]] = field(default_factory=list)
@@ -196,6 +198,14 @@ def _scan(vertex: Vertex) -> list[Node]:
     domain = tuple(shape[d] for d in order)
     read = make_read(vertex.inputs[0], index, domain)
     return [Node(vertex, "scan", domain, (Read(read.base, read.index),), write=Write(vertex, index))]
+
+
+def _loop(results: Sequence[Vertex]) -> list[Node]:
+    """The operands come from buffers, whole."""
+    first = results[0]
+    found = (make_read(x, full_map(len(x.shape)), x.shape) for x in first.inputs)
+    reads = tuple(Read(read.base, read.index) for read in found)
+    return [Node(first, "loop", (), reads, results=tuple(results))]
 
 
 def _extended(shape: Shape) -> tuple[IndexMap, tuple[int, ...]]:
@@ -354,11 +364,16 @@ def make_nodes(order: Sequence[Vertex]) -> tuple[list[Node], dict[Vertex, list[N
     """Return the nodes of vertices in topological order, linked to their consumers, and the nodes of each vertex."""
     nodes: list[Node] = []
     made_by: dict[Vertex, list[Node]] = {}
+    runs = find_runs(order)
     for vertex in order:
-        if vertex.primitive.name in _INLINE:
+        if vertex.primitive.name in _INLINE or vertex in made_by:
             continue
-        maker: Any = _MAKERS.get(vertex.primitive.name) or _BY_FAMILY[vertex.primitive.family]
-        made_by[vertex] = maker(vertex)
+        if vertex.primitive is LOOP:
+            results = runs[Run.of(vertex)]
+            made_by.update(dict.fromkeys(results, _loop(results)))
+        else:
+            maker: Any = _MAKERS.get(vertex.primitive.name) or _BY_FAMILY[vertex.primitive.family]
+            made_by[vertex] = maker(vertex)
         for node in made_by[vertex]:
             node.number = len(nodes)
             nodes.append(node)

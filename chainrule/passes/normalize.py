@@ -16,7 +16,7 @@ from dataclasses import replace
 
 from ..types import Shape
 from .emit import Draft
-from .plan import Access, Contraction, Instruction, Kernel, Nest, Product, Reduction, Scan, Store
+from .plan import Access, Computation, Contraction, Instruction, Kernel, Loop, Nest, Product, Reduction, Scan, Store
 
 
 def normalize(draft: Draft) -> Draft:
@@ -26,6 +26,8 @@ def normalize(draft: Draft) -> Draft:
 
 
 def _normalize_kernel(kernel: Kernel) -> Kernel | None:
+    if isinstance(kernel, Loop):
+        return kernel
     if isinstance(kernel, Product):
         return None if 0 in kernel.domain else _join_batch(_orient(kernel))
     if isinstance(kernel, Contraction):
@@ -39,7 +41,7 @@ def _has_result(reduction: Reduction, domain: Shape) -> bool:
     return all(extent for dimension, extent in enumerate(domain) if dimension not in reduction.axes)
 
 
-def _accesses(kernel: Kernel) -> list[Access]:
+def _accesses(kernel: Computation) -> list[Access]:
     """Every access over the kernel's domain."""
     found = [step.access for step in kernel.body if step.access is not None]
     found += [store.access for store in kernel.stores]

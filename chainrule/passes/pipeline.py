@@ -16,6 +16,7 @@ from ..types import Shape
 from .cse import merge_equal
 from .emit import Draft, emit
 from .fuse import Fused, fuse
+from .loops import lighten_loops
 from .masks import read_masks_off_results
 from .memory import lay_out
 from .normalize import normalize
@@ -35,6 +36,7 @@ class Pass(NamedTuple):
 
 GRAPH_PASSES = (
     Pass("simplify", simplify, "vjp rules and users write more than is needed: x·1, transposed twice, constants"),
+    Pass("lighten_loops", lighten_loops, "products of all steps at once are faster than one per step"),
     Pass("read_masks_off_results", read_masks_off_results, "a rectifier's result is in memory, its argument is not"),
     Pass("merge_equal", merge_equal, "forward and backward often compute the same expression"),
 )
@@ -46,7 +48,11 @@ def plan_passes(output_strides: Sequence[Shape | None] | None = None) -> tuple[P
         *GRAPH_PASSES,
         Pass("place", partial(place, output_strides=output_strides), "results belong in given memory; copies are seen"),
         Pass("fuse", fuse, "a value that is used where it is made need not go through memory"),
-        Pass("emit", emit, "views become accesses, groups become kernels of scalar instructions"),
+        Pass(
+            "emit",
+            partial(emit, make_plan=plan_step),
+            "views become accesses, groups become kernels of scalar instructions",
+        ),
         Pass("normalize", normalize, "loops that walk memory in steps of 1, and few of them, run fastest"),
         Pass("lay_out", lay_out, "new values replace old ones in place; temporaries share one arena"),
     )
@@ -86,6 +92,11 @@ def canonical(graph: Graph) -> Graph:
         return inputs.get(vertex)  # constants have no owner: they stay
 
     return rebuild(graph, copy)
+
+
+def plan_step(graph: Graph) -> Plan:
+    """Return the plan of one step of a loop."""
+    return make_plan(canonical(graph))
 
 
 def make_plan(graph: Graph, output_strides: Sequence[Shape | None] | None = None) -> Plan:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from ..graph.graph import Graph, rebuild
 from ..graph.vertex import Vertex, make_vertex
 from ..ops.elementwise import STOP_GRADIENT
 from ..types import Shape, contiguous_strides
-from .access import VIEWS, alias_origin, is_alias, is_row_major
+from .access import VIEWS, alias_origin, find_base, full_map, is_alias, is_row_major
 
 _WITHOUT_BUFFER = {"constant", "iota"}
 
@@ -39,24 +40,24 @@ class Placement:
 def place(graph: Graph, output_strides: Sequence[Shape | None] | None = None) -> Placement:
     """Give each root a home and insert the copies that are needed.
 
-    Before: simplified. After: every reshape that cuts or joins axes reads a row-major buffer, operands
-    of products have a buffer, and no buffer is the home of two vertices.
+    Before: simplified. After: every reshape that cuts or joins axes reads a row-major buffer, and so does a loop;
+    operands of products have a buffer, and no buffer is the home of two vertices.
     """
-    graph = rebuild(graph, _copy_unreadable)
+    graph = rebuild(graph, partial(_copy_unreadable, copies={}))
     strides = output_strides or [None] * len(graph.outputs)
     homes: dict[Vertex, Home] = {}
-    aliased = {alias_origin(vertex) for vertex in graph.order() if is_alias(vertex)}
+    row_major = row_major_vertices(graph)
     inputs = {vertex: number for number, vertex in enumerate(graph.inputs)}
     updates = []
     for target, value in graph.updates:
         if value is target:
             continue
         wanted = target.attributes["strides"] or contiguous_strides(target.shape)
-        updates.append((target, _settle(value, True, inputs[target], wanted, homes, aliased)))
+        updates.append((target, _settle(value, True, inputs[target], wanted, homes, row_major)))
     outputs = []
     for number, value in enumerate(graph.outputs):
         wanted = strides[number] or contiguous_strides(value.shape)
-        outputs.append(_settle(value, False, number, wanted, homes, aliased))
+        outputs.append(_settle(value, False, number, wanted, homes, row_major))
     return Placement(Graph(graph.inputs, tuple(outputs), tuple(updates)), homes)
 
 
@@ -64,15 +65,33 @@ def _copy(vertex: Vertex) -> Vertex:
     return make_vertex(STOP_GRADIENT, (vertex,), {}, vertex.site)
 
 
-def _copy_unreadable(vertex: Vertex, inputs: tuple[Vertex, ...]) -> Vertex | None:
-    """Copy operands that their reader could not address."""
+def _copy_unreadable(vertex: Vertex, inputs: tuple[Vertex, ...], copies: dict[Vertex, Vertex]) -> Vertex | None:
+    """Copy operands that their reader could not address; ``copies`` are those for loops, whose results share them."""
     name = vertex.primitive.name
+    if name == "loop" and not all(map(_is_row_major_buffer, inputs)):
+        for operand in inputs:
+            if operand not in copies:
+                copies[operand] = operand if _is_row_major_buffer(operand) else _copy(operand)
+        copied = tuple(copies[operand] for operand in inputs)
+        return make_vertex(vertex.primitive, copied, vertex.attributes, vertex.site)
     if name == "reshape" and is_alias(vertex) and not _is_row_major_buffer(inputs[0]):
         return make_vertex(vertex.primitive, (_copy(inputs[0]),), vertex.attributes, vertex.site)
     if name in ("matmul", "tensordot") and any(_ends_without_buffer(operand) for operand in inputs):
         stored = tuple(_copy(operand) if _ends_without_buffer(operand) else operand for operand in inputs)
         return make_vertex(vertex.primitive, stored, vertex.attributes, vertex.site)
     return None
+
+
+def row_major_vertices(graph: Graph) -> set[Vertex]:
+    """Vertices that must lie in row-major order of their own: under aliases, operands and results of loops."""
+    found: set[Vertex] = set()
+    for vertex in graph.order():
+        if is_alias(vertex):
+            found.add(alias_origin(vertex))
+        elif vertex.primitive.name == "loop":
+            found.add(vertex)
+            found.update(find_base(operand, full_map(len(operand.shape)))[0] for operand in vertex.inputs)
+    return found
 
 
 def _is_row_major_buffer(vertex: Vertex) -> bool:
@@ -91,11 +110,11 @@ def _ends_without_buffer(vertex: Vertex) -> bool:
 
 
 def _settle(
-    value: Vertex, is_update: bool, number: int, strides: Shape, homes: dict[Vertex, Home], aliased: set[Vertex]
+    value: Vertex, is_update: bool, number: int, strides: Shape, homes: dict[Vertex, Home], row_major: set[Vertex]
 ) -> Vertex:
     """Make the vertex behind ``value`` be computed at home; return ``value``, or a copy of it that is."""
     base, base_strides = _invert_views(value, strides)
-    dense_enough = base not in aliased or is_row_major(base.shape, base_strides)
+    dense_enough = base not in row_major or is_row_major(base.shape, base_strides)
     has_own_kernel = base.primitive.name not in {"input", *_WITHOUT_BUFFER, *VIEWS}
     if has_own_kernel and base not in homes and dense_enough:
         homes[base] = Home(is_update, number, base_strides)

@@ -7,17 +7,25 @@ A backend turns a plan into machine code without looking at the graph again. Thr
 - a body is a list of `Instruction`: scalar operations in SSA form, operands named by their position in the list;
 - a kernel is a `Nest` (loops over a domain around a body, with stores and reductions), a `Scan` (lines along one
   dimension, each treated as a whole: a cumulative sum, a sort), a `Product` (a matrix product whose body, the
-  epilogue, sees each finished element) or a `Contraction` (the same with several dimensions in place of rows and of
-  depth, as a convolution has them).
+  epilogue, sees each finished element), a `Contraction` (the same with several dimensions in place of rows and of
+  depth, as a convolution has them) or a `Loop` (a plan of its own, run step after step).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..types import DType, Shape
+
+ALIGNMENT = 64  # bytes: a cache line, and the widest vector
+
+
+def aligned(size: int) -> int:
+    """A size in bytes, so that what lies behind is aligned."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 @dataclass(frozen=True)
@@ -242,7 +250,45 @@ class Contraction:
         return math.prod(self.depth)
 
 
-Kernel = Nest | Product | Contraction
+@dataclass(frozen=True)
+class Loop:
+    """``step`` run ``length`` times, with ``carries`` values that go from each step to the next.
+
+    ``reads`` and ``writes`` say where the inputs and outputs of ``step`` lie, in its order and each row-major: first
+    the carries (as they are before the first step, and behind the last), then ``xs`` inputs of which each step reads
+    its own block, then inputs that are the same at all steps; behind the carries each step writes its own block of
+    outputs. ``work`` holds the temporaries of a step, and a second copy of each carry.
+    ``is_reversed``: the last block is that of the first step.
+    """
+
+    name: str
+    step: Plan
+    carries: int
+    xs: int
+    length: int
+    is_reversed: bool
+    reads: tuple[Access, ...]
+    writes: tuple[Access, ...]
+    work: Access
+
+
+Computation = Nest | Product | Contraction
+"""A kernel with a body, which is evaluated at the points of its domain."""
+
+Kernel = Computation | Loop
+
+
+def with_accesses(kernel: Kernel, moved: Callable[[Access], Access]) -> Kernel:
+    """The kernel with every access replaced."""
+    if isinstance(kernel, Loop):
+        reads, writes = (tuple(map(moved, accesses)) for accesses in (kernel.reads, kernel.writes))
+        return replace(kernel, reads=reads, writes=writes, work=moved(kernel.work))
+    body = tuple(step if step.access is None else replace(step, access=moved(step.access)) for step in kernel.body)
+    stores = tuple(replace(store, access=moved(store.access)) for store in kernel.stores)
+    if isinstance(kernel, Nest):
+        reductions = tuple(replace(reduction, access=moved(reduction.access)) for reduction in kernel.reductions)
+        return replace(kernel, body=body, stores=stores, reductions=reductions)
+    return replace(kernel, body=body, stores=stores, left=moved(kernel.left), right=moved(kernel.right))
 
 
 @dataclass(frozen=True)

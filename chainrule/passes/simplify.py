@@ -13,13 +13,16 @@ from ..graph.vertex import Vertex, make_vertex
 from . import (  # entering their rules, which are tried in this order
     simplify_arithmetic,
     simplify_convolution,
+    simplify_loop,
     simplify_movement,
     simplify_reduction,
     simplify_transpose,
 )
 from .rewriting import simplified
 
-RULE_MODULES = (simplify_arithmetic, simplify_convolution, simplify_movement, simplify_reduction, simplify_transpose)
+RULE_MODULES = (
+    simplify_arithmetic, simplify_convolution, simplify_loop, simplify_movement, simplify_reduction, simplify_transpose,
+)  # fmt: skip
 
 
 def simplify(graph: Graph) -> Graph:

@@ -43,7 +43,7 @@ def choose_stored(
 
 def _can_compute_again(consumer: Node, read: Read | None, operations: int) -> bool:
     """Whether the reader may compute the value itself; where elements are repeated, more operations come of it."""
-    if consumer.kind == "product" or read is None or is_alias(read.base):
+    if consumer.kind in ("product", "loop") or read is None or is_alias(read.base):
         return False
     if any(read is other and other.position is not None for other in consumer.reads):
         return False  # at a run-time position

@@ -10,11 +10,14 @@ from ..types import tensor_type
 from .emit import Draft
 from .fuse import Group
 from .memory import read_accesses, written_accesses
-from .plan import Access, Buffer, Contraction, Instruction, Kernel, Nest, Plan, Product, Scan
+from .plan import Access, Buffer, Computation, Contraction, Instruction, Kernel, Loop, Nest, Plan, Product, Scan
 
 
 def format_plan(plan: Plan) -> str:
-    """Return a listing of buffers and kernels; %n is instruction n of a body, @n buffer n."""
+    """Return a listing of buffers and kernels; %n is instruction n of a body, @n buffer n.
+
+    The plan of one step of a loop is indented below it.
+    """
     lines = [f"plan: {len(plan.kernels)} kernels, arena of {plan.arena_bytes} bytes"]
     used = {access.buffer for kernel in plan.kernels for access in read_accesses(kernel) + written_accesses(kernel)}
     used |= {*plan.inputs, *plan.outputs}
@@ -36,13 +39,16 @@ def format_groups(groups: Sequence[Group]) -> str:
     lines = []
     for group in groups:
         members = ", ".join(f"{node.vertex!r}" for node in group.members)
-        kind = "product" if group.product else "scan" if group.members[0].kind == "scan" else "nest"
+        first = group.members[0].kind
+        kind = "product" if group.product else first if first in ("scan", "loop") else "nest"
         lines.append(f"{kind} {list(group.domain)}: {members}")
     return "\n".join(lines) + "\n"
 
 
 def kernel_flops(kernel: Kernel) -> int:
     """Arithmetic operations of a kernel, by the costs in the records of its primitives."""
+    if isinstance(kernel, Loop):
+        return kernel.length * sum(map(kernel_flops, kernel.step.kernels))
     points = math.prod(kernel.domain)
     if isinstance(kernel, Nest):
         total = points * len(kernel.reductions)
@@ -61,12 +67,14 @@ def _instruction_cost(step: Instruction) -> int:
 
 
 def kernel_bytes(kernel: Kernel, buffers: Sequence[Buffer]) -> int:
-    """Bytes that a kernel must move if each element that it touches is moved once."""
+    """Bytes that a kernel must move if each element that it touches is moved once; a loop moves those of its steps."""
+    if isinstance(kernel, Loop):
+        return kernel.length * sum(kernel_bytes(inner, kernel.step.buffers) for inner in kernel.step.kernels)
     touched = [*set(written_accesses(kernel)), *set(read_accesses(kernel))]
     return sum(_touched_elements(access, kernel) * buffers[access.buffer].dtype.size for access in touched)
 
 
-def _touched_elements(access: Access, kernel: Kernel) -> int:
+def _touched_elements(access: Access, kernel: Computation) -> int:
     extents = kernel.domain
     if not isinstance(kernel, Nest) and access in (kernel.left, kernel.right):
         extents = kernel.left_domain if access == kernel.left else kernel.right_domain
@@ -90,6 +98,8 @@ def _format_access(access: Access) -> str:
 
 def _format_kernel(kernel: Kernel, buffers: Sequence[Buffer]) -> list[str]:
     figures = f"{kernel_flops(kernel)} flops, {kernel_bytes(kernel, buffers)} bytes"
+    if isinstance(kernel, Loop):
+        return _format_loop(kernel, figures)
     if isinstance(kernel, Nest):
         lines = [f"{'scan' if isinstance(kernel, Scan) else 'nest'} {kernel.name} {list(kernel.domain)} ({figures}):"]
     else:
@@ -105,6 +115,18 @@ def _format_kernel(kernel: Kernel, buffers: Sequence[Buffer]) -> list[str]:
         target = _format_access(reduction.access)
         lines.append(f"    {target} = {reduction.operation}(%{reduction.instruction}, axes={reduction.axes})")
     return lines
+
+
+def _format_loop(loop: Loop, figures: str) -> list[str]:
+    direction = "backwards" if loop.is_reversed else "forwards"
+    kinds = {"carry": loop.carries, "block": loop.xs, "whole": len(loop.reads) - loop.carries - loop.xs}
+    names = [name for name, count in kinds.items() for _ in range(count)]
+    lines = [f"loop {loop.name} of {loop.length} steps {direction} ({figures}):"]
+    for number, (name, access) in enumerate(zip(names, loop.reads, strict=True)):
+        lines.append(f"    input {number} is {name} {_format_access(access)}")
+    for number, access in enumerate(loop.writes):
+        lines.append(f"    output {number} is {'carry' if number < loop.carries else 'block'} {_format_access(access)}")
+    return lines + [f"    {line}" for line in format_plan(loop.step).splitlines()]
 
 
 def _format_product(kernel: Product | Contraction, figures: str) -> str:

@@ -111,7 +111,7 @@ class _ThreadState(threading.local):
 
 state = _ThreadState()
 
-_LEAVES: dict[tuple[int, TensorType, Shape | None, bool], Vertex] = {}
+_LEAVES: dict[Any, Vertex] = {}
 
 
 def leaf_vertex(number: int, type: TensorType, strides: Shape | None, is_stale: bool = False) -> Vertex:
@@ -124,6 +124,19 @@ def leaf_vertex(number: int, type: TensorType, strides: Shape | None, is_stale: 
     if found is None:
         found = _LEAVES[key] = make_input(type, requires_grad=is_stale, strides=strides)
         found.users["leaf number"] = number
+    return found
+
+
+def body_input(depth: int, number: int, type: TensorType) -> Vertex:
+    """Return the vertex that stands for input ``number`` of the body of a loop inside ``depth`` others.
+
+    It is the same for all bodies, so that one that is recorded again consists of the very same vertices. Gradients flow
+    through it wherever it is recorded: the body of a loop does not depend on that.
+    """
+    key = ("body", depth, number, type)
+    found = _LEAVES.get(key)
+    if found is None:
+        found = _LEAVES[key] = make_input(type, requires_grad=type.dtype.is_floating_point)
     return found
 
 
@@ -224,7 +237,10 @@ def flush() -> None:
             "compiled function, or return the tensor and read it there"
         )
     if segment.is_symbolic:
-        raise CaptureError(f"a value was asked for while an optimiser's update was recorded, at {find_site()}")
+        raise CaptureError(
+            f"a value was asked for while an optimiser's update or the body of a loop was recorded, at {find_site()}. "
+            "It has none yet. fix: read values (print, item(), float(), if) outside"
+        )
     if not segment.has_work:
         return
     state.segment = Segment()

@@ -12,7 +12,7 @@ from chainrule import reference  # importing it registers every primitive
 from chainrule.autodiff.check import directional_derivatives
 from chainrule.autodiff.reverse import gradients
 from chainrule.errors import ChainruleError
-from chainrule.graph.graph import Graph
+from chainrule.graph.graph import Graph, rebuild
 from chainrule.graph.primitive import NOT_DIFFERENTIABLE, PRIMITIVES, Primitive, Sample
 from chainrule.graph.vertex import Vertex, apply
 from chainrule.ops.arithmetic import multiply
@@ -26,9 +26,11 @@ from tests.native_program import run_native
 WITHOUT_SAMPLES = {"input"}
 ALL = [pytest.param(record, id=name) for name, record in sorted(PRIMITIVES.items())]
 EVALUATED = [param for param in ALL if param.id not in WITHOUT_SAMPLES]
-# Sums may be taken in another order.
-ROUNDED_SUMS = {"reduction", "matmul", "convolution"}
-FAMILIES = {"source", "elementwise", "reduction", "movement", "matmul", "convolution", "indexing", "random", "scan"}
+# Sums may be taken in another order; rounding adds up from step to step.
+ROUNDED_SUMS = {"reduction", "matmul", "convolution", "loop"}
+FAMILIES = {
+    "source", "elementwise", "reduction", "movement", "matmul", "convolution", "indexing", "random", "scan", "loop",
+}  # fmt: skip
 
 
 def samples_of(record: Primitive) -> list[Sample]:
@@ -42,6 +44,17 @@ def type_of(array: np.ndarray) -> TensorType:
 def record_sample(record: Primitive, sample: Sample, arrays: tuple[np.ndarray, ...] | None = None) -> Graph:
     inputs = tuple(make_input(type_of(array)) for array in arrays or sample.inputs)
     return Graph(inputs, (apply(record, *inputs, **sample.attributes),))
+
+
+def in_type(sample: Sample, dtype: str) -> Sample:
+    """The sample with all floating point numbers of another type, those in the body of a loop too."""
+
+    def retyped(vertex: Vertex, inputs: tuple[Vertex, ...]) -> Vertex | None:
+        return None if vertex.inputs else make_input(tensor_type(as_dtype(dtype), vertex.shape))
+
+    arrays = tuple(array.astype(dtype) if array.dtype.kind == "f" else array for array in sample.inputs)
+    bodies = {name: rebuild(body, retyped) for name, body in sample.attributes.items() if isinstance(body, Graph)}
+    return dataclasses.replace(sample, inputs=arrays, attributes={**sample.attributes, **bodies})
 
 
 def incomplete_fields(record: Primitive) -> set[str]:
@@ -92,10 +105,10 @@ def test_float32_gives_float32(record: Primitive) -> None:
     """The reference must not slip into float64: it would hide what the compiled program loses."""
     assert record.reference is not None
     for sample in samples_of(record):
-        arrays = tuple(array.astype("float32") if array.dtype == np.float64 else array for array in sample.inputs)
-        (root,) = record_sample(record, sample, arrays).outputs
+        narrow = in_type(sample, "float32")
+        (root,) = record_sample(record, narrow).outputs
         with np.errstate(all="ignore"):
-            value = np.asarray(record.reference(*arrays, **sample.attributes))
+            value = np.asarray(record.reference(*narrow.inputs, **narrow.attributes))
         assert value.dtype == root.dtype.numpy
 
 
@@ -222,17 +235,14 @@ def test_special_point(record: Primitive, index: int, dtype: str) -> None:
 def native_cases(record: Primitive, dtype: str) -> list[tuple[Graph, tuple[np.ndarray, ...]]]:
     """Graphs of all samples and special points of a record, floating point inputs as ``dtype``."""
     samples = samples_of(record)
-    arrays = [sample.inputs for sample in samples] + [
+    points = [
         tuple(np.asarray(number, like.dtype) for number, like in zip(point.inputs, samples[0].inputs, strict=True))
         for point in record.special
     ]
-    attributes = [sample.attributes for sample in samples] + [samples[0].attributes] * len(record.special)
     with np.errstate(over="ignore"):
-        typed = [tuple(array.astype(dtype) if array.dtype.kind == "f" else array for array in case) for case in arrays]
-    return [
-        (record_sample(record, Sample(case, attribute)), case)
-        for case, attribute in zip(typed, attributes, strict=True)
-    ]
+        typed = [in_type(sample, dtype) for sample in samples]
+        typed += [in_type(Sample(point, samples[0].attributes), dtype) for point in points]
+    return [(record_sample(record, sample), sample.inputs) for sample in typed]
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -353,6 +363,7 @@ def _torch_twins() -> dict[str, Callable[..., Any]]:
         "windows": _torch_windows,
         "tensordot": _torch_tensordot,
         "convolution": _torch_convolution,
+        "loop": _torch_loop,
         "floored_log": lambda x: x.log().clamp(min=-100.0),
         "cast": lambda x, dtype: x.to(getattr(torch, dtype.name)),
         "stop_gradient": lambda x: x.detach(),
@@ -402,6 +413,20 @@ def _torch_windows(x: Any, *, window: tuple, strides: tuple, dilation: tuple, lo
     for axis, (size, stride, gap) in enumerate(zip(window, strides, dilation, strict=True), first):
         x = x.unfold(axis, (size - 1) * gap + 1, stride)[..., ::gap]
     return x.movedim(first + len(window), -1)
+
+
+def _torch_loop(h: Any, *others: Any, xs: int, length: int, reverse: bool, result: str, **_: Any) -> Any:
+    """The loops of the samples."""
+    import torch
+
+    states, nothing = [], 0 * sum(each.sum() for each in (h, *others))
+    for t in range(length)[:: -1 if reverse else 1]:
+        h = torch.tanh(h * others[1] + others[0][t]) if xs else torch.tanh(h) * others[0]
+        states.append(h)
+    if result == "carry":
+        return h + nothing
+    together = torch.stack(states[:: -1 if reverse else 1]) if states else torch.zeros(0, 3, dtype=h.dtype)
+    return together + nothing
 
 
 def _torch_prod(x: Any, axes: tuple[int, ...]) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 
 from chainrule.graph.primitive import PRIMITIVES
 from chainrule.passes.memory import read_accesses, written_accesses
-from chainrule.passes.plan import Contraction, Nest
+from chainrule.passes.plan import Contraction, Loop, Nest
 from chainrule.types import contiguous_strides
 
 BY_NATIVE = {record.native: record for record in PRIMITIVES.values() if record.family == "elementwise"}
@@ -31,25 +31,14 @@ def gather(memory, shape, strides):
 
 def run_plan(plan, graph, values, output_strides=None):
     """Return (outputs, new values of updated inputs), like `chainrule.reference.evaluate`."""
-    arena = np.full(plan.arena_bytes, 0xFF, np.uint8)
     input_strides = [vertex.attributes["strides"] or contiguous_strides(vertex.shape) for vertex in graph.inputs]
     output_strides = output_strides or [None] * len(graph.outputs)
     output_strides = [s or contiguous_strides(v.shape) for s, v in zip(output_strides, graph.outputs, strict=True)]
     memories = {}
     for number, vertex, value, strides in zip(plan.inputs, graph.inputs, values, input_strides, strict=True):
         memories[number] = spread(np.asarray(value, vertex.dtype.numpy).reshape(vertex.shape), vertex.shape, strides)
-    for number, buffer in enumerate(plan.buffers):
-        if buffer.role == "output":
-            memories[number] = np.frombuffer(b"\xff" * buffer.nbytes, buffer.dtype.numpy).copy()
-        elif buffer.role == "temporary":
-            assert buffer.offset % 64 == 0
-            piece = arena[buffer.offset : buffer.offset + buffer.nbytes]
-            memories[number] = piece.view(buffer.dtype.numpy) if piece.size == buffer.nbytes else None
-        assert buffer.role != "input" or number in memories
     with np.errstate(all="ignore"):
-        for kernel in plan.kernels:
-            check_kernel(plan, kernel)
-            run_kernel(kernel, memories)
+        run_kernels(plan, memories)
     results = zip(plan.outputs, graph.outputs, output_strides, strict=True)
     outputs = [gather(memories[number], vertex.shape, strides) for number, vertex, strides in results]
     targets = {vertex: index for index, vertex in enumerate(graph.inputs)}
@@ -60,6 +49,44 @@ def run_plan(plan, graph, values, output_strides=None):
     return outputs, updated
 
 
+def run_kernels(plan, memories):
+    """Run all kernels; ``memories`` holds those of inputs, and gets those of outputs."""
+    arena = np.full(plan.arena_bytes, 0xFF, np.uint8)
+    for number, buffer in enumerate(plan.buffers):
+        if buffer.role == "output":
+            memories[number] = np.frombuffer(b"\xff" * buffer.nbytes, buffer.dtype.numpy).copy()
+        elif buffer.role == "temporary":
+            assert buffer.offset % 64 == 0
+            piece = arena[buffer.offset : buffer.offset + buffer.nbytes]
+            memories[number] = piece.view(buffer.dtype.numpy) if piece.size == buffer.nbytes else None
+        assert buffer.role != "input" or number in memories
+    for kernel in plan.kernels:
+        check_kernel(plan, kernel)
+        if isinstance(kernel, Loop):
+            run_loop(kernel, memories)
+        else:
+            run_kernel(kernel, memories)
+
+
+def run_loop(loop, memories):
+    """Run the plan of one step again and again. Blocks lie one behind another."""
+    reads, writes = ([memories[access.buffer] for access in each] for each in (loop.reads, loop.writes))
+    states, stacks = reads[: loop.carries], writes[loop.carries :]
+    sizes = [loop.step.buffers[number].size for number in (*loop.step.inputs, *loop.step.outputs)]
+    for t in range(loop.length)[:: -1 if loop.is_reversed else 1]:
+        values = [*states, *reads[loop.carries :]]
+        for i in range(loop.carries, loop.carries + loop.xs):
+            values[i] = reads[i][t * sizes[i] : (t + 1) * sizes[i]]
+        inner = dict(zip(loop.step.inputs, (value.copy() for value in values), strict=True))
+        run_kernels(loop.step, inner)
+        results = [inner[number] for number in loop.step.outputs]
+        states = results[: loop.carries]
+        for stack, value, size in zip(stacks, results[loop.carries :], sizes[len(reads) + loop.carries :], strict=True):
+            stack[t * size : (t + 1) * size] = value
+    for end, state in zip(writes, states, strict=False):
+        end[...] = state
+
+
 def check_kernel(plan, kernel):
     """A kernel may read what it writes only at the same point; different buffers do not overlap."""
     accesses = read_accesses(kernel) + written_accesses(kernel)
@@ -68,6 +95,9 @@ def check_kernel(plan, kernel):
     for i, one in enumerate(temporaries):
         for other in temporaries[:i]:
             assert one.offset + one.nbytes <= other.offset or other.offset + other.nbytes <= one.offset
+    if isinstance(kernel, Loop):
+        assert not {access.buffer for access in read_accesses(kernel)} & {w.buffer for w in written_accesses(kernel)}
+        return
     operands = [] if isinstance(kernel, Nest) else [kernel.left, kernel.right]
     for written in written_accesses(kernel):
         for read in read_accesses(kernel):

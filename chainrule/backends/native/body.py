@@ -20,7 +20,7 @@ from chainrule.backends.native.language import Function, Type, Value
 from chainrule.backends.native.threefry import random_uniform
 from chainrule.backends.native.vector_math import ELEMENTWISE
 from chainrule.errors import CompilationError
-from chainrule.passes.plan import Access, DynamicTerm, Instruction, Kernel, Nest, Plan, Store
+from chainrule.passes.plan import Access, Computation, DynamicTerm, Instruction, Nest, Plan, Store
 
 
 class Place(NamedTuple):
@@ -84,7 +84,7 @@ class Body:
         self,
         f: Function,
         plan: Plan,
-        kernel: Kernel,
+        kernel: Computation,
         order: Sequence[int],
         vector: int | None,
         lanes: int,
@@ -106,7 +106,7 @@ class Body:
         in_place = any(store.access.buffer in loaded for store in kernel.stores) and len(self.order) > 1
         self.masks_tails = f.module.target.vector_bits == 512 and not in_place
 
-    def _splatted(self, kernel: Kernel) -> set[int]:
+    def _splatted(self, kernel: Computation) -> set[int]:
         """Instructions that do not vary but are used by something that does."""
         varying = self.variation.varying
         used = {operand for i, item in enumerate(kernel.body) if varying[i] for operand in item.operands}

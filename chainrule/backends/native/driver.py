@@ -9,10 +9,11 @@ from chainrule.backends.native.cpu import Target
 from chainrule.backends.native.kernel import KernelInfo
 from chainrule.backends.native.language import INDEX, POINTER, Function, Module, Value
 from chainrule.backends.native.local import Local, localize
+from chainrule.backends.native.loop import emit_loop
 from chainrule.backends.native.nest import emit_nest
 from chainrule.backends.native.product import emit_product
 from chainrule.backends.native.scan import emit_scan
-from chainrule.passes.plan import Buffer, Contraction, Plan, Product, Scan
+from chainrule.passes.plan import Buffer, Contraction, Loop, Plan, Product, Scan
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,7 @@ def lower(plan: Plan, target: Target) -> Program:
     """
     module = Module(target)
     functions: dict[str, KernelInfo] = {}
-    calls: list[tuple[Local, KernelInfo]] = []
-    for kernel in plan.kernels:
-        local = localize(kernel, plan)
-        info = functions.get(local.key)
-        if info is None:
-            info = functions[local.key] = _emit_kernel(module, local, f"kernel_{len(functions)}")
-        calls.append((local, info))
-    with module.function("run", [("buffers", POINTER), ("repeats", INDEX), ("pool", POINTER)]) as f:
-        buffers, repeats, pool = f.arguments
-        tables = _make_tables(f, [local for local, _ in calls], plan, buffers)
-        with f.loop(0, repeats, name="repeat"):
-            for table, (_, info) in zip(tables, calls, strict=True):
-                _run_kernel(f, info, table, pool)
+    _emit_run(module, plan, "run", functions)
     kernels = [kernel for info in functions.values() for kernel in (info, *info.alternatives)]
     return Program(
         str(module),
@@ -65,7 +54,30 @@ def lower(plan: Plan, target: Target) -> Program:
     )
 
 
-def _emit_kernel(module: Module, local: Local, name: str) -> KernelInfo:
+def _emit_run(module: Module, plan: Plan, name: str, functions: dict[str, KernelInfo]) -> None:
+    """Write the function ``name`` that runs a plan, and those of its kernels that are not among ``functions`` yet."""
+    calls: list[tuple[Local, KernelInfo]] = []
+    for kernel in plan.kernels:
+        local = localize(kernel, plan)
+        info = functions.get(local.key)
+        if info is None:
+            info = functions[local.key] = _emit_kernel(module, local, functions, name)
+        calls.append((local, info))
+    arguments = [("buffers", POINTER), ("repeats", INDEX), ("pool", POINTER)]
+    with module.function(name, arguments, exported=name == "run") as f:
+        buffers, repeats, pool = f.arguments
+        tables = _make_tables(f, [local for local, _ in calls], plan, buffers, name)
+        with f.loop(0, repeats, name="repeat"):
+            for table, (_, info) in zip(tables, calls, strict=True):
+                _run_kernel(f, info, table, pool)
+
+
+def _emit_kernel(module: Module, local: Local, functions: dict[str, KernelInfo], caller: str) -> KernelInfo:
+    if isinstance(local.kernel, Loop):
+        step = f"{caller}_step_{len(functions)}"
+        _emit_run(module, local.kernel.step, step, functions)
+        return emit_loop(module, local.kernel, local.plan, f"loop_{len(functions)}", step)
+    name = f"kernel_{len(functions)}"
     if isinstance(local.kernel, Product):
         return emit_product(module, local.kernel, local.plan, name)
     if isinstance(local.kernel, Contraction):
@@ -75,7 +87,7 @@ def _emit_kernel(module: Module, local: Local, name: str) -> KernelInfo:
     return emit_nest(module, local.kernel, local.plan, name)
 
 
-def _make_tables(f: Function, kernels: list[Local], plan: Plan, buffers: Value) -> list[Value]:
+def _make_tables(f: Function, kernels: list[Local], plan: Plan, buffers: Value, name: str) -> list[Value]:
     """Code that writes the table of every kernel's addresses; equal tables are one.
 
     A loop over constants: written out, this would be most of the driver, and take as long to compile as some kernels.
@@ -87,18 +99,22 @@ def _make_tables(f: Function, kernels: list[Local], plan: Plan, buffers: Value) 
             starts[kernel.origins] = len(places)
             places += [(b.slot, b.offset if b.role == "temporary" else 0) for b in kernel.origins]
             places += [(plan.arena_slot, 0), (plan.scratch_slot, 0)]
+    names = tuple(f"table{name.removeprefix('run')}_{kind}" for kind in ("slots", "offsets"))
     tables = f.allocate("int64", max(len(places), 1), align=8)
     if places:
-        for name, numbers in zip(("table_slots", "table_offsets"), zip(*places, strict=True), strict=True):
-            f.module.table(name, "int64", numbers)
+        for table, numbers in zip(names, zip(*places, strict=True), strict=True):
+            f.module.table(table, "int64", numbers)
     with f.loop(0, len(places), name="entry") as loop:
-        constants = (f.global_pointer(name).at(loop.index, "int64") for name in ("table_slots", "table_offsets"))
+        constants = (f.global_pointer(table).at(loop.index, "int64") for table in names)
         slot, offset = (f.load(constant, INDEX) for constant in constants)
         f.store(f.load_pointer(buffers, slot).byte(offset), tables.at(loop.index, "int64"))
     return [tables.at(starts[kernel.origins], "int64") for kernel in kernels]
 
 
 def _run_kernel(f: Function, info: KernelInfo, table: Value, pool: Value) -> None:
+    if info.is_loop:
+        f.call(info.function, [table, pool])
+        return
     zero, function, tasks = f.index(0), f.global_pointer(info.function), f.index(info.tasks)
     if info.choice:
         chosen = f.call(info.choice, [table], INDEX)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chainrule.backends.native.language import Function, Value
-from chainrule.passes.plan import Access, Kernel, Nest, Plan
+from chainrule.passes.plan import Access, Kernel, Loop, Nest, Plan
 
 LINE_BYTES = 64
 """A cache line; temporaries and scratch memory begin at one."""
@@ -30,7 +30,8 @@ class KernelInfo:
     ``scratch_bytes`` is what each worker needs, ``shared_bytes`` what the tasks share. ``finish`` names a second
     function, called once with the same arguments when all tasks are done (it combines partial sums). ``choice`` names a
     function ``i64(ptr buffers)`` that looks at the operands and returns which kernel does this one's work faster: 0 for
-    this one itself, else 1 + the number of the one in ``alternatives``.
+    this one itself, else 1 + the number of the one in ``alternatives``. ``is_loop``: the function is
+    ``void(ptr buffers, ptr pool)``, for it runs kernels itself.
     """
 
     function: str
@@ -41,10 +42,14 @@ class KernelInfo:
     finish: str | None = None
     choice: str | None = None
     alternatives: tuple[KernelInfo, ...] = ()
+    is_loop: bool = False
 
 
 def accesses(kernel: Kernel) -> Iterator[Access]:
     """All places in memory that a kernel loads from and stores to."""
+    if isinstance(kernel, Loop):
+        yield from (*kernel.reads, *kernel.writes, kernel.work)
+        return
     if isinstance(kernel, Nest):
         yield from (reduction.access for reduction in kernel.reductions)
     else:

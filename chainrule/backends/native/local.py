@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from chainrule.backends.native.kernel import accesses
-from chainrule.passes.plan import Access, Buffer, Kernel, Nest, Plan
+from chainrule.passes.plan import Access, Buffer, Kernel, Plan, with_accesses
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,4 @@ def _renumbered(kernel: Kernel, numbers: dict[int, int]) -> Kernel:
     def moved(access: Access) -> Access:
         return replace(access, buffer=numbers.get(access.buffer, access.buffer))
 
-    body = tuple(item if item.access is None else replace(item, access=moved(item.access)) for item in kernel.body)
-    stores = tuple(replace(store, access=moved(store.access)) for store in kernel.stores)
-    if isinstance(kernel, Nest):
-        reductions = tuple(replace(reduction, access=moved(reduction.access)) for reduction in kernel.reductions)
-        return replace(kernel, name="", body=body, stores=stores, reductions=reductions)
-    left, right = moved(kernel.left), moved(kernel.right)
-    return replace(kernel, name="", body=body, stores=stores, left=left, right=right)
+    return replace(with_accesses(kernel, moved), name="")

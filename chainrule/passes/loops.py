@@ -1,0 +1,102 @@
+"""Loops that compute in each step only what needs the step: products with what is given go before the loop.
+
+Behind `simplify`, whose rules for loops have moved results behind them, much of a body may be there for nobody: carries
+that no result depends on leave it here, with all that only they need.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..graph.graph import Graph, rebuild, topological_order
+from ..graph.vertex import Vertex, make_vertex
+from ..ops.loop import LOOP, Run, find_runs, stacked_numbers
+from ..ops.source import make_input
+from .simplify_loop import is_fixed, is_product, multiply_rows, outside
+
+
+@dataclass(frozen=True)
+class _Lean:
+    """What becomes of a run: another run, and where in it the vertices of the old body are."""
+
+    run: Run
+    new: dict[Vertex, Vertex]
+    carries: tuple[int, ...]
+
+    def result(self, vertex: Vertex, old: Run) -> Vertex:
+        kind, number = vertex.attributes["result"], vertex.attributes["number"]
+        if kind == "carry":
+            number = self.carries.index(number)
+        else:
+            number = self.run.body.members.index(self.new[old.body.members[number]])
+        attributes = {**self.run._asdict(), "result": kind, "number": number}
+        operands = attributes.pop("operands")
+        return make_vertex(LOOP, operands, attributes, vertex.site)
+
+
+def lighten_loops(graph: Graph) -> Graph:
+    """Multiply before loops, and drop from their bodies what no result needs.
+
+    Before: a body ``h' = tanh(x·W + h·U)`` with the carries h and n, a result h. After: ``h' = tanh(y + h·U)``, with
+    y = x·W for all steps before the loop, and no n.
+    """
+    runs = find_runs(graph.order())
+    lean: dict[Run, _Lean] = {}
+
+    def rule(vertex: Vertex, inputs: tuple[Vertex, ...]) -> Vertex | None:
+        if vertex.primitive is not LOOP:
+            return None
+        old = Run.of(vertex)
+        if old not in lean:
+            lean[old] = _lighten(old._replace(operands=inputs), runs[old])
+        return lean[old].result(vertex, old)
+
+    return rebuild(graph, rule)
+
+
+def _lighten(run: Run, results: Sequence[Vertex]) -> _Lean:
+    body, first, last = run.body, run.carries, run.carries + run.xs
+    stacked = [body.members[number] for number in stacked_numbers(results)]
+    wanted = {each.attributes["number"] for each in results if each.attributes["result"] == "carry"}
+    carries = _needed_carries(run, stacked, wanted)
+    roots = [*(body.outputs[k] for k in carries), *stacked]
+    given = {member: make_input(member.type, site=member.site) for member in _multiplied_before(run, roots)}
+    new = dict(given)
+    for vertex in topological_order(roots, given):
+        if vertex not in given:
+            inputs = tuple(new[operand] for operand in vertex.inputs)
+            is_same = inputs == vertex.inputs
+            new[vertex] = vertex if is_same else make_vertex(vertex.primitive, inputs, vertex.attributes, vertex.site)
+    slots = {k: vertex for k, vertex in enumerate(body.inputs) if (k in carries if k < first else vertex in new)}
+    products = {
+        slot: multiply_rows(member, run.operands[body.inputs.index(member.inputs[0])], outside(run, member.inputs[1]))
+        for member, slot in given.items()
+    }
+    before = {slot: run.operands[k] for k, slot in slots.items() if k < last} | products
+    pairs = before | {slot: run.operands[k] for k, slot in slots.items() if k >= last}
+    xs = len(before) - len(carries)
+    lean = Run(tuple(pairs.values()), Graph(tuple(pairs), tuple(new[x] for x in roots)), len(carries), xs, *run[4:])
+    return _Lean(lean, new, tuple(carries))
+
+
+def _needed_carries(run: Run, stacked: Sequence[Vertex], wanted: set[int]) -> list[int]:
+    """The numbers of the carries that some results depend on."""
+    positions = {vertex: k for k, vertex in enumerate(run.body.inputs[: run.carries])}
+    needed, roots = set[int](), [*stacked]
+    wanted = wanted | {positions[vertex] for vertex in topological_order(roots) if vertex in positions}
+    while wanted:
+        needed |= wanted
+        roots += [run.body.outputs[k] for k in wanted]
+        wanted = {positions[vertex] for vertex in topological_order(roots) if vertex in positions} - needed
+    return sorted(needed)
+
+
+def _multiplied_before(run: Run, roots: Sequence[Vertex]) -> list[Vertex]:
+    """Products of what each step is given with a matrix that is the same at all steps."""
+    given, fixed = set(run.body.inputs[run.carries : run.carries + run.xs]), is_fixed(run)
+    return [
+        vertex
+        for vertex in topological_order(roots)
+        if is_product(vertex) and vertex.inputs[0] in given and fixed[vertex.inputs[1]]
+    ]

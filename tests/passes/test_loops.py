@@ -1,0 +1,179 @@
+"""Loops after the passes: what can be computed for all steps at once has left them, and the values are the same."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from chainrule.autodiff.reverse import gradients
+from chainrule.graph.graph import Graph
+from chainrule.graph.vertex import Vertex, apply
+from chainrule.ops.arithmetic import add, multiply
+from chainrule.ops.elementwise import TANH, exp
+from chainrule.ops.loop import LOOP, Run, find_runs
+from chainrule.ops.matmul import matmul
+from chainrule.ops.movement import broadcast, reshape, swap_last_axes
+from chainrule.ops.reduction import sum_
+from chainrule.ops.source import make_input
+from chainrule.passes.pipeline import make_plan, optimize
+from chainrule.passes.plan import Loop, Product
+from chainrule.reference import evaluate
+from chainrule.types import float64, tensor_type
+from tests.native_program import run_native
+
+STEPS, ROWS, INPUTS, UNITS = 6, 3, 4, 5
+Body = Callable[..., tuple[list[Vertex], list[Vertex]]]
+
+
+def vertex(*shape: int) -> Vertex:
+    return make_input(tensor_type(float64, shape))
+
+
+def tanh(x: Vertex) -> Vertex:
+    return apply(TANH, x)
+
+
+def loop_of(body: Body, carries: list[Vertex], xs: list[Vertex], fixed: list[Vertex], reverse: bool = False) -> Run:
+    inside = [vertex(*x.shape) for x in carries], [vertex(*x.shape[1:]) for x in xs], [vertex(*x.shape) for x in fixed]
+    after, others = body(*(each for part in inside for each in part))
+    graph = Graph(tuple(each for part in inside for each in part), (*after, *others))
+    return Run((*carries, *xs, *fixed), graph, len(carries), len(xs), STEPS, reverse)
+
+
+def recurrent(h: Vertex, x: Vertex, w: Vertex, u: Vertex, b: Vertex) -> tuple[list[Vertex], list[Vertex]]:
+    h = tanh(add(add(matmul(x, w), matmul(h, u)), b))
+    return [h], [h]
+
+
+def network() -> tuple[list[Vertex], Run]:
+    inputs = [
+        vertex(*shape) for shape in ((ROWS, UNITS), (STEPS, ROWS, INPUTS), (INPUTS, UNITS), (UNITS, UNITS), (UNITS,))
+    ]
+    return inputs, loop_of(recurrent, inputs[:1], inputs[1:2], inputs[2:])
+
+
+def same_values(graph: Graph) -> None:
+    """The graph as it is, after the passes, and as a native program."""
+    rng = np.random.default_rng(0)
+    values = [rng.normal(size=each.shape) for each in graph.inputs]
+    expected = evaluate(graph, values)[0]
+    for found in (evaluate(optimize(graph), values)[0], run_native(graph, values)[0]):
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
+
+
+def products_in_loops(graph: Graph) -> list[int]:
+    """How many products a step of each loop of the plan has."""
+    loops = [kernel for kernel in make_plan(graph).kernels if isinstance(kernel, Loop)]
+    return [sum(isinstance(kernel, Product) for kernel in loop.step.kernels) for loop in loops]
+
+
+def test_a_training_step_has_one_product_in_each_loop() -> None:
+    """Forwards that of the state, backwards that of its adjoint; those of inputs and weights are outside."""
+    inputs, run = network()
+    ys = run.stack(run.body.outputs[1])
+    found = gradients(sum_(multiply(ys, ys), (0, 1, 2)), inputs)
+    graph = Graph(tuple(inputs), (ys, *(each for each in found if each is not None)))
+    assert len(graph.outputs) == 6
+    assert products_in_loops(graph) == [1, 1]
+    (backward,) = (run for run in find_runs(optimize(graph).order()) if run.reverse)
+    assert backward.carries == 1  # the adjoint; the sums for weights and bias are gone
+    same_values(graph)
+
+
+def test_what_no_result_needs_leaves_the_loop() -> None:
+    def body(h: Vertex, n: Vertex, x: Vertex, y: Vertex) -> tuple[list[Vertex], list[Vertex]]:
+        return [tanh(add(h, x)), exp(multiply(n, y))], [multiply(n, h)]
+
+    inputs = [vertex(3), vertex(3), vertex(STEPS, 3), vertex(STEPS, 3)]
+    run = loop_of(body, inputs[:2], inputs[2:], [])
+    (lean,) = find_runs(optimize(Graph(tuple(inputs), (run.carry(0),))).order())
+    assert (lean.operands, lean.carries, lean.xs) == ((inputs[0], inputs[2]), 1, 1)
+    everything = Graph(tuple(inputs), (run.carry(0), run.stack(run.body.outputs[2])))
+    (whole,) = find_runs(optimize(everything).order())
+    assert (whole.carries, whole.xs) == (2, 2)
+    same_values(Graph(tuple(inputs), (run.carry(0),)))
+    same_values(everything)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_product_that_feeds_no_carry_follows_the_loop(reverse: bool) -> None:
+    def body(h: Vertex, x: Vertex, w: Vertex) -> tuple[list[Vertex], list[Vertex]]:
+        h = tanh(add(h, x))
+        return [h], [matmul(h, swap_last_axes(w)), matmul(x, swap_last_axes(w))]
+
+    inputs = [vertex(ROWS, INPUTS), vertex(STEPS, ROWS, INPUTS), vertex(UNITS, INPUTS)]
+    run = loop_of(body, inputs[:1], inputs[1:2], inputs[2:], reverse)
+    graph = Graph(tuple(inputs), tuple(run.stack(output) for output in run.body.outputs[1:]))
+    assert products_in_loops(graph) == [0]
+    same_values(graph)
+
+
+SUMS: dict[str, tuple[Callable[[Vertex, Vertex], Vertex], bool]] = {
+    "products": (lambda h, x: matmul(swap_last_axes(h), x), True),
+    "sums of products": (lambda h, x: add(matmul(swap_last_axes(h), x), matmul(swap_last_axes(x), h)), True),
+    "column sums": (lambda h, x: broadcast(reshape(sum_(h, (0,)), (1, UNITS)), (UNITS, UNITS)), False),
+    "elementwise": (lambda h, x: exp(matmul(swap_last_axes(h), x)), False),
+}
+
+
+@pytest.mark.parametrize("name", SUMS)
+def test_a_sum_over_steps_is_one_sum(name: str) -> None:
+    summand, is_deferred = SUMS[name]
+
+    def body(h: Vertex, total: Vertex, x: Vertex) -> tuple[list[Vertex], list[Vertex]]:
+        return [tanh(add(h, x)), add(total, summand(h, x))], [h]
+
+    inputs = [vertex(ROWS, UNITS), vertex(UNITS, UNITS), vertex(STEPS, ROWS, UNITS)]
+    run = loop_of(body, inputs[:2], inputs[2:], [])
+    graph = Graph(tuple(inputs), (run.carry(1),))
+    (lean,) = find_runs(optimize(graph).order())
+    assert lean.carries == (1 if is_deferred else 2)
+    same_values(graph)
+
+
+def test_a_sum_that_others_read_stays() -> None:
+    def body(total: Vertex, x: Vertex) -> tuple[list[Vertex], list[Vertex]]:
+        return [add(total, matmul(swap_last_axes(x), x))], [exp(total)]
+
+    inputs = [vertex(UNITS, UNITS), vertex(STEPS, ROWS, UNITS)]
+    run = loop_of(body, inputs[:1], inputs[1:], [])
+    graph = Graph(tuple(inputs), (run.carry(0), run.stack(run.body.outputs[1])))
+    assert products_in_loops(graph) == [1]
+    same_values(graph)
+
+
+def test_results_in_memory_of_another_order() -> None:
+    """Operands that are views are copied once for all results of a run; results may lie as a caller wants."""
+    inputs, run = network()
+    turned = [inputs[0], vertex(ROWS, STEPS, INPUTS), *inputs[2:]]
+    x = apply(PERMUTE, turned[1], permutation=(1, 0, 2))
+    moved = run._replace(operands=(turned[0], x, *turned[2:]))
+    ys = moved.stack(run.body.outputs[1])
+    outputs = (apply(PERMUTE, ys, permutation=(2, 0, 1)), moved.carry(0), add(ys, ys), ys)
+    graph = Graph(tuple(turned), outputs)
+    assert len([kernel for kernel in make_plan(graph).kernels if isinstance(kernel, Loop)]) == 1
+    same_values(graph)
+
+
+PERMUTE = swap_last_axes(vertex(2, 2)).primitive
+
+
+def test_an_updated_input_may_be_the_first_carry() -> None:
+    inputs, run = network()
+    graph = Graph(tuple(inputs), (run.stack(run.body.outputs[1]),), ((inputs[0], run.carry(0)),))
+    rng = np.random.default_rng(1)
+    values = [rng.normal(size=each.shape) for each in inputs]
+    (expected, state), ((found,), (new,)) = (
+        (evaluate(graph, values)[0][0], evaluate(graph, values)[1][0]),
+        run_native(graph, values),
+    )
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    np.testing.assert_allclose(new, state, rtol=1e-12)
+
+
+def test_a_loop_result_is_one_primitive() -> None:
+    _, run = network()
+    assert run.carry(0).primitive is LOOP
+    assert run.carry(0) is run.carry(0)
+    assert Run.of(run.stack(run.body.outputs[1])) == run
