@@ -17,7 +17,9 @@ from chainrule.graph.graph import Graph, topological_order
 from chainrule.graph.primitive import PRIMITIVES, Primitive
 from chainrule.graph.vertex import Vertex, apply
 from chainrule.ops import convolution, indexing, movement, random, source
+from chainrule.ops.arithmetic import add, multiply
 from chainrule.ops.elementwise import cast
+from chainrule.ops.loop import Run
 from chainrule.ops.matmul import matmul, tensordot
 from chainrule.ops.reduction import sum_
 from chainrule.ops.window import window_size
@@ -411,11 +413,23 @@ def gradient(b: Builder) -> Vertex:
     return b.choose(found) if found else root
 
 
+def loop(b: Builder) -> Vertex:
+    """A state that is scaled, meets what is read step by step, and is squeezed."""
+    x = b.pick("float", rank=2)
+    if not x.type.size or x.shape[0] > 8:
+        return x
+    state, step, scale = (source.make_input(tensor_type(x.dtype, x.shape[1:])) for _ in range(3))
+    squeezed = apply(PRIMITIVES["tanh"], add(multiply(state, scale), step))
+    operands = (b.input(x.dtype, x.shape[1:]), x, b.input(x.dtype, x.shape[1:]))
+    run = Run(operands, Graph((state, step, scale), (squeezed,)), 1, 1, x.shape[0], b.chance(0.5))
+    return run.carry(0) if b.chance(0.5) else run.stack(squeezed)
+
+
 KINDS: list[Callable[[Builder], Vertex]] = [
     *[unary] * 9, *[binary] * 9, where, where, cast_, constant, iota, reduction, reduction, reduction, scan,
     product, product, product_over_axes, windows, convolve, convolve, reshape, transpose, broadcast, slice_, flip, pad,
-    concatenate, interleave, take, scatter_add, scatter, dynamic_slice, dynamic_update, random_uniform, gradient,
-    gradient,
+    concatenate, interleave, take, scatter_add, scatter, dynamic_slice, dynamic_update, random_uniform, loop,
+    gradient, gradient,
 ]  # fmt: skip
 
 
