@@ -1,7 +1,8 @@
 """Convolutions as products: what lies under every window is a view, over whose elements a product sums.
 
 Images have their channels last here: then what a window covers along one axis is consecutive in memory, for all
-channels, and so are the results. Zeros around an image are put into memory.
+channels, and so are the results. Products with the zeros around an image are left out; these are put into memory only
+around images of few channels, and where something else than a product reads the windows.
 """
 
 from __future__ import annotations
