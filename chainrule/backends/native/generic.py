@@ -6,20 +6,42 @@ accumulate in their order (see `order`), so the bits agree. Memory is contiguous
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from chainrule.backends.native.cpu import Target
-from chainrule.backends.native.language import INDEX, KERNEL_ARGUMENTS, POINTER, Function, Module, Type, Value
+from chainrule.backends.native.language import (
+    BYTES,
+    INDEX,
+    KERNEL_ARGUMENTS,
+    POINTER,
+    Function,
+    Module,
+    Type,
+    Value,
+)
 from chainrule.backends.native.product_dot import sum_each
+from chainrule.backends.native.product_site import sums_in_registers
 from chainrule.backends.native.reduction import accumulation
 from chainrule.backends.native.vector_math import ELEMENTWISE
 
-TILE_ROWS, TILE_VECTORS = 8, 2
-"""The register tile of a product."""
+MOST_TILE_ROWS, TILE_VECTORS = 8, 2
+"""The register tile of a product, if there are registers for so many rows."""
 
-PANEL_DEPTH = 128
-"""Rows of the right operand that are packed at a time: with two vectors of columns they stay in the nearest cache."""
+PANEL_BYTES = 16 << 10
+"""What is packed of the right operand at a time stays in the nearest cache."""
+
+
+def _vectors(f: Function, count: Value, lanes: int) -> Iterator[tuple[Value, int | Value]]:
+    """Code for each vector of ``count`` elements: where it starts, and which lanes are active.
+
+    Only the code of the last one has a mask: with AVX2 a masked store takes a dozen times as long.
+    """
+    whole = count // lanes * lanes
+    with f.loop(0, whole, lanes) as loop:
+        yield loop.index, lanes
+    with f.when(whole < count):
+        yield whole, f.first_lanes(count - whole, lanes)
 
 
 def elementwise(f: Function, given: list[Value], operation: str, *elements: str) -> None:
@@ -31,12 +53,11 @@ def elementwise(f: Function, given: list[Value], operation: str, *elements: str)
     arity = len(operands)
     sources, target, count, steps = given[:arity], *given[arity : arity + 2], given[arity + 2 :]
     lanes = f.module.target.lanes(max((*operands, result), key=lambda element: Type(element).bytes))
-    with f.loop(0, count, lanes) as loop:
-        active = f.first_lanes(count - loop.index, lanes)
+    for first, active in _vectors(f, count, lanes):
         triples = zip(sources, steps, operands, strict=True)
-        values = [f.load(x.at(loop.index * step, e), Type(e, lanes), active) for x, step, e in triples]
+        values = [f.load(x.at(first * step, e), Type(e, lanes), active) for x, step, e in triples]
         value = values[0].cast(result) if operation == "cast" else ELEMENTWISE[operation](*values)
-        f.store(value, target.at(loop.index, result), active)
+        f.store(value, target.at(first, result), active)
 
 
 def chain(f: Function, given: list[Value], vectors: str, numbers: str, operations: str, results: str) -> None:
@@ -52,9 +73,8 @@ def chain(f: Function, given: list[Value], vectors: str, numbers: str, operation
     lanes = f.module.target.lanes(widest)
     pairs = zip(pointers[len(elements) :], scalars, strict=True)
     singles = [f.load(pointer, Type(element)).broadcast(lanes) for pointer, element in pairs]
-    with f.loop(0, count, lanes) as loop:
-        active = f.first_lanes(count - loop.index, lanes)
-        places = [pointer.at(loop.index, element) for pointer, element in zip(pointers, elements, strict=False)]
+    for first, active in _vectors(f, count, lanes):
+        places = [pointer.at(first, element) for pointer, element in zip(pointers, elements, strict=False)]
         values = [f.load(x, Type(element, lanes), active) for x, element in zip(places, elements, strict=True)]
         values += singles
         for name, element, operands in steps:
@@ -149,20 +169,18 @@ def product(f: Function, element: str) -> None:
     first = begin * width
     right, target = right.at(first, element), target.at(first, element)
     columns = (end * width).minimum(all_columns) - first
-    panel = f.allocate(element, PANEL_DEPTH * width)
-    tile = _Tile(f, element, lanes, panel, target, (columns, all_columns), (steps[0], steps[1]))
-    with f.loop(0, depth, PANEL_DEPTH, name="block") as block:
-        length = (depth - block.index).minimum(PANEL_DEPTH)
+    most = PANEL_BYTES // (width * BYTES[element])
+    panel = f.allocate(element, most * width)
+    tile = _Tile(f, element, lanes, panel, target, rows, (columns, all_columns), (steps[0], steps[1]))
+    with f.loop(0, depth, most, name="block") as block:
+        length = (depth - block.index).minimum(most)
         is_first = block.index.equal(0)
         with f.loop(0, columns, width, name="panel") as loop:
             source = right.at(block.index * steps[2] + loop.index, element)
             _pack(f, element, source, panel, length, columns - loop.index, steps[2])
-            whole = rows // TILE_ROWS * TILE_ROWS
             start = left.at(block.index * steps[1], element)
-            with f.loop(0, whole, TILE_ROWS, name="tile") as row:
-                tile.multiply(start, row.index, loop.index, TILE_ROWS, length, is_first)
-            with f.loop(whole, rows, name="rest") as row:
-                tile.multiply(start, row.index, loop.index, 1, length, is_first)
+            with f.loop(0, rows, tile.height, name="tile") as row:
+                tile.multiply(start, row.index, loop.index, length, is_first)
 
 
 def _pack(f: Function, element: str, source: Value, panel: Value, depth: Value, columns: Value, step: Value) -> None:
@@ -186,26 +204,31 @@ class _Tile:
         lanes: int,
         panel: Value,
         target: Value,
+        rows: Value,
         columns: tuple[Value, Value],
         steps: tuple[Value, Value],
     ) -> None:
         """``columns``: how many there are to be written, and how many a row of the result has."""
-        self.f, self.element, self.lanes, self.panel = f, element, lanes, panel
+        self.f, self.element, self.lanes, self.panel, self.rows = f, element, lanes, panel, rows
         self.target, (self.columns, self.row_length), self.steps = target, columns, steps
+        self.height = min(MOST_TILE_ROWS, sums_in_registers(f) // TILE_VECTORS)
 
-    def multiply(self, left: Value, row: Value, column: Value, rows: int, depth: Value, is_first: Value) -> None:
-        """``rows`` rows from ``row`` on, for ``depth`` values of k; the sums so far lie in the result."""
+    def multiply(self, left: Value, row: Value, column: Value, depth: Value, is_first: Value) -> None:
+        """The rows from ``row`` on, for ``depth`` values of k; the sums so far lie in the result.
+
+        In place of rows behind the last one it is computed again, and not stored.
+        """
         f, element, vector = self.f, self.element, Type(self.element, self.lanes)
         firsts = range(0, TILE_VECTORS * self.lanes, self.lanes)
-        actives = [f.first_lanes(self.columns - column - first, self.lanes) for first in firsts]
+        within = [f.first_lanes(self.columns - column - first, self.lanes) for first in firsts]
+        rows = [row + number for number in range(self.height)]
+        actives = [(number < self.rows).broadcast(self.lanes) & mask for number in rows for mask in within]
         places = [
-            self.target.at((row + number) * self.row_length + column + first, element)
-            for number in range(rows)
-            for first in firsts
+            self.target.at(number * self.row_length + column + first, element) for number in rows for first in firsts
         ]
-        masks = [(active & ~is_first.broadcast(self.lanes)) for active in actives] * rows
-        sums = [f.load(place, vector, mask) for place, mask in zip(places, masks, strict=True)]
-        starts = [left.at((row + number) * self.steps[0], element).freeze() for number in range(rows)]
+        continued = ~is_first.broadcast(self.lanes)
+        sums = [f.load(place, vector, active & continued) for place, active in zip(places, actives, strict=True)]
+        starts = [left.at(number.minimum(self.rows - 1) * self.steps[0], element).freeze() for number in rows]
         with f.loop(0, depth, carried=[self.panel, f.index(0), *sums], name="depth") as loop:
             packed, distance, *sums = loop.values
             factors = [f.load(packed.at(first, element), vector) for first in firsts]
@@ -214,8 +237,13 @@ class _Tile:
                 for position, factor in enumerate(factors, number * TILE_VECTORS):
                     sums[position] = value.fma(factor, sums[position])
             loop.next([packed.at(TILE_VECTORS * self.lanes, element), distance + self.steps[1], *sums])
-        for place, value, active in zip(places, loop.results[2:], actives * rows, strict=True):
-            f.store(value, place, active)
+        is_whole = (rows[-1] < self.rows) & (self.columns - column >= TILE_VECTORS * self.lanes)
+        with f.when(is_whole):  # as in `_vectors`
+            for place, value in zip(places, loop.results[2:], strict=True):
+                f.store(value, place)
+        with f.when(~is_whole):
+            for place, value, active in zip(places, loop.results[2:], actives, strict=True):
+                f.store(value, place, active)
 
 
 def kernel_text(target: Target, name: str, kind: str, *parameters: str) -> str:
