@@ -38,7 +38,7 @@ def _vectors(f: Function, count: Value, lanes: int) -> Iterator[tuple[Value, int
     Only the code of the last one has a mask: with AVX2 a masked store takes a dozen times as long.
     """
     whole = count // lanes * lanes
-    with f.loop(0, whole, lanes) as loop:
+    with f.loop(0, whole, lanes, name="vector") as loop:
         yield loop.index, lanes
     with f.when(whole < count):
         yield whole, f.first_lanes(count - whole, lanes)
@@ -101,23 +101,22 @@ def fold(f: Function, given: list[Value], operation: str, element: str) -> None:
         with f.loop(0, parts, name="part") as block:
             start = block.index * part
             stop = (start + part).minimum(rows)
-            with f.loop(0, period, lanes, name="place") as place:
-                active = f.first_lanes(period - place.index, lanes)
-                begin = first.at(start * period + place.index, element)
+            for place, active in _vectors(f, period, lanes):
+                begin = first.at(start * period + place, element)
                 with f.loop(start, stop, carried=[begin, neutral], name="row") as row:
                     value = f.load(row.values[0], Type(element, lanes), active)
                     row.next([row.values[0].at(period, element), *kind.merge([row.values[1]], [value])])
-                left = f.first_lanes((start + part > rows).select(rest - place.index, f.index(0)), lanes) & active
+                left = f.first_lanes((start + part > rows).select(rest - place, f.index(0)), lanes)
                 last = left.select(f.load(row.results[0], Type(element, lanes), left), neutral)
                 (total,) = kind.merge([row.results[1]], [last])
-                here = sums.at(place.index, element)
+                here = sums.at(place, element)
                 before = f.load(here, Type(element, lanes), active)
                 (both,) = kind.merge([before], [total])
                 f.store(block.index.equal(0).broadcast(lanes).select(total, both), here, active)
         with f.loop(0, halvings, carried=[period], name="halving") as halving:
             half = halving.values[0].shift_right_logical(1)
-            with f.loop(0, half, lanes, name="place") as place:
-                active, here = f.first_lanes(half - place.index, lanes), sums.at(place.index, element)
+            for place, active in _vectors(f, half, lanes):
+                here = sums.at(place, element)
                 lower, upper = (f.load(x, Type(element, lanes), active) for x in (here, here.at(half, element)))
                 (half_sum,) = kind.merge([lower], [upper])
                 f.store(half_sum, here, active)
@@ -131,9 +130,8 @@ def scan(f: Function, given: list[Value], operation: str, element: str) -> None:
     kind, lanes = accumulation(operation, wide), f.module.target.lanes(wide)
     with f.loop(0, outer, name="line") as line:
         first = line.index * length * inner
-        with f.loop(0, inner, lanes, name="place") as place:
-            active = f.first_lanes(inner - place.index, lanes)
-            with f.loop(0, length, carried=[first + place.index, *kind.identity(f, lanes)], name="row") as row:
+        for place, active in _vectors(f, inner, lanes):
+            with f.loop(0, length, carried=[first + place, *kind.identity(f, lanes)], name="row") as row:
                 position, before = row.values
                 value = f.load(source.at(position, element), Type(element, lanes), active)
                 (total,) = kind.merge([before], [value.cast(wide)])
