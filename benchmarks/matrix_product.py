@@ -26,7 +26,7 @@ from chainrule.types import as_dtype
 ROUND_SECONDS = 0.05
 ROUNDS = 8
 PEAK_ROUNDS = 20000
-PEAK_CHAINS = 16
+PEAK_CHAINS = 12
 
 
 @dataclass(frozen=True)

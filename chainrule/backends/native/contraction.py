@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 
 from chainrule.backends.native.body import Body, Piece, Point
 from chainrule.backends.native.contraction_depth import DepthLoops
@@ -66,9 +67,9 @@ class Emission:
                 self._at_once()
 
     def _at_once(self) -> None:
-        depth = self.f.index(self.kernel.depth[0])
+        depth = self.f.index(self.extents.depth[0].extent)
         for panel, columns in self._panels():
-            right = self._right(panel, self.f.index(0), depth, columns)
+            right = self._right(panel, depth, columns)
             for tile in self._tiles():
                 sums = self._zeros(tile, columns)
                 sums = self._multiply(tile, columns, self._left(tile, panel), right, depth, sums)
@@ -78,18 +79,27 @@ class Emission:
         """Add all chunks to sums in memory, then do with these what is to be done."""
         extents, f = self.extents, self.f
         f.fill(self.sums, 0, extents.sums_bytes)
-        with f.loop(0, self.kernel.depth[0], extents.chunk, name="chunk") as chunk:
-            depth = (f.index(self.kernel.depth[0]) - chunk.index).minimum(extents.chunk)
+        for index, chunk, depth in self._chunks():
             for panel, columns in self._panels():
-                right = self._right(panel, chunk.index, depth, columns)
+                right = self._right(panel, depth, columns, [*index, chunk])
                 for tile in self._tiles():
-                    start = self._left(tile, panel).at(chunk.index * extents.loops[0].left, self.element)
-                    kept = self._kept_sums(panel)
-                    sums = self._multiply(tile, columns, start, right, depth, self._load(kept, tile, columns))
+                    left, kept = self._left(tile, panel, [*index, chunk]), self._kept_sums(panel)
+                    sums = self._multiply(tile, columns, left, right, depth, self._load(kept, tile, columns), chunk)
                     self._store(kept, sums, columns)
         for panel, columns in self._panels():
             for tile in self._tiles():
                 self._finish_in_memory(tile, panel, columns, self._kept_sums(panel))
+
+    def _chunks(self) -> Iterator[tuple[list[Value], Value, Value]]:
+        """Code for each chunk: the index of the depth outside of it, its first index, and how many it has."""
+        extents, f = self.extents, self.f
+        with ExitStack() as stack:
+            outside = [
+                stack.enter_context(f.loop(0, loop.extent, name="outside")) for loop in extents.depth[: extents.cut]
+            ]
+            extent = extents.depth[extents.cut].extent
+            with f.loop(0, extent, extents.chunk, name="chunk") as chunk:
+                yield [loop.index for loop in outside], chunk.index, (extent - chunk.index).minimum(extents.chunk)
 
     def _panels(self) -> Iterator[tuple[Value, int]]:
         """Code for each panel of the task: its number, how many columns it has."""
@@ -131,49 +141,60 @@ class Emission:
                 for others in self._kinds(numbers, dimension + 1):
                     yield [kind, *others]
 
-    def _left(self, tile: Tile, panel: Value) -> Value:
-        """The address of the left operand's first element for a tile and a panel."""
+    def _left(self, tile: Tile, panel: Value, index: Sequence[Value] = ()) -> Value:
+        """The address of the left operand's first element for a tile, a panel, and an index of the depth."""
         access = self.kernel.left
         position = panel * (self.extents.width * access.strides[-1]) + access.offset
-        for index, stride in zip(tile.place, access.strides, strict=False):
-            position = position + index * stride
+        for place, stride in zip(tile.place, access.strides, strict=False):
+            position = position + place * stride
+        for place, loop in zip(index, self.extents.depth, strict=False):
+            position = position + place * loop.left
         return self.body.pointers[access.buffer].at(position, self.element).freeze()
 
-    def _right(self, panel: Value, first: Value, depth: Value, columns: int) -> Value:
-        """The address of a panel of the right operand from ``first`` on, packed if need be."""
+    def _right(self, panel: Value, depth: Value, columns: int, index: Sequence[Value] = ()) -> Value:
+        """The address of a panel of the right operand from an index of the depth on, packed if need be."""
         access, extents = self.kernel.right, self.extents
-        position = first * access.strides[0] + panel * (extents.width * access.strides[-1]) + access.offset
+        position = panel * (extents.width * access.strides[-1]) + access.offset
+        for place, loop in zip(index, extents.depth, strict=False):
+            position = position + place * loop.right
         source = self.body.pointers[access.buffer].at(position, self.element).freeze()
         if not extents.packs:
             return source
-        self._pack(source, self.packed, depth, columns, 0)
+        self._pack(source, self.packed, depth, columns, extents.cut)
         return self.packed
 
     def _pack(self, source: Value, target: Value, depth: Value, columns: int, level: int) -> None:
         """Pack ``depth`` indices of one dimension of the depth, with all that the dimensions behind it have."""
-        f, access, steps = self.f, self.kernel.right, self.extents.steps
-        is_last = level == len(self.kernel.depth) - 1
+        f, extents, column_stride = self.f, self.extents, self.kernel.right.strides[-1]
+        loops, is_last = extents.depth, level == len(extents.depth) - 1
         if is_last and depth.number is not None:
-            panel = Panel(self.element, columns, access.strides[level], access.strides[-1])
-            pack(f, panel, source, target, self.extents.width, int(depth.number))
+            panel = Panel(self.element, columns, loops[level].right, column_stride)
+            pack(f, panel, source, target, extents.width, int(depth.number))
             return
         with f.loop(0, depth, name="pack") as loop:
-            start = source.at(loop.index * access.strides[level], self.element)
-            goal = target.at(loop.index * steps[level], self.element)
+            start = source.at(loop.index * loops[level].right, self.element)
+            goal = target.at(loop.index * extents.steps[level], self.element)
             if is_last:
-                pack(f, Panel(self.element, columns, 1, access.strides[-1]), start, goal, self.extents.width, 1)
+                pack(f, Panel(self.element, columns, 1, column_stride), start, goal, extents.width, 1)
             else:
-                self._pack(start, goal, f.index(self.kernel.depth[level + 1]), columns, level + 1)
+                self._pack(start, goal, f.index(loops[level + 1].extent), columns, level + 1)
 
     def _zeros(self, tile: Tile, columns: int) -> list[Value]:
         return [self.f.constant(0.0, self.vector)] * (tile.count * self.extents.vectors_of(columns))
 
     def _multiply(
-        self, tile: Tile, columns: int, left: Value, right: Value, depth: Value, sums: list[Value]
+        self,
+        tile: Tile,
+        columns: int,
+        left: Value,
+        right: Value,
+        depth: Value,
+        sums: list[Value],
+        first: Value | None = None,
     ) -> list[Value]:
-        """The sums of a tile, to which ``depth`` indices of the first dimension of the depth are added."""
+        """The sums of a tile, to which the whole depth is added, or a chunk of ``depth`` indices from ``first`` on."""
         loops = DepthLoops(self.f, self.extents, tile, columns)
-        return loops.run(left, right, depth, sums)
+        return loops.run(left, right, sums) if first is None else loops.run_chunk(left, right, first, depth, sums)
 
     def _kept_sums(self, panel: Value) -> Value:
         """Where the sums of a tile are kept between chunks."""

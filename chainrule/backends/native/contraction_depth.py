@@ -27,12 +27,20 @@ class DepthLoops:
         self.columns, self.vectors = columns, extents.vectors_of(columns)
         self.places = list(itertools.product(*map(range, tile.extent)))
 
-    def run(self, left: Value, right: Value, depth: Value, sums: list[Value]) -> list[Value]:
-        """The sums, to which ``depth`` indices of the first dimension of the depth are added."""
-        rows = list(range(len(self.places)))
-        if self.extents.chunks > 1:
-            return self._steps(0, depth, left, right, sums, rows)
-        return self._all(0, left, right, sums, rows)
+    def run(self, left: Value, right: Value, sums: list[Value]) -> list[Value]:
+        """The sums, to which the whole depth is added."""
+        return self._all(0, left, right, sums, list(range(len(self.places))))
+
+    def run_chunk(self, left: Value, right: Value, first: Value, count: Value, sums: list[Value]) -> list[Value]:
+        """The sums, to which ``count`` indices of the first loop are added; the operands lie at the ``first``."""
+        loop, rows = self.loops[0], list(range(len(self.places)))
+        if loop.range is not None:
+            start, steps = self._bounds(loop.range, loop.extent)
+            stop = (start + steps).minimum(first + count)
+            start = start.maximum(first)
+            left, right = self._advanced(0, left, right, start - first)
+            count = (stop - start).maximum(0)
+        return self._steps(0, count, left, right, sums, rows)
 
     def _all(self, level: int, left: Value, right: Value, sums: list[Value], rows: list[int]) -> list[Value]:
         """Add all indices of a loop at which there are elements."""

@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from chainrule.backends.native.kernel import whole_lines
+from chainrule.backends.native.kernel import LINE_BYTES, whole_lines
 from chainrule.backends.native.language import BYTES, Function, Value
 from chainrule.backends.native.product_pack import vector_lanes
-from chainrule.backends.native.product_site import even_split
+from chainrule.backends.native.product_site import even_split, has_short_steps
 from chainrule.passes.plan import Contraction, Range
 
 NEAR_BYTES = 1 << 20
@@ -17,6 +17,9 @@ NEAR_BYTES = 1 << 20
 
 CHUNK_BYTES = 1 << 19
 """About so many bytes of both operands are in a chunk."""
+
+NEAREST_BYTES = 12 << 10
+"""What a chunk has of a panel of the right operand if steps are short and each takes another line of the left one."""
 
 NEAR_ROW_BYTES = 1 << 10
 """Rows of the right operand that are no farther apart are read where they are."""
@@ -32,6 +35,9 @@ LEAST_BLOCK_ROWS = 64
 
 LEAST_CHUNKED_ROWS = 288
 """Fewer rows do not repay that each task reads all of both operands."""
+
+LEAST_USES = 48
+"""So many multiplications with each element of the left operand repay that it is read again."""
 
 TASK_WORK = 1 << 22
 """Multiplications of a task, about; and about how many tasks there are of smaller or larger contractions."""
@@ -98,7 +104,7 @@ class Extents:
         self.full_panels, self.rest_columns = divmod(kernel.columns, self.width)
         self.panels = self.full_panels + (self.rest_columns > 0)
         self._choose_box(most_sums(f) // self.vectors)
-        self._split_depth()
+        self._split_depth(f)
         self._split_into_tasks()
         self._share_out_scratch()
 
@@ -142,39 +148,44 @@ class Extents:
                 kinds.append(Kind(number, number + 1, extent, valid))
         return kinds
 
-    def _split_depth(self) -> None:
-        """Chunks of the first dimension of the depth; the panel lies ready if its rows are no wider than itself."""
-        kernel, depth = self.kernel, self.kernel.depth
+    def _split_depth(self, f: Function) -> None:
+        """Chunks of a dimension of the depth; the panel lies ready if its rows are no wider than itself."""
+        kernel = self.kernel
         *distances, column_stride = kernel.right.strides
         has_near_rows = column_stride == 1 and abs(distances[-1]) * self.size <= NEAR_ROW_BYTES
         self.packs = not (has_near_rows and kernel.columns % self.width == 0)
-        inner = math.prod(depth[1:])
-        touched = inner * self.width + abs(kernel.left.strides[len(kernel.rows)])
-        self.chunk = depth[0]
-        is_ranged = any(each.depth == 0 for each in kernel.ranges)
-        if depth[0] * touched * self.size > NEAR_BYTES and not is_ranged:
-            most = max(1, CHUNK_BYTES // (touched * self.size))
-            self.chunk = -(-depth[0] // -(-depth[0] // most))
-        self.chunks = -(-depth[0] // self.chunk)
-        packed = (math.prod(depth[d + 1 :]) * self.width for d in range(len(depth)))
-        self.steps = tuple(packed) if self.packs else tuple(distances)
-        self.loops = self._merged_loops()
-
-    def _merged_loops(self) -> list[Loop]:
-        """The loops over the depth: one for two that both operands walk as one, unless the first is cut into chunks."""
-        kernel = self.kernel
         ranges = {each.depth: each for each in kernel.ranges}
-        steps = zip(kernel.depth, kernel.left.strides[len(kernel.rows) : -1], self.steps, strict=True)
-        loops: list[Loop] = []
-        for number, (extent, left, right) in enumerate(steps):
-            loop = Loop(extent, left, right, ranges.get(number))
-            outer = loops[-1] if loops else None
-            is_free = len(loops) > 1 or self.chunks == 1
-            if outer and is_free and not (outer.range or loop.range) and outer.continues(loop):
-                loops[-1] = loop._replace(extent=outer.extent * loop.extent)
-            else:
-                loops.append(loop)
-        return loops
+        steps = zip(kernel.depth, kernel.left.strides[len(kernel.rows) : -1], distances, strict=True)
+        self.depth = _merged([Loop(*step, ranges.get(number)) for number, step in enumerate(steps)])
+        self.is_scattered = abs(self.depth[-1].left) * self.size >= LINE_BYTES and has_short_steps(f)
+        self.cut, self.chunk = self._choose_chunk()
+        outside = math.prod(loop.extent for loop in self.depth[: self.cut])
+        self.chunks = outside * -(-self.depth[self.cut].extent // self.chunk)
+        packed = tuple(
+            math.prod(loop.extent for loop in self.depth[d + 1 :]) * self.width for d in range(len(self.depth))
+        )
+        self.steps = packed if self.packs else tuple(loop.right for loop in self.depth)
+        loops = [loop._replace(right=step) for loop, step in zip(self.depth, self.steps, strict=True)][self.cut :]
+        self.loops = [loops[0], *_merged(loops[1:])] if self.chunks > 1 else _merged(loops)
+
+    def _choose_chunk(self) -> tuple[int, int]:
+        """Which dimension of the depth is cut into chunks, and how many indices a chunk has, at most."""
+        first, *others = self.depth
+        inner = math.prod(loop.extent for loop in others) * self.width * self.size
+        if self._differs_in_box(first) or (first.range and not self.is_scattered):
+            return 0, first.extent
+        if not self.is_scattered:
+            touched = inner + abs(first.left) * self.size
+            is_near = first.extent * touched <= NEAR_BYTES
+            return 0, first.extent if is_near else _even_chunk(first.extent, CHUNK_BYTES // touched)
+        is_cut_behind = inner > NEAREST_BYTES and others and not first.range and not self._differs_in_box(others[0])
+        if is_cut_behind:
+            return 1, _even_chunk(others[0].extent, NEAREST_BYTES * others[0].extent // inner)
+        return 0, _even_chunk(first.extent, NEAREST_BYTES // inner)
+
+    def _differs_in_box(self, loop: Loop) -> bool:
+        """Whether the rows of a box have elements at different indices of a loop."""
+        return loop.range is not None and self.box[loop.range.row] > 1
 
     def vectors_of(self, columns: int) -> int:
         """Vectors of a panel that has so many columns."""
@@ -185,24 +196,46 @@ class Extents:
         work = math.prod(kernel.domain) * kernel.terms
         wanted = min(max(work // TASK_WORK, LEAST_TASKS), MOST_TASKS)
         if self.chunks > 1:
-            groups, rows = min(self.panels, wanted), LEAST_CHUNKED_ROWS
+            groups, rows = min(self._most_groups(), wanted), LEAST_CHUNKED_ROWS
             most = max(self.tiles * self.pixels // rows, LEAST_TASKS // groups)
         else:
-            most = self.tiles * self.pixels // LEAST_BLOCK_ROWS
+            groups, most = self.panels, self.tiles * self.pixels // LEAST_BLOCK_ROWS
         blocks = max(1, min(wanted, most, self.tiles))
         even = next(count for count in range(blocks, self.tiles + 1) if self.tiles % count == 0)
         self.block_tiles = -(-self.tiles // (even if even <= 2 * blocks else blocks))
         self.blocks = -(-self.tiles // self.block_tiles)
-        groups = min(self.panels, -(-wanted // self.blocks))
+        groups = min(groups, -(-wanted // self.blocks))
         self.group = -(-self.panels // groups)
         self.groups = -(-self.panels // self.group)
         self.tasks = self.blocks * self.groups
 
+    def _most_groups(self) -> int:
+        """Into how many groups panels may be shared out: what a chunk has of the left operand is read for each."""
+        uses = math.prod(self.kernel.rows) * self.width // max(1, abs(self.depth[-1].left))
+        return max(1, self.panels // -(-LEAST_USES // max(1, uses)))
+
     def _share_out_scratch(self) -> None:
-        self.panel_bytes = whole_lines(self.chunk * self.steps[0] * self.size) if self.packs else 0
+        self.panel_bytes = whole_lines(self.chunk * self.steps[self.cut] * self.size) if self.packs else 0
         kept = self.block_tiles * self.group if self.chunks > 1 else 1
         self.sums_bytes = whole_lines(kept * self.pixels * self.width * self.size)
         self.scratch_bytes = self.panel_bytes + self.sums_bytes
+
+
+def _even_chunk(extent: int, most: int) -> int:
+    """The length of chunks of nearly the same length: at most so many indices, but at least one."""
+    return -(-extent // -(-extent // max(1, most)))
+
+
+def _merged(loops: list[Loop]) -> list[Loop]:
+    """One loop for two that both operands walk as one."""
+    result: list[Loop] = []
+    for loop in loops:
+        outer = result[-1] if result else None
+        if outer and not (outer.range or loop.range) and outer.continues(loop):
+            result[-1] = loop._replace(extent=outer.extent * loop.extent)
+        else:
+            result.append(loop)
+    return result
 
 
 def panel_lanes(f: Function, element: str, columns: int) -> int:

@@ -10,7 +10,7 @@ from chainrule.backends.native.language import BYTES, KERNEL_ARGUMENTS, Function
 from chainrule.backends.native.product_direct import Direct
 from chainrule.backends.native.product_dot import Dot
 from chainrule.backends.native.product_packed import Packed
-from chainrule.backends.native.product_site import Site, sums_in_registers
+from chainrule.backends.native.product_site import Site, has_short_steps, sums_in_registers
 from chainrule.backends.native.product_sparse import Sparse, can_be_sparse, emit_choice
 from chainrule.passes.plan import Access, Instruction, Plan, Product
 
@@ -23,6 +23,10 @@ NEAR_BYTES = 16 << 10
 NEAR_ROW_BYTES = 1 << 10
 NEAR_DEPTH = 1024
 """So many rows of a right operand, so far apart, come from the second-level cache as fast as they are needed."""
+
+FEW_ROWS = 16
+"""Fewer rows of the result do not repay packing where steps are too short for that."""
+
 
 Template = Direct | Dot | Packed
 
@@ -61,6 +65,8 @@ def choose(f: Function, product: Product) -> Template:
     row_bytes = (depth_stride if in_place else product.columns) * size
     is_near = product.depth * row_bytes <= NEAR_BYTES
     has_near_rows = in_place and row_bytes <= NEAR_ROW_BYTES and product.depth <= NEAR_DEPTH
+    if has_short_steps(f):
+        has_near_rows = has_near_rows and product.rows < FEW_ROWS
     is_one_tile = in_place and product.rows <= sums_in_registers(f) // 2
     return Direct(product, f) if is_near or has_near_rows or is_one_tile else Packed(product, f)
 

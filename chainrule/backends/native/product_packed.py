@@ -10,7 +10,7 @@ block or, if it is long and there is just one block, while the next tile is mult
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from chainrule.backends.native.kernel import LINE_BYTES, whole_lines, worker_scratch
 from chainrule.backends.native.language import BYTES, INDEX, POINTER, Function, Type, Value
@@ -21,6 +21,7 @@ from chainrule.backends.native.product_site import (
     Site,
     Steps,
     even_split,
+    has_short_steps,
     multiply,
     only_for,
     sums_in_registers,
@@ -37,8 +38,8 @@ BLOCK_ROWS = 512
 GROUP = 16
 """Most panels of a task; what is packed at a time has long rows, which memory delivers faster."""
 
-PACKED_LEFT_GROUP = 8
-"""From so many panels on, packing the left operand can pay."""
+PACKED_LEFT_GROUP, SHORT_STEP_GROUP = 8, 4
+"""From so many panels on, packing the left operand can pay: in general, and with short steps."""
 
 PACKED_ROWS = 8
 """Values of k that are packed for one panel before the next."""
@@ -67,8 +68,10 @@ class Packed:
         self.tile_rows = even_split(product.rows, sums_in_registers(f) // self.vectors)
         self.tiles, self.rest_rows = divmod(product.rows, self.tile_rows)
         self._split_depth()
-        self._split_into_tasks()
-        self.packs_left = self._should_pack_left()
+        is_far_in_depth = product.left.strides[-1] != 1 and self.depth_blocks > 1
+        enough_panels = SHORT_STEP_GROUP if has_short_steps(f) else PACKED_LEFT_GROUP
+        self._split_into_tasks(enough_panels if is_far_in_depth and has_short_steps(f) else 1)
+        self.packs_left = is_far_in_depth and self.group >= enough_panels
         self.left_width = packed_width(f, product.dtype.name, self.tile_rows)
         self._share_out_scratch()
 
@@ -79,7 +82,7 @@ class Packed:
         self.depth_blocks = -(-depth // self.depth)
         self.last_depth = depth - (self.depth_blocks - 1) * self.depth
 
-    def _split_into_tasks(self) -> None:
+    def _split_into_tasks(self, least_group: int) -> None:
         product = self.product
         work = math.prod(product.domain) * product.depth
         task_work = max(min(TASK_WORK, work // LEAST_TASKS), work // MOST_TASKS)
@@ -88,13 +91,9 @@ class Packed:
         self.block_tiles = even_split(self.tiles, max(1, rows // self.tile_rows))
         self.block_rows = self.block_tiles * self.tile_rows
         panel_work = self.block_rows * self.width * product.depth
-        self.group = even_split(panels, max(1, min(GROUP, task_work // panel_work)))
+        self.group = even_split(panels, max(least_group, min(GROUP, task_work // panel_work)))
         self.groups = -(-panels // self.group)
         self.row_blocks = -(-self.tiles // self.block_tiles)
-
-    def _should_pack_left(self) -> bool:
-        """Whether rows of the left operand would come from far apart for many panels."""
-        return self.product.left.strides[-1] != 1 and self.depth_blocks > 1 and self.group >= PACKED_LEFT_GROUP
 
     def _share_out_scratch(self) -> None:
         """Bytes of the packed panels, the packed left operand and the sums; the sums of all tiles, or of one."""
@@ -183,23 +182,34 @@ class Emission:
                 self._multiply(first, depth, tile, rows, panel, columns, is_last)
 
     def _pack_left(self, first: Value, depth: int) -> None:
+        """Pack all tiles of rows, whose elements of one k are consecutive: a few k of each at a time."""
         row_stride, depth_stride = self.product.left.strides[-2:]
-        for tile, rows in self._tiles():
-            panel = Panel(self.element, rows, depth_stride, row_stride)
-            pack(self.f, panel, self._left(tile, first), self._packed_tile(tile), self.extents.left_width, depth)
+        width = self.extents.left_width
+
+        def pack_part(start: Value, depth: int) -> None:
+            for tile, rows in self._tiles():
+                panel = Panel(self.element, rows, depth_stride, row_stride)
+                target = self._packed_tile(tile).at(start * width, self.element)
+                pack(self.f, panel, self._left(tile, first + start), target, width, depth)
+
+        self._in_parts(depth, PACKED_ROWS, pack_part)
 
     def _pack_right(self, first: Value, depth: int) -> None:
         """Pack all panels: a few rows of each at a time, or, by transposing, all of a column that is consecutive."""
-        f, width = self.f, self.extents.width
+        width = self.extents.width
         depth_stride, column_stride = self.product.right.strides[-2:]
-        part = min(depth, PACKED_ROWS) if column_stride == 1 else depth
 
         def pack_part(start: Value, depth: int) -> None:
             for number, columns in self._panels():
                 panel = Panel(self.element, columns, depth_stride, column_stride)
                 target = self._packed_panel(number).at(start * width, self.element)
-                pack(f, panel, self._right(number, first + start), target, width, depth)
+                pack(self.f, panel, self._right(number, first + start), target, width, depth)
 
+        self._in_parts(depth, PACKED_ROWS if column_stride == 1 else depth, pack_part)
+
+    def _in_parts(self, depth: int, part: int, pack_part: Callable[[Value, int], None]) -> None:
+        """Code for every ``part`` values of k, and for those that are left."""
+        f, part = self.f, min(depth, part)
         whole = depth - depth % part
         with f.loop(0, whole, part, name="part") as loop:
             pack_part(loop.index, part)

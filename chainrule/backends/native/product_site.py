@@ -297,6 +297,11 @@ def sums_in_registers(f: Function) -> int:
     return 24 if target.vector_bits == 512 or target.triple.startswith(("aarch64", "arm64")) else 12
 
 
+def has_short_steps(f: Function) -> bool:
+    """Whether a step of k takes so few cycles, half a dozen, that only the first-level cache is fast enough for it."""
+    return f.module.target.vector_bits < 512
+
+
 def even_split(count: int, most: int) -> int:
     """The largest part of at most ``most`` that divides ``count``, or if that is small, parts of nearly equal size."""
     parts = -(-count // most)

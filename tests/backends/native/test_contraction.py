@@ -14,7 +14,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from chainrule.backends.native.contraction import emit_contraction
-from chainrule.backends.native.contraction_extents import Extents
+from chainrule.backends.native.contraction_extents import NEAREST_BYTES, Extents
 from chainrule.backends.native.cpu import Target, host_target
 from chainrule.backends.native.jit import assembly, compile_module
 from chainrule.backends.native.kernel import KernelInfo
@@ -118,8 +118,8 @@ class Parts:
         module, info = self.module(target)
         return Kernel(compile_module(str(module), module.target), info)
 
-    def extents(self) -> Extents:
-        with Module(host_target()).function("contraction", KERNEL_ARGUMENTS) as f:
+    def extents(self, level: str = "") -> Extents:
+        with Module(host_target(level)).function("contraction", KERNEL_ARGUMENTS) as f:
             return Extents(self.kernel, f)
 
 
@@ -221,7 +221,7 @@ def test_any_extents(
 CHUNKED = [
     {"image": (5, 6, 8, 7), "columns": 40, "gap": 60_000, "over_images": True},
     {"image": (7, 5, 12, 3), "columns": 16, "gap": 90_000, "over_images": True, "strides": (1, 2)},
-    {"image": (6, 4, 4, 20), "columns": 33, "gap": 50_000, "over_images": True, "window": (1, 2), "dtype": "float64"},
+    {"image": (6, 10, 11, 20), "columns": 33, "gap": 50_000, "over_images": True, "window": (1, 2), "dtype": "float64"},
 ]
 
 
@@ -230,8 +230,28 @@ CHUNKED = [
 def test_a_depth_that_does_not_stay_in_the_caches_is_cut_into_chunks(options: dict, level: str) -> None:
     case = make_case(**options)
     parts = plain(case)
-    assert parts.extents().chunks > 1
+    assert parts.extents(level).chunks > 1
     check(case, level, parts)
+
+
+@pytest.mark.parametrize(
+    ("options", "cut"),
+    [
+        ({"image": (3, 30, 21, 16), "columns": 24, "low": (1, 2), "high": (1, 0)}, 1),
+        ({"image": (1, 30, 21, 16), "columns": 40, "low": (2, 1), "high": (1, 1)}, 1),
+        ({"image": (2, 40, 19, 20), "columns": 16, "strides": (2, 1), "low": (1, 1), "high": (1, 1)}, 1),
+        ({"image": (30, 5, 5, 16), "columns": 24, "low": (1, 1), "high": (1, 1)}, 0),
+        ({"image": (4, 31, 17, 16), "columns": 70, "dilation": (3, 2), "low": (3, 2), "high": (3, 2)}, 1),
+    ],
+)
+def test_a_chunk_stays_in_the_nearest_cache_where_each_step_takes_another_line(options: dict, cut: int) -> None:
+    case = make_case(**options, over_images=True)
+    parts = plain(case)
+    extents = parts.extents("avx2")
+    assert extents.chunks > 1
+    assert extents.cut == cut
+    assert extents.chunk * extents.steps[cut] * extents.size <= NEAREST_BYTES
+    check(case, "avx2", parts)
 
 
 def test_the_right_operand_is_packed_unless_its_rows_are_near() -> None:
