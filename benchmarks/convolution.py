@@ -20,7 +20,7 @@ from chainrule.execution.threads import get_num_threads
 
 from .matrix_product import peak_loop, peak_work, seconds
 
-ROUNDS = 8
+ROUNDS = 20
 ROUND_SECONDS = 0.05
 PASSES = ("forward", "input gradient", "weight gradient", "all")
 LAYOUTS = ("NCHW", "channels last")
