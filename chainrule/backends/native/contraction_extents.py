@@ -18,7 +18,7 @@ NEAR_BYTES = 1 << 20
 CHUNK_BYTES = 1 << 19
 """About so many bytes of both operands are in a chunk."""
 
-NEAREST_BYTES = 12 << 10
+NEAREST_BYTES = 6 << 10
 """What a chunk has of a panel of the right operand if steps are short and each takes another line of the left one."""
 
 NEAR_ROW_BYTES = 1 << 10
