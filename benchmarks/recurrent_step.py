@@ -42,29 +42,29 @@ CELLS = {"LSTM": lstm_cell, "GRU": gru_cell, "RNN": rnn_cell}
 
 def classifier(library: Any, kind: str, batch: int) -> Any:
     """A recurrent layer over (time, batch, inputs), and a linear layer on its last state."""
-    nn = library.nn
+    module: type[Any] = library.nn.Module
 
-    class Recurrent(nn.Module):
+    class Recurrent(module):
         """PyTorch's formulas and parameters, by `chainrule.scan`."""
 
         def __init__(self) -> None:
             super().__init__()
             rows, bound = GATES[kind] * HIDDEN, HIDDEN**-0.5
-            shapes = {"weight_ih": (rows, INPUTS), "weight_hh": (rows, HIDDEN), "bias_ih": rows, "bias_hh": rows}
+            shapes = {"weight_ih": (rows, INPUTS), "weight_hh": (rows, HIDDEN), "bias_ih": (rows,), "bias_hh": (rows,)}
             for name, shape in shapes.items():
                 start = np.random.default_rng(0).uniform(-bound, bound, shape).astype("float32")
-                setattr(self, name, nn.Parameter(library.tensor(start)))
+                setattr(self, name, library.nn.Parameter(library.tensor(start)))
 
         def forward(self, x: Any) -> Any:
             start = (library.zeros(batch, HIDDEN),) * (2 if kind == "LSTM" else 1)
             return library.scan(lambda state, x: CELLS[kind](self, state, x), start, x)[0][0]
 
-    class Classifier(nn.Module):
+    class Classifier(module):
         def __init__(self) -> None:
             super().__init__()
             self.is_torch = library.__name__ == "torch"
-            self.layer = getattr(nn, kind)(INPUTS, HIDDEN) if self.is_torch else Recurrent()
-            self.output = nn.Linear(HIDDEN, CLASSES)
+            self.layer = getattr(library.nn, kind)(INPUTS, HIDDEN) if self.is_torch else Recurrent()
+            self.output = library.nn.Linear(HIDDEN, CLASSES)
 
         def forward(self, x: Any) -> Any:
             last = self.layer(x)

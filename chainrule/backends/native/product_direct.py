@@ -118,7 +118,7 @@ class Direct:
 def _multiply_by_chains(
     f: Function, left: Value, right: Value, steps: Steps, depth: int, row: list[Value], columns: int, chains: int
 ) -> list[Value]:
-    """A row as `multiply` computes it with ``chains``, one after another: together their sums fill more than registers."""
+    """A row as `multiply` computes it with ``chains``, one after another: all their sums would not fit in registers."""
     vector, width = row[0].type, len(row) * row[0].lanes
     element, firsts = vector.element, range(0, width, vector.lanes)
     sums = f.allocate(element, chains * width)
