@@ -16,6 +16,7 @@ from .hosts import find_hosts
 from .nodes import Node, Read, Write
 from .place import Home, Placement
 from .plan import (
+    WIDEST_PANEL,
     Access,
     Buffer,
     Contraction,
@@ -32,6 +33,7 @@ from .plan import (
     aligned,
     is_narrow,
 )
+from .rows import part_of_rows
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,18 @@ class _Storage:
         return len(self.buffers) - 1
 
 
+def _packed_bytes(step: Plan, first: int) -> int:
+    """Room to pack the operands of products that are among the inputs of a step from number ``first`` on."""
+    total, fixed = 0, step.inputs[first:]
+    for kernel in step.kernels:
+        if isinstance(kernel, Product) and not kernel.batch:
+            for access, extent in ((kernel.left, kernel.rows), (kernel.right, kernel.columns)):
+                if access.buffer in fixed:
+                    columns = -(-extent // WIDEST_PANEL) * WIDEST_PANEL
+                    total += aligned(columns * kernel.depth * kernel.dtype.size)
+    return total
+
+
 class _KernelWriter:
     """Writes the body of one group. ``values`` are the instructions that hold the values of members.
 
@@ -185,7 +199,10 @@ class _KernelWriter:
         run = Run.of(node.vertex)
         stacks = [vertex for vertex in node.results if vertex.attributes["result"] == "stack"]
         carries = {vertex.attributes["number"]: vertex for vertex in node.results if vertex not in stacks}
-        step = self.storage.make_plan(run.step(stacked_numbers(stacks)))
+        whole = run.step(stacked_numbers(stacks))
+        part = part_of_rows(run, whole)
+        tasks = 1 if part is whole else whole.outputs[0].shape[0] // part.outputs[0].shape[0]
+        step = self.storage.make_plan(part)
         reads = tuple(Access(self.storage.layout(read.base).buffer, ()) for read in node.reads)
         ends = []
         for number, start in enumerate(run.body.inputs[: run.carries]):
@@ -194,12 +211,13 @@ class _KernelWriter:
             else:
                 ends.append(self.storage.temporary(start.dtype, start.type.size))
         writes = (*ends, *(self.storage.layout(vertex).buffer for vertex in stacks))
-        copies = sum(aligned(start.type.nbytes) for start in run.body.inputs[: run.carries])
-        work = self.storage.temporary(bool_, step.arena_bytes + copies)
-        return Loop(
-            name, step, run.carries, run.xs, run.length, run.reverse, reads,
-            tuple(Access(number, ()) for number in writes), Access(work, ()),
-        )  # fmt: skip
+        places = tuple(Access(number, ()) for number in writes)
+        packed = _packed_bytes(step, run.carries + run.xs)
+        loop = Loop(
+            name, step, run.carries, run.xs, run.length, run.reverse, reads, places, Access(-1, ()), packed, tasks
+        )
+        work = self.storage.temporary(bool_, tasks * loop.task_bytes + packed)
+        return replace(loop, work=Access(work, ()))
 
     def _product(
         self, name: str, node: Node, body: tuple[Instruction, ...], stores: tuple[Store, ...]

@@ -13,6 +13,7 @@ from ..graph.graph import Graph, rebuild, topological_order
 from ..graph.vertex import Vertex, make_vertex
 from ..ops.loop import LOOP, Run, find_runs, stacked_numbers
 from ..ops.source import make_input
+from .rewriting import build
 from .simplify_loop import is_fixed, is_product, multiply_rows, outside
 
 
@@ -62,20 +63,24 @@ def _lighten(run: Run, results: Sequence[Vertex]) -> _Lean:
     carries = _needed_carries(run, stacked, wanted)
     roots = [*(body.outputs[k] for k in carries), *stacked]
     given = {member: make_input(member.type, site=member.site) for member in _multiplied_before(run, roots)}
-    new = dict(given)
-    for vertex in topological_order(roots, given):
-        if vertex not in given:
+    order = topological_order(roots, given)
+    turned = {slot: matrix for slot, matrix in _turned_inside(run).items() if slot in order}
+    new = given | {slot: build(slot, "transpose", matrix, permutation=(1, 0)) for slot, matrix in turned.items()}
+    for vertex in order:
+        if vertex not in new:
             inputs = tuple(new[operand] for operand in vertex.inputs)
             is_same = inputs == vertex.inputs
-            new[vertex] = vertex if is_same else make_vertex(vertex.primitive, inputs, vertex.attributes, vertex.site)
+            new[vertex] = vertex if is_same else build(vertex, vertex.primitive.name, *inputs, **vertex.attributes)
     slots = {k: vertex for k, vertex in enumerate(body.inputs) if (k in carries if k < first else vertex in new)}
     products = {
         slot: multiply_rows(member, run.operands[body.inputs.index(member.inputs[0])], outside(run, member.inputs[1]))
         for member, slot in given.items()
     }
-    before = {slot: run.operands[k] for k, slot in slots.items() if k < last} | products
-    pairs = before | {slot: run.operands[k] for k, slot in slots.items() if k >= last}
-    xs = len(before) - len(carries)
+    pairs = {slot: run.operands[k] for k, slot in slots.items() if k < last} | products
+    xs = len(pairs) - len(carries)
+    for k, slot in slots.items():
+        if k >= last:
+            pairs |= {turned[slot]: run.operands[k].inputs[0]} if slot in turned else {slot: run.operands[k]}
     lean = Run(tuple(pairs.values()), Graph(tuple(pairs), tuple(new[x] for x in roots)), len(carries), xs, *run[4:])
     return _Lean(lean, new, tuple(carries))
 
@@ -100,3 +105,27 @@ def _multiplied_before(run: Run, roots: Sequence[Vertex]) -> list[Vertex]:
         for vertex in topological_order(roots)
         if is_product(vertex) and vertex.inputs[0] in given and fixed[vertex.inputs[1]]
     ]
+
+
+def _turned_inside(run: Run) -> dict[Vertex, Vertex]:
+    """Inputs of the body that are transposed matrices, which only products read, each with one for the matrix itself.
+
+    A product reads them as they lie, where a loop reads a copy of a transposed operand.
+    """
+    users: dict[Vertex, list[Vertex]] = {}
+    for vertex in run.body.members:
+        for operand in vertex.inputs:
+            users.setdefault(operand, []).append(vertex)
+
+    def is_multiplied(vertex: Vertex) -> bool:
+        return all(
+            is_product(user) or (user.primitive.name == "transpose" and is_multiplied(user))
+            for user in users.get(vertex, ())
+        )
+
+    last = run.carries + run.xs
+    return {
+        slot: make_input(operand.inputs[0].type, site=slot.site)
+        for slot, operand in zip(run.body.inputs[last:], run.operands[last:], strict=True)
+        if operand.primitive.name == "transpose" and len(slot.shape) == 2 and is_multiplied(slot)
+    }

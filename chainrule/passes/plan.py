@@ -162,6 +162,7 @@ class Product:
     ``is_narrow``: see `is_narrow`; the order of each sum follows from that, not from the layout of the operands.
     ``batch`` has any number of dimensions. ``left`` strides are over (batch..., i, k), ``right`` over (batch..., k, j);
     body and stores over (batch..., i, j).
+    ``panel``: not 0 where a backend has packed the right operand, into panels of so many columns.
     """
 
     name: str
@@ -175,6 +176,7 @@ class Product:
     body: tuple[Instruction, ...]
     stores: tuple[Store, ...]
     is_narrow: bool = False
+    panel: int = 0
 
     @property
     def domain(self) -> Shape:
@@ -257,8 +259,12 @@ class Loop:
     ``reads`` and ``writes`` say where the inputs and outputs of ``step`` lie, in its order and each row-major: first
     the carries (as they are before the first step, and behind the last), then ``xs`` inputs of which each step reads
     its own block, then inputs that are the same at all steps; behind the carries each step writes its own block of
-    outputs. ``work`` holds the temporaries of a step, and a second copy of each carry.
+    outputs.
     ``is_reversed``: the last block is that of the first step.
+    ``tasks``: all carries and blocks are so many parts of equal size, one behind another, and ``step`` is that of one
+    part: each goes through all steps by itself.
+    ``work`` holds for each task the temporaries of a step and a second copy of each carry, and behind them
+    ``packed_bytes`` for operands of products that a backend packs before the first step.
     """
 
     name: str
@@ -270,6 +276,23 @@ class Loop:
     reads: tuple[Access, ...]
     writes: tuple[Access, ...]
     work: Access
+    packed_bytes: int = 0
+    tasks: int = 1
+
+    @property
+    def fixed(self) -> tuple[int, ...]:
+        """The buffers, of ``step``, of what is the same at all steps."""
+        return self.step.inputs[self.carries + self.xs :]
+
+    @property
+    def task_bytes(self) -> int:
+        """How much of ``work`` belongs to one task."""
+        carries = (self.step.buffers[number] for number in self.step.inputs[: self.carries])
+        return self.step.arena_bytes + sum(aligned(buffer.nbytes) for buffer in carries)
+
+
+WIDEST_PANEL = 32
+"""The most columns of a panel of any backend."""
 
 
 Computation = Nest | Product | Contraction

@@ -48,7 +48,7 @@ def format_groups(groups: Sequence[Group]) -> str:
 def kernel_flops(kernel: Kernel) -> int:
     """Arithmetic operations of a kernel, by the costs in the records of its primitives."""
     if isinstance(kernel, Loop):
-        return kernel.length * sum(map(kernel_flops, kernel.step.kernels))
+        return kernel.length * kernel.tasks * sum(map(kernel_flops, kernel.step.kernels))
     points = math.prod(kernel.domain)
     if isinstance(kernel, Nest):
         total = points * len(kernel.reductions)
@@ -69,7 +69,8 @@ def _instruction_cost(step: Instruction) -> int:
 def kernel_bytes(kernel: Kernel, buffers: Sequence[Buffer]) -> int:
     """Bytes that a kernel must move if each element that it touches is moved once; a loop moves those of its steps."""
     if isinstance(kernel, Loop):
-        return kernel.length * sum(kernel_bytes(inner, kernel.step.buffers) for inner in kernel.step.kernels)
+        steps = kernel.length * kernel.tasks
+        return steps * sum(kernel_bytes(inner, kernel.step.buffers) for inner in kernel.step.kernels)
     touched = [*set(written_accesses(kernel)), *set(read_accesses(kernel))]
     return sum(_touched_elements(access, kernel) * buffers[access.buffer].dtype.size for access in touched)
 
@@ -121,7 +122,8 @@ def _format_loop(loop: Loop, figures: str) -> list[str]:
     direction = "backwards" if loop.is_reversed else "forwards"
     kinds = {"carry": loop.carries, "block": loop.xs, "whole": len(loop.reads) - loop.carries - loop.xs}
     names = [name for name, count in kinds.items() for _ in range(count)]
-    lines = [f"loop {loop.name} of {loop.length} steps {direction} ({figures}):"]
+    parts = f", {loop.tasks} parts" if loop.tasks > 1 else ""
+    lines = [f"loop {loop.name} of {loop.length} steps {direction}{parts} ({figures}):"]
     for number, (name, access) in enumerate(zip(names, loop.reads, strict=True)):
         lines.append(f"    input {number} is {name} {_format_access(access)}")
     for number, access in enumerate(loop.writes):

@@ -69,22 +69,32 @@ def run_kernels(plan, memories):
 
 
 def run_loop(loop, memories):
-    """Run the plan of one step again and again. Blocks lie one behind another."""
+    """Run the plan of one step again and again, for one part after another. Blocks and parts lie one behind another."""
     reads, writes = ([memories[access.buffer] for access in each] for each in (loop.reads, loop.writes))
-    states, stacks = reads[: loop.carries], writes[loop.carries :]
-    sizes = [loop.step.buffers[number].size for number in (*loop.step.inputs, *loop.step.outputs)]
+    for task in range(loop.tasks):
+        run_part(loop, reads, writes, task)
+
+
+def run_part(loop, reads, writes, task):
+    first, last = loop.carries, loop.carries + loop.xs
+    states = [part.copy() for part in parts(reads[:first], loop.tasks)[task]]
+    xs, stacks = (parts(each, loop.length * loop.tasks) for each in (reads[first:last], writes[first:]))
     for t in range(loop.length)[:: -1 if loop.is_reversed else 1]:
-        values = [*states, *reads[loop.carries :]]
-        for i in range(loop.carries, loop.carries + loop.xs):
-            values[i] = reads[i][t * sizes[i] : (t + 1) * sizes[i]]
+        place = t * loop.tasks + task
+        values = [*states, *xs[place], *reads[last:]]
         inner = dict(zip(loop.step.inputs, (value.copy() for value in values), strict=True))
         run_kernels(loop.step, inner)
         results = [inner[number] for number in loop.step.outputs]
-        states = results[: loop.carries]
-        for stack, value, size in zip(stacks, results[loop.carries :], sizes[len(reads) + loop.carries :], strict=True):
-            stack[t * size : (t + 1) * size] = value
-    for end, state in zip(writes, states, strict=False):
+        states = results[:first]
+        for target, value in zip(stacks[place], results[first:], strict=True):
+            target[...] = value
+    for end, state in zip(parts(writes[:first], loop.tasks)[task], states, strict=True):
         end[...] = state
+
+
+def parts(arrays, count):
+    """For each of so many equal parts of all arrays, the views of it."""
+    return [[array[n * len(array) // count : (n + 1) * len(array) // count] for array in arrays] for n in range(count)]
 
 
 def check_kernel(plan, kernel):

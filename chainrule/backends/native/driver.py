@@ -9,7 +9,7 @@ from chainrule.backends.native.cpu import Target
 from chainrule.backends.native.kernel import KernelInfo
 from chainrule.backends.native.language import INDEX, POINTER, Function, Module, Value
 from chainrule.backends.native.local import Local, localize
-from chainrule.backends.native.loop import emit_loop
+from chainrule.backends.native.loop import emit_loop, pack_ahead
 from chainrule.backends.native.nest import emit_nest
 from chainrule.backends.native.product import emit_product
 from chainrule.backends.native.scan import emit_scan
@@ -54,8 +54,11 @@ def lower(plan: Plan, target: Target) -> Program:
     )
 
 
-def _emit_run(module: Module, plan: Plan, name: str, functions: dict[str, KernelInfo]) -> None:
-    """Write the function ``name`` that runs a plan, and those of its kernels that are not among ``functions`` yet."""
+def _emit_run(module: Module, plan: Plan, name: str, functions: dict[str, KernelInfo]) -> list[KernelInfo]:
+    """Write the function ``name`` that runs a plan, and those of its kernels that are not among ``functions`` yet.
+
+    Return all kernels.
+    """
     calls: list[tuple[Local, KernelInfo]] = []
     for kernel in plan.kernels:
         local = localize(kernel, plan)
@@ -70,13 +73,16 @@ def _emit_run(module: Module, plan: Plan, name: str, functions: dict[str, Kernel
         with f.loop(0, repeats, name="repeat"):
             for table, (_, info) in zip(tables, calls, strict=True):
                 _run_kernel(f, info, table, pool)
+    return [info for _, info in calls]
 
 
 def _emit_kernel(module: Module, local: Local, functions: dict[str, KernelInfo], caller: str) -> KernelInfo:
     if isinstance(local.kernel, Loop):
-        step = f"{caller}_step_{len(functions)}"
-        _emit_run(module, local.kernel.step, step, functions)
-        return emit_loop(module, local.kernel, local.plan, f"loop_{len(functions)}", step)
+        step, start = f"{caller}_step_{len(functions)}", f"{caller}_pack_{len(functions)}"
+        loop = pack_ahead(module, local.kernel, local.plan, start)
+        kernels = _emit_run(module, loop.step, step, functions)
+        name = f"loop_{len(functions)}"
+        return emit_loop(module, loop, local.plan, name, step, kernels, None if loop is local.kernel else start)
     name = f"kernel_{len(functions)}"
     if isinstance(local.kernel, Product):
         return emit_product(module, local.kernel, local.plan, name)
@@ -112,6 +118,8 @@ def _make_tables(f: Function, kernels: list[Local], plan: Plan, buffers: Value, 
 
 
 def _run_kernel(f: Function, info: KernelInfo, table: Value, pool: Value) -> None:
+    if info.start:
+        f.call(info.start, [table])
     if info.is_loop:
         f.call(info.function, [table, pool])
         return

@@ -2,46 +2,116 @@
 
 from __future__ import annotations
 
-from chainrule.backends.native.kernel import KernelInfo, base_pointers
-from chainrule.backends.native.language import POINTER, Module, Value
-from chainrule.passes.plan import Loop, Plan, aligned
+from collections.abc import Sequence
+from dataclasses import replace
+
+from chainrule.backends.native.kernel import KernelInfo, base_pointers, whole_lines, worker_scratch
+from chainrule.backends.native.language import KERNEL_ARGUMENTS, POINTER, Function, Module, Value
+from chainrule.backends.native.product import oriented
+from chainrule.backends.native.product_packed import Packed, is_packed_ahead, pack_panels
+from chainrule.passes.plan import Access, Buffer, Loop, Plan, Product, aligned
 
 
-def emit_loop(module: Module, loop: Loop, plan: Plan, name: str, step: str) -> KernelInfo:
+def pack_ahead(module: Module, loop: Loop, plan: Plan, name: str) -> Loop:
+    """Write the function ``name``, which packs right operands of products that are the same at all steps.
+
+    Return the loop whose products read them, the loop itself if there are none: they follow the other operands.
+    """
+    step, panels = loop.step, dict[int, Product]()
+    for number, kernel in enumerate(step.kernels):
+        product = oriented(kernel) if isinstance(kernel, Product) else None
+        if product and product.right.buffer in loop.fixed and is_packed_ahead(product, module.target):
+            panels[number] = product
+    if not panels:
+        return loop
+    kernels, buffers, reads = [*step.kernels], list[Buffer](), [*loop.reads]
+    offset = loop.tasks * loop.task_bytes
+    with module.function(name, [("buffers", POINTER)], exported=False) as f:
+        bases = base_pointers(f, plan, loop)
+        for number, product in panels.items():
+            packed = Packed(product, f)
+            source = bases[loop.reads[step.inputs.index(product.right.buffer)].buffer]
+            pack_panels(f, product, packed, source, bases[loop.work.buffer].byte(offset))
+            right = Access(len(step.buffers) + len(buffers), (packed.width, 1))
+            kernels[number] = replace(product, right=right, panel=packed.width)
+            buffers.append(Buffer(product.dtype, packed.panels * packed.width * product.depth, "input", 0))
+            reads.append(Access(loop.work.buffer, (), offset))
+            offset += aligned(buffers[-1].nbytes)
+    return replace(loop, step=_with_inputs(replace(step, kernels=tuple(kernels)), buffers), reads=tuple(reads))
+
+
+def _with_inputs(step: Plan, added: Sequence[Buffer]) -> Plan:
+    """The plan with more inputs, behind the others."""
+    count = len(step.inputs)
+    old = [each if each.role == "input" else replace(each, slot=each.slot + len(added)) for each in step.buffers]
+    new = [replace(each, slot=count + number) for number, each in enumerate(added)]
+    return replace(step, buffers=(*old, *new), inputs=(*step.inputs, *range(len(old), len(old) + len(new))))
+
+
+def emit_loop(
+    module: Module, loop: Loop, plan: Plan, name: str, step: str, kernels: Sequence[KernelInfo], start: str | None
+) -> KernelInfo:
     """Write a loop as the function ``name``; ``step`` names that of one step, called as a whole program is.
+
+    A task runs the ``kernels`` of its steps alone; if there is just one, these are shared by threads. ``start`` names
+    the function that packs.
+    """
+    every = [each for kernel in kernels for each in (kernel, *kernel.alternatives)]
+    scratch = max((each.scratch_bytes for each in every), default=0)
+    shared = max((each.shared_bytes for each in every), default=0)
+    if loop.tasks == 1:
+        with module.function(name, [("buffers", POINTER), ("pool", POINTER)], exported=False) as f:
+            memory = f.load_pointer(f.arguments[0], plan.scratch_slot)
+            _Steps(f, loop, plan).run(f.index(0), step, memory, f.arguments[1])
+        return KernelInfo(name, 1, False, scratch, shared, start=start, is_loop=True)
+    scratch = whole_lines(max(scratch, shared))
+    with module.function(name, KERNEL_ARGUMENTS, exported=False) as f:
+        memory, steps = worker_scratch(f, plan, scratch), _Steps(f, loop, plan)
+        with f.loop(f.arguments[1], f.arguments[2], name="task") as task:
+            steps.run(task.index, step, memory, f.constant(0, POINTER))
+    return KernelInfo(name, loop.tasks, True, scratch, start=start)
+
+
+class _Steps:
+    """The steps of a task of a loop, inside a function.
 
     A carry is written in turn to its place and to a copy in working memory, so that no step reads what it writes, and
     the last step writes to its place.
     """
-    carries, inner = loop.carries, loop.step
-    with module.function(name, [("buffers", POINTER), ("pool", POINTER)], exported=False) as f:
-        pool = f.arguments[1]
+
+    def __init__(self, f: Function, loop: Loop, plan: Plan) -> None:
+        self.f, self.loop = f, loop
         bases = base_pointers(f, plan, loop)
-        reads, writes, work = [bases[x.buffer] for x in loop.reads], [bases[x.buffer] for x in loop.writes], loop.work
+        self.reads = [bases[access.buffer].byte(access.offset) for access in loop.reads]
+        self.writes = [bases[access.buffer] for access in loop.writes]
+        self.work = bases[loop.work.buffer]
+        self.given = f.allocate("int64", loop.step.scratch_slot + 1, align=8)
+
+    def run(self, task: Value, step: str, scratch: Value, pool: Value) -> None:
+        f, loop, inner = self.f, self.loop, self.loop.step
+        first, last, count = loop.carries, loop.carries + loop.xs, len(inner.inputs)
         bytes_of = [inner.buffers[number].nbytes for number in (*inner.inputs, *inner.outputs)]
-        copies, offset = [], inner.arena_bytes
-        for size in bytes_of[:carries]:
-            copies.append(bases[work.buffer].byte(offset))
+        arena, copies, offset = self.work.byte(task * loop.task_bytes), list[Value](), inner.arena_bytes
+        for size in bytes_of[:first]:
+            copies.append(arena.byte(offset))
             offset += aligned(size)
-        fixed = [*reads[carries + loop.xs :]]
-        scratch = f.load_pointer(f.arguments[0], plan.scratch_slot)
-        given = f.allocate("int64", inner.scratch_slot + 1, align=8)
+
+        def parts(pointers: Sequence[Value], sizes: Sequence[int], place: Value) -> list[Value]:
+            """Where the task's part of a block lies, the blocks being so many parts each."""
+            return [pointer.byte(place * size) for pointer, size in zip(pointers, sizes, strict=True)]
+
+        starts = parts(self.reads[:first], bytes_of[:first], task)
+        ends = parts(self.writes[:first], bytes_of[:first], task)
         with f.loop(0, loop.length, name="step") as steps:
             left = f.index(loop.length - 1) - steps.index
-            place = left if loop.is_reversed else steps.index
+            place = (left if loop.is_reversed else steps.index) * loop.tasks + task
             is_last_kind = (left % 2).equal(0)
-            before = [is_last_kind.select(copy, end) for copy, end in zip(copies, writes, strict=False)]
-            states = [steps.index.equal(0).select(a, b) for a, b in zip(reads, before, strict=False)]
-            after = [is_last_kind.select(end, copy) for copy, end in zip(copies, writes, strict=False)]
-
-            def block(pointer: Value, size: int, place: Value = place) -> Value:
-                return pointer.byte(place * size)
-
-            first, last, count = carries, carries + loop.xs, len(reads)
-            xs = [block(x, size) for x, size in zip(reads[first:last], bytes_of[first:last], strict=True)]
-            stacks = [block(x, size) for x, size in zip(writes[first:], bytes_of[count + first :], strict=True)]
-            addresses = [*states, *xs, *fixed, *after, *stacks, bases[work.buffer], scratch]
+            before = [is_last_kind.select(copy, end) for copy, end in zip(copies, ends, strict=True)]
+            states = [steps.index.equal(0).select(a, b) for a, b in zip(starts, before, strict=True)]
+            after = [is_last_kind.select(end, copy) for copy, end in zip(copies, ends, strict=True)]
+            xs = parts(self.reads[first:last], bytes_of[first:last], place)
+            stacks = parts(self.writes[first:], bytes_of[count + first :], place)
+            addresses = [*states, *xs, *self.reads[last:], *after, *stacks, arena, scratch]
             for slot, address in enumerate(addresses):
-                f.store(address, given.at(slot, "int64"))
-            f.call(step, [given, f.index(1), pool])
-    return KernelInfo(name, 1, is_parallel=False, is_loop=True)
+                f.store(address, self.given.at(slot, "int64"))
+            f.call(step, [self.given, f.index(1), pool])

@@ -38,7 +38,7 @@ def emit_product(module: Module, product: Product, plan: Plan, name: str) -> Ker
     The order of every sum is fixed by the shapes and the target, never by the number of threads. Example:
     ``emit_product(module, product, plan, "kernel_3").tasks``.
     """
-    product = oriented(product)
+    product = product if product.panel else oriented(product)
     if 0 in product.domain:
         with module.function(name, KERNEL_ARGUMENTS):
             return KernelInfo(name, 0, is_parallel=False)
@@ -49,7 +49,7 @@ def emit_product(module: Module, product: Product, plan: Plan, name: str) -> Ker
         is_parallel = tasks > 1 and work >= PARALLEL_WORK
         template.emit(Site(f, plan, product, template.lanes, template.has_whole_rows), is_parallel)
     info = KernelInfo(name, tasks, is_parallel, template.scratch_bytes)
-    if work < PARALLEL_WORK or not can_be_sparse(product, module.target):
+    if work < PARALLEL_WORK or product.panel or not can_be_sparse(product, module.target):
         return info
     sparse = Sparse(product, module.target).emit(module, plan, f"{name}_sparse")
     return replace(info, choice=emit_choice(module, plan, product, f"{name}_choice"), alternatives=(sparse,))
@@ -57,6 +57,8 @@ def emit_product(module: Module, product: Product, plan: Plan, name: str) -> Ker
 
 def choose(f: Function, product: Product) -> Template:
     """The template that is fastest for the product's shape and strides."""
+    if product.panel:
+        return Packed(product, f)
     depth_stride, column_stride = product.right.strides[-2:]
     in_place = column_stride == 1 or product.columns == 1
     if product.is_narrow:

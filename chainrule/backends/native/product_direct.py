@@ -26,7 +26,7 @@ TASK_WORK = 1 << 18
 
 
 WIDE_TILE = 8
-"""Vectors of a row that are multiplied together where sums lie in memory: long pieces of the right operand's rows."""
+"""Vectors of a long row that are multiplied together: long pieces of the right operand's rows."""
 
 
 class Direct:
@@ -38,12 +38,12 @@ class Direct:
         self.product = product
         self.lanes = vector_lanes(f, product.dtype.name, product.columns)
         self.chains = f.module.target.lanes(product.dtype.name) if product.is_narrow else 1
-        self.in_memory = product.is_narrow and product.columns > self.lanes
-        sums = WIDE_TILE if self.in_memory else sums_in_registers(f) // self.chains
+        self.is_long = product.is_narrow and product.columns > self.lanes
+        sums = WIDE_TILE if self.is_long else sums_in_registers(f) // self.chains
         widest = 8 if product.rows == 1 else 4
         vectors = min(-(-product.columns // self.lanes), widest, sums // min(product.rows, max(1, sums // 2)))
         self.tile_columns = vectors * self.lanes
-        self.tile_rows = 1 if self.in_memory else even_split(product.rows, sums // vectors)
+        self.tile_rows = 1 if self.is_long else even_split(product.rows, sums // vectors)
         self.has_whole_rows = self.tile_columns >= product.columns and self.tile_rows > 1
         tile_work = self.tile_rows * self.tile_columns * max(product.depth, 1)
         self.block_rows = self.tile_rows * min(product.rows // self.tile_rows, max(1, TASK_WORK // tile_work))
@@ -80,8 +80,8 @@ class Direct:
             site.prefetch(row, column, rows, columns)
             tile = zeros(f, site.element, rows, columns, self.lanes)
             depth = self.product.depth
-            if self.in_memory:
-                tile = [_multiply_in_memory(f, site.left(row), right, steps, depth, tile[0], columns, self.chains)]
+            if self.is_long:
+                tile = [_multiply_by_chains(f, site.left(row), right, steps, depth, tile[0], columns, self.chains)]
             else:
                 tile = multiply(f, site.left(row), right, steps, depth, tile, columns, chains=self.chains)
             site.finish(row, column, tile, columns)
@@ -115,34 +115,31 @@ class Direct:
         return copy, width
 
 
-def _multiply_in_memory(
+def _multiply_by_chains(
     f: Function, left: Value, right: Value, steps: Steps, depth: int, row: list[Value], columns: int, chains: int
 ) -> list[Value]:
-    """A row as `multiply` computes it with ``chains``, whose sums are too many for the registers of a wide row."""
-    element, lanes = row[0].type.element, row[0].lanes
-    width = len(row) * lanes
+    """A row as `multiply` computes it with ``chains``, one after another: all their sums would not fit in registers."""
+    vector, width = row[0].type, len(row) * row[0].lanes
+    element, firsts = vector.element, range(0, width, vector.lanes)
     sums = f.allocate(element, chains * width)
-    f.fill(sums, 0, chains * width * row[0].type.bytes // lanes)
-
-    def add_rows(pointers: list[Value], count: int) -> list[Value]:
-        with f.loop(0, count, carried=[*pointers, sums], name="chain") as loop:
-            factors, values, place = loop.values
-            factor = f.load(factors, Type(element)).broadcast(lanes)
-            for first in range(0, width, lanes):
-                value = f.load(values.at(first, element), row[0].type, columns - first)
-                here = place.at(first, element)
-                f.store(factor.fma(value, f.load(here, row[0].type)), here)
-            moved = (factors.at(steps.left_depth, element), values.at(steps.right_depth, element))
-            loop.next([*moved, place.at(width, element)])
-        return loop.results[:2]
-
-    rest = depth % chains
-    with f.loop(0, depth - rest, chains, carried=[left, right], name="depth") as loop:
-        loop.next(add_rows(loop.values, chains))
-    add_rows(loop.results, rest)
+    least, longer = divmod(depth, chains)
+    with f.loop(0, chains, carried=[left, right, sums], name="chain") as chain:
+        factors, values, place = chain.values
+        count = least + (chain.index < longer).select(f.index(1), f.index(0))
+        with f.loop(0, count, carried=[factors, values, *row], name="depth") as loop:
+            factors, values, *totals = loop.values
+            factor = f.load(factors, Type(element)).broadcast(vector.lanes)
+            parts = [f.load(values.at(first, element), vector, columns - first) for first in firsts]
+            totals = [factor.fma(part, total) for part, total in zip(parts, totals, strict=True)]
+            moved = (factors.at(chains * steps.left_depth, element), values.at(chains * steps.right_depth, element))
+            loop.next([*moved, *totals])
+        for first, total in zip(firsts, loop.results[2:], strict=True):
+            f.store(total, place.at(first, element))
+        left, right, place = chain.values
+        chain.next([left.at(steps.left_depth, element), right.at(steps.right_depth, element), place.at(width, element)])
     result = []
-    for first in range(0, width, lanes):
-        states = [f.load(sums.at(chain * width + first, element), row[0].type) for chain in range(chains)]
+    for first in firsts:
+        states = [f.load(sums.at(number * width + first, element), vector) for number in range(chains)]
         while len(states) > 1:
             states = [a + b for a, b in zip(states[::2], states[1::2], strict=True)]
         result += states

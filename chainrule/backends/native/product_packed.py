@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 
+from chainrule.backends.native.cpu import Target
 from chainrule.backends.native.kernel import LINE_BYTES, whole_lines, worker_scratch
 from chainrule.backends.native.language import BYTES, INDEX, POINTER, Function, Type, Value
 from chainrule.backends.native.product_interleaved import interleave
@@ -86,7 +87,7 @@ class Packed:
         product = self.product
         work = math.prod(product.domain) * product.depth
         task_work = max(min(TASK_WORK, work // LEAST_TASKS), work // MOST_TASKS)
-        panels = self.full_panels + (self.rest_columns > 0)
+        panels = self.panels
         rows = max(LEAST_BLOCK_ROWS, min(BLOCK_ROWS, task_work // (self.width * product.depth)))
         self.block_tiles = even_split(self.tiles, max(1, rows // self.tile_rows))
         self.block_rows = self.block_tiles * self.tile_rows
@@ -97,7 +98,8 @@ class Packed:
 
     def _share_out_scratch(self) -> None:
         """Bytes of the packed panels, the packed left operand and the sums; the sums of all tiles, or of one."""
-        self.right_bytes = whole_lines(self.group * self.depth * self.width * self.size)
+        packed = 0 if self.product.panel else self.group * self.depth * self.width * self.size
+        self.right_bytes = whole_lines(packed)
         self.left_bytes = 0
         if self.packs_left:
             tiles = self.block_tiles + (self.rest_rows > 0)
@@ -108,12 +110,44 @@ class Packed:
         self.scratch_bytes = self.right_bytes + self.left_bytes + self.sums_bytes
 
     @property
+    def panels(self) -> int:
+        """How many panels there are."""
+        return self.full_panels + (self.rest_columns > 0)
+
+    @property
     def blocks(self) -> tuple[int, int]:
         """Numbers of groups of panels and of row blocks: a task is one of both, and threads share out the columns."""
         return self.groups, self.row_blocks
 
     def emit(self, site: Site, is_parallel: bool) -> None:
         Emission(self, site).emit(is_parallel)
+
+
+PACKED_AHEAD = 16 << 10
+"""A right operand of more bytes is packed before a loop that multiplies by it at each step."""
+
+
+def is_packed_ahead(product: Product, target: Target) -> bool:
+    """Whether the panels of a product's right operand are worth making where many products read them."""
+    lanes, bytes = target.lanes(product.dtype.name), product.columns * product.depth * BYTES[product.dtype.name]
+    return not product.batch and not product.is_narrow and product.columns >= lanes and bytes > PACKED_AHEAD
+
+
+def pack_panels(f: Function, product: Product, packed: Packed, right: Value, target: Value) -> None:
+    """Pack all of a right operand, from its buffer, in panels for `Product.panel`."""
+    element, width = product.dtype.name, packed.width
+    depth_stride, column_stride = product.right.strides
+    source = right.at(product.right.offset, element)
+
+    def pack_panel(number: Value, columns: int) -> None:
+        panel = Panel(element, columns, depth_stride, column_stride)
+        place = target.at(number * (product.depth * width), element)
+        pack(f, panel, source.at(number * (width * column_stride), element), place, width, product.depth)
+
+    with f.loop(0, packed.full_panels, name="panel") as loop:
+        pack_panel(loop.index, width)
+    if packed.rest_columns:
+        pack_panel(f.index(packed.full_panels), packed.rest_columns)
 
 
 class Emission:
@@ -175,7 +209,8 @@ class Emission:
         """Multiply the task's rows and columns for ``depth`` values of k from ``first`` on."""
         if self.extents.packs_left:
             self._pack_left(first, depth)
-        self._pack_right(first, depth)
+        if not self.product.panel:
+            self._pack_right(first, depth)
         # Panels inside: a row of the result is written in one go, which memory likes, and the left tile is reused.
         for tile, rows in self._tiles():
             for panel, columns in self._panels():
@@ -202,7 +237,7 @@ class Emission:
         def pack_part(start: Value, depth: int) -> None:
             for number, columns in self._panels():
                 panel = Panel(self.element, columns, depth_stride, column_stride)
-                target = self._packed_panel(number).at(start * width, self.element)
+                target = self._packed_panel(number, first).at(start * width, self.element)
                 pack(self.f, panel, self._right(number, first + start), target, width, depth)
 
         self._in_parts(depth, PACKED_ROWS if column_stride == 1 else depth, pack_part)
@@ -228,8 +263,12 @@ class Emission:
         distance = self.extents.depth * self.extents.left_width
         return self.packed_left.at((tile - self.row_block * self.extents.block_tiles) * distance, self.element)
 
-    def _packed_panel(self, panel: Value) -> Value:
-        distance = self.extents.depth * self.extents.width
+    def _packed_panel(self, panel: Value, first: Value) -> Value:
+        """Where a panel is packed, from the value ``first`` of k on."""
+        width = self.extents.width
+        if self.product.panel:
+            return self.site.operand(self.product.right, (panel * self.product.depth + first) * width)
+        distance = self.extents.depth * width
         return self.packed_right.at((panel - self.first_panel) * distance, self.element)
 
     def _sums(self, row: Value, panel: Value) -> Value:
@@ -249,7 +288,7 @@ class Emission:
         left = self._packed_tile(tile) if extents.packs_left else self._left(tile, first)
         ahead = self._ahead(first, tile, panel, is_last)
         if self.interleaved and rows == extents.tile_rows and columns == extents.width:
-            self.interleaved.multiply(left, self._packed_panel(panel), row, column, self._prefetching(ahead))
+            self.interleaved.multiply(left, self._packed_panel(panel, first), row, column, self._prefetching(ahead))
             return
         if is_last:
             site.prefetch(row, column, rows, columns)
@@ -258,7 +297,7 @@ class Emission:
         stores_sums = is_last and site.is_plain and columns == vectors * extents.lanes
         if stores_sums:
             target, distance = site.plain_target(row, column)
-        pointers = [left, self._packed_panel(panel), sums, target, ahead]
+        pointers = [left, self._packed_panel(panel, first), sums, target, ahead]
         f.call(self._tile_function(rows, vectors), [*pointers, f.index(depth), f.index(distance)])
         if is_last and not stores_sums:
             site.finish_rows(row, column, sums, rows, columns, extents.width)
@@ -266,6 +305,8 @@ class Emission:
     def _ahead(self, first: Value, tile: Value, panel: Value, is_last: bool) -> Value:
         """Where a tile begins to prefetch the panel's next block or, after the last, the panel of the next group."""
         number = tile - self.row_block * self.extents.block_tiles
+        if self.product.panel:
+            return self.packed_right
         if is_last:
             start = self._right(panel + self.extents.group, self.f.index(0))
         else:
@@ -288,8 +329,10 @@ class Emission:
             return (-(-self.extents.width // self.extents.block_tiles) - 1).bit_length()
         return (-(-self.extents.block_tiles // self._panel_lines) - 1).bit_length()
 
-    def _prefetching(self, start: Value) -> Ahead:
-        """What a tile prefetches: a line of some rows of the right operand, or all of some columns."""
+    def _prefetching(self, start: Value) -> Ahead | None:
+        """What a tile prefetches: a line of some rows of the right operand, or all of some columns. None of panels."""
+        if self.product.panel:
+            return None
         depth_stride, column_stride = self.product.right.strides[-2:]
         if column_stride == 1:
             return Ahead(start, self._ahead_shift, 0, depth_stride)
