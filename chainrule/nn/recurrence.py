@@ -9,11 +9,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from ..errors import ArgumentError, did_you_mean
+from ..ops.source import constant
 from ..tensor import operations
+from ..tensor.loop import scan
 from ..tensor.partition import split
+from ..tensor.recording import pending, type_of
+from ..tensor.remembered import remembered
+from ..tensor.segment import state as recording
 from ..tensor.shaping import cat
 from ..types import Shape
 from . import init
@@ -23,8 +29,9 @@ from .initialization import default_rule
 from .parameter import Parameter
 
 Parameters = Mapping[str, Any]
-"""The parameters of one layer, or of one direction of it, by their names in a cell."""
+"""The parameters of one direction of a layer by name, as in a cell."""
 State = tuple[Any, ...]
+"""What goes from step to step, each of shape (rows, size)."""
 
 NONLINEARITIES = {"tanh": operations.tanh, "relu": relu}
 PEEPHOLES = "ifo"
@@ -72,6 +79,11 @@ class Recurrence:
             found |= {"bias_ih": (rows,), "bias_hh": (rows,)}
         return found
 
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the parameters."""
+        return tuple(self.shapes(1))
+
     def start_gate(self, weight: Any) -> None:
         """Draw the weights of the input of one gate."""
         init.xavier_uniform_(weight)
@@ -85,8 +97,20 @@ class Recurrence:
         return linear(x, p["weight_ih"], bias)
 
     def step(self, p: Parameters, state: State, given: Any) -> tuple[State, Any]:
-        """One step: the next states (rows, size), and the output."""
+        """One step: the next states, and the output."""
         raise NotImplementedError
+
+    def first(self, states: State, shape: Shape, like: Any) -> State:
+        """The states before the first step: those that there are, and zeros of (*shape, size) for None."""
+        return tuple(
+            pending(constant(0.0, like.dtype, (*shape, size)), recording.segment) if state is None else state
+            for state, size in zip(states, self.states, strict=True)
+        )
+
+    def apart(self, tensors: tuple[Any, ...]) -> tuple[State, Parameters]:
+        """Take states and parameters apart that have been passed one after the other."""
+        count = len(self.states)
+        return tensors[:count], dict(zip(self.names, tensors[count:], strict=True))
 
 
 def start(recurrence: Recurrence, p: Mapping[str, Parameter]) -> None:
@@ -107,6 +131,39 @@ def start(recurrence: Recurrence, p: Mapping[str, Parameter]) -> None:
                 (init.orthogonal_ if name == "weight_hh" else recurrence.start_gate)(gate)
     if recurrence.use_bias:
         recurrence.start_biases(p["bias_ih"].detach())
+
+
+@remembered
+def take_step(x: Any, *tensors: Any, recurrence: Recurrence) -> tuple[Any, ...]:
+    """One step from x (rows, inputs) or (inputs), states (None: zeros) and parameters: the output, and the states."""
+    states, p = recurrence.apart(tensors)
+    first = recurrence.first(states, type_of(x).shape[:-1], p["weight_ih"])
+    states, output = recurrence.step(p, first, recurrence.given(p, x))
+    return output, *states
+
+
+@remembered
+def take_all_steps(
+    x: Any, mask: Any, *tensors: Any, recurrence: Recurrence, number: int, reverse: bool
+) -> tuple[Any, ...]:
+    """Steps from x (steps, rows, inputs), states of which those with the ``number`` count, and parameters.
+
+    Returns the outputs, and the states behind the last step. Where ``mask`` is False, states stay.
+    """
+    states, p = recurrence.apart(tensors)
+    states = tuple(None if state is None else state[number] for state in states)
+
+    def step(state: State, of_step: Any) -> tuple[State, Any]:
+        given, is_there = of_step
+        new, output = recurrence.step(p, state, given)
+        if is_there is None:
+            return new, output
+        kept = tuple(operations.where(is_there, *pair) for pair in zip(new, state, strict=True))
+        return kept, kept[0] if output is new[0] else output
+
+    first = recurrence.first(states, type_of(x).shape[1:-1], p["weight_ih"])
+    last, outputs = scan(step, first, (recurrence.given(p, x), mask), reverse=reverse)
+    return outputs, *last
 
 
 @dataclass(frozen=True)

@@ -9,18 +9,28 @@ from typing import Any, NamedTuple
 from ..devices import Device
 from ..errors import ArgumentError, ShapeError
 from ..graph.site import find_site
-from ..tensor import gathering, operations, shaping
-from ..tensor.creation import zeros
-from ..tensor.loop import scan
+from ..tensor import gathering, shaping
 from ..tensor.operands import from_array
 from ..tensor.recording import type_of
+from ..tensor.remembered import remembered
 from ..types import DType, Shape, as_dtype, float32
 from .functional.checks import as_handle
 from .functional.dropout import dropout as drop
 from .functional.linear import converted
 from .module import Module
 from .parameter import Parameter, empty_parameter
-from .recurrence import Elman, Gated, LongShortTerm, Parameters, Recurrence, Simple, State, check_sizes, start
+from .recurrence import (
+    Elman,
+    Gated,
+    LongShortTerm,
+    Parameters,
+    Recurrence,
+    Simple,
+    State,
+    check_sizes,
+    start,
+    take_all_steps,
+)
 from .utils.rnn import PackedSequence, lengths_of_rows, mask_of
 
 
@@ -33,9 +43,9 @@ def recurrent_parameters(module: Module, shapes: dict[str, Shape], suffix: str, 
 
 
 def read_states(name: str, hx: Any, shapes: Sequence[Shape], dtype: DType) -> State:
-    """The states that a user gives, zeros for None. Errors: `ArgumentError` for another number, `ShapeError`."""
+    """The states that a user gives, if any. Errors: `ArgumentError` for another number of them, `ShapeError`."""
     if hx is None:
-        return tuple(zeros(*shape, dtype=dtype) for shape in shapes)
+        return tuple(None for _ in shapes)
     given = tuple(hx) if isinstance(hx, tuple | list) else (hx,)
     if len(given) != len(shapes):
         wanted = "a pair (h, c) of states" if len(shapes) == 2 else "one tensor of states"
@@ -50,6 +60,11 @@ def read_states(name: str, hx: Any, shapes: Sequence[Shape], dtype: DType) -> St
                 "also with batch_first"
             )
     return states
+
+
+@remembered
+def _stacked(*states: Any) -> Any:
+    return shaping.stack(states)
 
 
 class Steps(NamedTuple):
@@ -76,6 +91,7 @@ class RecurrentLayer(Module):
     """What the layers share: stacked layers and directions, states, lengths."""
 
     recurrence: Recurrence
+    weight_ih_l0: Parameter
 
     def __init__(
         self,
@@ -129,11 +145,7 @@ class RecurrentLayer(Module):
 
     def _parameters_with(self, suffix: str) -> Parameters:
         """The parameters of one direction of a layer, by their names in a cell."""
-        return {
-            name.removesuffix(suffix): parameter
-            for name, parameter in self._parameters.items()
-            if name.endswith(suffix)
-        }
+        return {name: getattr(self, name + suffix) for name in self.recurrence.names}
 
     @property
     def all_weights(self) -> list[list[Parameter]]:
@@ -157,14 +169,15 @@ class RecurrentLayer(Module):
         for layer in range(self.num_layers):
             outputs: list[Any] = []
             for suffix in self._suffixes(layer):
-                first = tuple(state[len(ends)] for state in states)
-                output, last = self._run(self._parameters_with(suffix), x, first, steps.mask, len(outputs) == 1)
+                tensors = (*states, *self._parameters_with(suffix).values())
+                options = {"recurrence": self.recurrence, "number": len(ends), "reverse": bool(outputs)}
+                output, *last = take_all_steps(x, steps.mask, *tensors, **options)
                 outputs.append(output)
-                ends.append(last)
+                ends.append(tuple(last))
             x = outputs[0] if len(outputs) == 1 else shaping.cat(outputs, -1)
             if layer + 1 < self.num_layers:
                 x = drop(x, self.dropout, self.training)
-        last_states = tuple(shaping.stack(parts) for parts in zip(*ends, strict=True))
+        last_states = tuple(_stacked(*parts) for parts in zip(*ends, strict=True))
         if steps.is_single:
             last_states = tuple(state.squeeze(1) for state in last_states)
         return steps.in_form(x), last_states[0] if len(last_states) == 1 else last_states
@@ -181,7 +194,7 @@ class RecurrentLayer(Module):
 
     def _read(self, input: Any, lengths: Any) -> Steps:
         """Errors: `ShapeError` for an input that does not fit, or is empty."""
-        name, dtype = type(self).__name__, self._parameters["weight_ih_l0"].dtype
+        name, dtype = type(self).__name__, self.weight_ih_l0.dtype
         packed = input if isinstance(input, PackedSequence) else None
         if packed is not None and lengths is not None:
             raise ArgumentError(f"{name}: a packed sequence has its lengths already. fix: leave lengths out")
@@ -213,33 +226,19 @@ class RecurrentLayer(Module):
             )
         mask = None
         if packed is not None:
-            mask = mask_of(from_array(packed.order.lengths), count, 3)
+            mask = mask_of(from_array(packed.order.lengths), steps=count, dimensions=3)
         elif lengths is not None:
-            mask = mask_of(lengths_of_rows(lengths, count, rows), count, 3)
+            mask = mask_of(lengths_of_rows(lengths, count, rows), steps=count, dimensions=3)
             x = gathering.masked_fill(x, ~mask, 0)
         return Steps(x, mask, packed, is_single, self.batch_first)
 
     def _first_states(self, hx: Any, steps: Steps) -> State:
         """The states (layers · directions, rows, size) before the first step. Errors: `ArgumentError`, `ShapeError`."""
-        dtype, rows = self._parameters["weight_ih_l0"].dtype, type_of(steps.x).shape[1]
+        dtype, rows = self.weight_ih_l0.dtype, type_of(steps.x).shape[1]
         count = self.num_layers * self._directions
         shapes = [(count, size) if steps.is_single else (count, rows, size) for size in self.recurrence.states]
         states = read_states(type(self).__name__, hx, shapes, dtype)
-        return tuple(state.unsqueeze(1) if steps.is_single else state for state in states)
-
-    def _run(self, p: Parameters, x: Any, first: State, mask: Any, reverse: bool) -> tuple[Any, State]:
-        """One direction of a layer over all steps: its outputs and last states. Rows that have ended keep theirs."""
-
-        def step(state: State, of_step: Any) -> tuple[State, Any]:
-            given, is_there = of_step
-            new, output = self.recurrence.step(p, state, given)
-            if is_there is None:
-                return new, output
-            kept = tuple(operations.where(is_there, *pair) for pair in zip(new, state, strict=True))
-            return kept, kept[0] if output is new[0] else output
-
-        last, output = scan(step, first, (self.recurrence.given(p, x), mask), reverse=reverse)
-        return output, last
+        return tuple(state.unsqueeze(1) if steps.is_single and state is not None else state for state in states)
 
 
 class RNN(RecurrentLayer):

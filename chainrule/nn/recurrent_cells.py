@@ -11,7 +11,8 @@ from ..tensor.recording import type_of
 from .functional.checks import as_handle
 from .functional.linear import converted
 from .module import Module
-from .recurrence import Elman, Gated, LongShortTerm, Recurrence, Simple, State, check_sizes, start
+from .parameter import Parameter
+from .recurrence import Elman, Gated, LongShortTerm, Recurrence, Simple, check_sizes, start, take_step
 from .recurrent import read_states, recurrent_parameters
 
 
@@ -19,6 +20,7 @@ class RecurrentCell(Module):
     """What the cells share: parameters, and one step."""
 
     recurrence: Recurrence
+    weight_ih: Parameter
 
     def __init__(self, recurrence: Recurrence, input_size: int, device: Any, dtype: Any) -> None:
         if device is not None:
@@ -35,9 +37,9 @@ class RecurrentCell(Module):
         """Draw new initial values."""
         start(self.recurrence, self._parameters)
 
-    def _step(self, input: Any, hx: Any) -> tuple[State, Any]:
-        """The next states and the output. Errors: `ShapeError`, `ArgumentError`."""
-        name, dtype = type(self).__name__, self._parameters["weight_ih"].dtype
+    def _step(self, input: Any, hx: Any) -> tuple[Any, ...]:
+        """The output and the next states. Errors: `ShapeError`, `ArgumentError`."""
+        name = type(self).__name__
         x = as_handle(input)
         shape = type_of(x).shape
         if len(shape) not in (1, 2) or shape[-1] != self.input_size:
@@ -45,15 +47,11 @@ class RecurrentCell(Module):
                 f"{name}: Expected input to be 1D or 2D with input_size {self.input_size} last, got shape {shape}\n"
                 f"  where: {find_site()}\n  fix: (rows, {self.input_size}) or ({self.input_size}): one step at a time"
             )
-        is_single = len(shape) == 1
-        states = read_states(name, hx, [(*shape[:-1], size) for size in self.recurrence.states], dtype)
-        x = converted(x, dtype)
-        if is_single:
-            x, states = x.unsqueeze(0), tuple(state.unsqueeze(0) for state in states)
-        states, output = self.recurrence.step(self._parameters, states, self.recurrence.given(self._parameters, x))
-        if is_single:
-            states, output = tuple(state.squeeze(0) for state in states), output.squeeze(0)
-        return states, output
+        states = read_states(name, hx, [(*shape[:-1], size) for size in self.recurrence.states], self.weight_ih.dtype)
+        parameters = (getattr(self, name) for name in self.recurrence.names)
+        x = converted(x, self.weight_ih.dtype)
+        result: tuple[Any, ...] = take_step(x, *states, *parameters, recurrence=self.recurrence)
+        return result
 
     def extra_repr(self) -> str:
         return f"{self.input_size}, {self.hidden_size}" + ("" if self.bias else ", bias=False")
@@ -84,7 +82,7 @@ class RNNCell(RecurrentCell):
         super().__init__(Elman(hidden_size, bool(bias), nonlinearity), input_size, device, dtype)
 
     def forward(self, input: Any, hx: Any = None) -> Any:
-        return self._step(input, hx)[1]
+        return self._step(input, hx)[0]
 
     def extra_repr(self) -> str:
         return super().extra_repr() + ("" if self.nonlinearity == "tanh" else f", nonlinearity={self.nonlinearity}")
@@ -120,7 +118,7 @@ class LSTMCell(RecurrentCell):
         super().__init__(recurrence, input_size, device, dtype)
 
     def forward(self, input: Any, hx: Any = None) -> Any:
-        return self._step(input, hx)[0]
+        return self._step(input, hx)[1:]
 
 
 class GRUCell(RecurrentCell):
@@ -150,7 +148,7 @@ class GRUCell(RecurrentCell):
         super().__init__(Gated(hidden_size, bool(bias), reset_after, update_gate), input_size, device, dtype)
 
     def forward(self, input: Any, hx: Any = None) -> Any:
-        return self._step(input, hx)[1]
+        return self._step(input, hx)[0]
 
 
 class SRUCell(RecurrentCell):
@@ -181,5 +179,4 @@ class SRUCell(RecurrentCell):
         super().__init__(Simple(hidden_size, bool(bias), rescale, highway_bias), input_size, device, dtype)
 
     def forward(self, input: Any, hx: Any = None) -> Any:
-        (c,), output = self._step(input, hx)
-        return output, c
+        return self._step(input, hx)

@@ -9,10 +9,11 @@ import numpy as np
 
 from ...errors import ArgumentError, CaptureError, DTypeError, ShapeError
 from ...graph.site import find_site
+from ...ops.source import iota
 from ...tensor import gathering, operations, shaping
-from ...tensor.creation import arange
-from ...tensor.operands import as_tensor, from_array
-from ...tensor.recording import Handle, resolve, type_of
+from ...tensor.operands import as_tensor, enter_all, from_array
+from ...tensor.recording import Handle, pending, resolve, type_of
+from ...tensor.remembered import remembered
 from ...tensor.segment import state
 from ...tensor.storage import view_array
 from ...types import Shape
@@ -114,7 +115,7 @@ class PackedSequence:
         if self._padded is not None:
             return self._padded
         found = self._data[from_array(self.order.places())]
-        mask = mask_of(from_array(self.order.lengths), self.order.steps, found.dim())
+        mask = mask_of(from_array(self.order.lengths), steps=self.order.steps, dimensions=found.dim())
         return gathering.masked_fill(found, ~mask, 0)
 
     def _replace(self, **changed: Any) -> PackedSequence:
@@ -172,7 +173,9 @@ def pack_padded_sequence(
         rank = np.argsort(by_length)
         sorted_indices, unsorted_indices = from_array(by_length), from_array(rank)
     order = Order(numbers, rank)
-    padded = gathering.masked_fill(x[: order.steps], ~mask_of(from_array(numbers), order.steps, x.dim()), 0)
+    padded = gathering.masked_fill(
+        x[: order.steps], ~mask_of(from_array(numbers), steps=order.steps, dimensions=x.dim()), 0
+    )
     return PackedSequence.of_padded(padded, order, sorted_indices, unsorted_indices)
 
 
@@ -197,7 +200,7 @@ def pad_packed_sequence(
             f"total_length={total_length} and max sequence length being {steps}"
         )
     if padding_value:
-        padded = gathering.masked_fill(padded, ~mask_of(lengths, steps, padded.dim()), padding_value)
+        padded = gathering.masked_fill(padded, ~mask_of(lengths, steps=steps, dimensions=padded.dim()), padding_value)
     if total_length is not None and total_length > steps:
         shape = (total_length - steps, *padded.shape[1:])
         padded = shaping.cat([padded, padded.new_full(shape, padding_value)])
@@ -265,11 +268,13 @@ def unpack_sequence(packed_sequences: PackedSequence) -> list[Any]:
     return unpad_sequence(*pad_packed_sequence(packed_sequences))
 
 
-def mask_of(lengths: Any, steps: int, dimensions: int) -> Any:
+@remembered
+def mask_of(lengths: Any, *, steps: int, dimensions: int) -> Any:
     """Which steps belong to rows of these lengths: (steps, rows, 1, ...) of so many dimensions."""
-    step = arange(steps).reshape(steps, 1)
-    mask = operations.lt(step, lengths.reshape(1, -1))
-    return mask.reshape(*mask.shape, *(1 for _ in range(dimensions - 2)))
+    rows = type_of(lengths).shape[0]
+    segment, (vertex,) = enter_all(lengths)
+    step = pending(iota(vertex.dtype, (steps, rows), 0), segment)
+    return operations.lt(step, lengths).reshape(steps, rows, *(1 for _ in range(dimensions - 2)))
 
 
 def lengths_of_rows(lengths: Any, steps: int, rows: int) -> Any:
