@@ -101,7 +101,7 @@ def _argument(module: Any, parameter: inspect.Parameter) -> Any:
         dtypes = [tensor.dtype for tensor in (*module.parameters(), *module.buffers())]
         return next((dtype.name for dtype in dtypes if dtype.is_floating_point), None)
     value = getattr(module, parameter.name)
-    if isinstance(parameter.default, bool) and not isinstance(value, bool):
+    if isinstance(parameter.default, bool) and not isinstance(value, bool | str):
         return value is not None
     return list(value) if isinstance(value, tuple) else value
 

@@ -122,4 +122,6 @@ from .pooling import (
     MaxPool3d,
     Unfold,
 )
+from .recurrent import GRU, LSTM, RNN, SRU
+from .recurrent_cells import GRUCell, LSTMCell, RNNCell, SRUCell
 from .upsampling import Upsample, UpsamplingBilinear2d, UpsamplingNearest2d

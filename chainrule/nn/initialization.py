@@ -157,17 +157,23 @@ class Undrawn(NamedTuple):
         follow_graph(order, weights)
 
 
+def default_rule() -> str:
+    """The rule in the settings. Errors: `ArgumentError` for an unknown one."""
+    if settings.initialization not in RULES:
+        raise ArgumentError(
+            f"settings.initialization must be 'activation' or 'pytorch', got {settings.initialization!r}"
+        )
+    return settings.initialization
+
+
 def start_by_default(weight: Parameter, bias: Parameter | None) -> None:
     """Give a layer of shape (outputs, inputs, ...) its default initial values, or anew if it has had some.
 
     Errors: `ArgumentError` for an unknown rule in the settings.
     """
-    if settings.initialization not in RULES:
-        raise ArgumentError(
-            f"settings.initialization must be 'activation' or 'pytorch', got {settings.initialization!r}"
-        )
+    rule = default_rule()
     before: DefaultStart | None = weight.start
-    weight.start = start = DefaultStart(settings.initialization)
+    weight.start = start = DefaultStart(rule)
     if bias is not None:
         bias.write(start.bias_values(tuple(bias.shape), math.prod(weight.shape[1:])))
     if before is not None:

@@ -16,8 +16,9 @@ from .segment import state
 def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
     """Record ``function(*tensors, **attributes)`` by looking up what it gave for the same vertices before.
 
-    The function must be pure: its result may depend only on its tensors and on hashable keyword attributes, and it
-    draws no random numbers. Arguments may be None. A loss of twenty operations then costs as much as one.
+    The function must be pure: its result, a tensor or a tuple of them, may depend only on its tensors and on hashable
+    keyword attributes, and it draws no random numbers. Arguments may be None. A loss of twenty operations then costs as
+    much as one.
     """
 
     @functools.wraps(function)
@@ -43,11 +44,17 @@ def remembered(function: Callable[..., Any]) -> Callable[..., Any]:
                 None if vertex is None else value_of(vertex, segment) for vertex in parts[1 : len(inputs) + 1]
             )
             result = _with_gradient(function, given, attributes)
-            if state.segment is not segment or result._segment is not segment:
-                return result if state.is_grad_enabled else result.detach()
-            found = result._vertex
+            results = result if isinstance(result, tuple) else (result,)
+            if state.segment is not segment or any(each._segment is not segment for each in results):
+                if not state.is_grad_enabled:
+                    results = tuple(each.detach() for each in results)
+                return results if isinstance(result, tuple) else results[0]
+            vertices = tuple(each._vertex for each in results)
+            found = vertices if isinstance(result, tuple) else vertices[0]
             if len(segment.leaves) == leaves:
                 users[key] = found
+        if found.__class__ is tuple:
+            return tuple([pending(vertex, segment) for vertex in found])
         return pending(found, segment)
 
     return call

@@ -115,6 +115,15 @@ LAYERS = [
     nn.Sign(),
     nn.Softshrink(0.3),
     nn.Threshold(0.1, 20.0),
+    nn.RNN(3, 4, 2, "relu", bias=False, dropout=0.3),
+    nn.LSTM(3, 4, 2, batch_first=True, bidirectional=True, proj_size=2, peephole="if", forget_bias=1.0),
+    nn.LSTM(3, 4, peephole=True, dtype="float64"),
+    nn.GRU(3, 4, reset_after=False, update_gate="replace"),
+    nn.SRU(3, 4, rescale=False, highway_bias=-1.0),
+    nn.RNNCell(3, 4, bias=False, nonlinearity="relu"),
+    nn.LSTMCell(3, 4, dtype="float64"),
+    nn.GRUCell(3, 4, reset_after=False),
+    nn.SRUCell(3, 3),
     nn.Sequential(nn.Linear(2, 2), nn.Sequential(nn.ReLU(), nn.Linear(2, 1))),
 ]
 

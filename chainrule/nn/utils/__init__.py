@@ -1,5 +1,6 @@
 """What is done to networks, their parameters and their gradients, under PyTorch's names."""
 
+from . import rnn
 from .clip_grad import (
     clip_grad_norm_,
     clip_grad_norm_each_,
