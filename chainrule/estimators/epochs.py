@@ -35,18 +35,23 @@ def run_epochs(
     best = learner.weights() if score is not None and estimator.early_stopping else None
     estimator.n_iter_ = 0
     try:
+        _set_options(estimator, learner)
         while estimator.n_iter_ < (1 if is_single else estimator.max_iter):
-            _set_rate(estimator, learner)
             if estimator.shuffle:
                 indices = np.arange(rows.rows)
                 random.shuffle(indices)
                 order = order[indices]
                 rows.set_order(order)
             _note_loss(estimator, rows.train(), rows.rows)
+            if _has_schedule(estimator, "invscaling"):
+                estimator._rate = estimator.learning_rate_init / (estimator.t_ + 1) ** estimator.power_t
+                _set_options(estimator, learner)
             if score is not None and _note_score(estimator, score()) and best is not None:
                 best = learner.weights()
-            if _has_settled(estimator) and _stops(estimator):
-                break
+            if _has_settled(estimator):
+                if _stops(estimator):
+                    break
+                _set_options(estimator, learner)
             if estimator.n_iter_ == estimator.max_iter and not is_single:
                 warnings.warn(
                     f"the training has not settled after max_iter={estimator.max_iter} epochs. "
@@ -125,11 +130,9 @@ def _stops(estimator: Any) -> bool:
     return stops
 
 
-def _set_rate(estimator: Any, learner: Learner) -> None:
-    if _has_schedule(estimator, "invscaling") and estimator.t_:
-        estimator._rate = estimator.learning_rate_init / (estimator.t_ + 1) ** estimator.power_t
-    is_momentum = estimator.solver == "sgd"
-    learner.set_options(estimator._rate, estimator.alpha, estimator.momentum if is_momentum else None)
+def _set_options(estimator: Any, learner: Learner) -> None:
+    rate = None if callable(estimator.solver) else estimator._rate
+    learner.set_options(rate, estimator.alpha, estimator.momentum if estimator.solver == "sgd" else None)
 
 
 def _has_schedule(estimator: Any, name: str) -> bool:

@@ -19,7 +19,7 @@ def run_lbfgs(estimator: Any, learner: Learner, rows: Rows) -> None:
     from scipy.optimize import minimize
 
     parameters = sorted(learner.network.parameters(), key=lambda parameter: parameter.dim() < 2)
-    learner.set_options(0.0, estimator.alpha)
+    learner.set_options(None, estimator.alpha)
 
     def loss_and_gradient(packed: Array) -> tuple[float, Array]:
         _unpack(packed, parameters)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,7 +26,7 @@ Array = np.ndarray[Any, Any]
 MAX_IDLE = 16
 """Learners kept for fits to come; the one unused for longest goes first."""
 
-MAX_PASSES = 4
+MAX_PASSES = 8
 """Passes that a learner keeps."""
 
 PADDED_ROWS = 1 << 16
@@ -117,7 +116,9 @@ class Learner:
     def over(self, data: Data, batch_size: int) -> Iterator[Rows]:
         """Lend a pass over these rows."""
         count = len(data.X)
-        held = data.each(partial(self._tensor, size=_capacity(count)))
+        size = _capacity(count)
+        weights = None if data.weights is None else self._tensor(data.weights, size, rest=0)
+        held = Data(self._tensor(data.X, size), self._tensor(data.y, size), weights)
         key = batch_size, *(None if tensor is None else tensor._type for tensor in held)
         if key not in self._passes:
             if len(self._passes) >= MAX_PASSES:
@@ -134,11 +135,15 @@ class Learner:
         finally:
             rows.let_go()
 
-    def set_options(self, rate: float, alpha: float, momentum: float | None = None) -> None:
-        """Set what is a number of the programs: the learning rate, the strength of the penalty, the momentum."""
+    def set_options(self, rate: float | None, alpha: float, momentum: float | None = None) -> None:
+        """Set what is a number of the programs: the learning rate, the strength of the penalty, the momentum.
+
+        Where the rate or the momentum is None, the optimiser keeps its own.
+        """
         self.objective.set_alpha(alpha)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            if rate is not None:
+                group["lr"] = rate
             if momentum is not None:
                 memory_of(group.variable("momentum"))[...] = momentum
 
@@ -210,12 +215,14 @@ class Learner:
         """Numbers have the type of the network; whole ones, which it may look up, stay whole."""
         return as_dtype(np.dtype(np.int64)) if data.dtype.kind in "iu" else self.dtype
 
-    def _tensor(self, data: Array, size: int) -> Any:
+    def _tensor(self, data: Array, size: int, rest: Any = None) -> Any:
+        """The data as a tensor of so many rows; those behind the end are like the last, or ``rest``."""
         dtype = self._dtype_of(data)
         if len(data) == size:
             return from_array(data, dtype, shares_memory=True)
-        filled = np.zeros((size, *data.shape[1:]), dtype.numpy)
+        filled = np.empty((size, *data.shape[1:]), dtype.numpy)
         filled[: len(data)] = data
+        filled[len(data) :] = data[-1] if rest is None else rest
         return from_array(filled, dtype, shares_memory=True)
 
 

@@ -83,7 +83,8 @@ class MLPClassifier(NetworkClassifier, Perceptron):
     cross-entropy plus alpha / (2 n) · Σ w² is minimised over batches of n rows. Beyond them:
 
     - ``activation``: any of `chainrule.nn` by name (``"gelu"``, ``"leaky_relu"``), or a layer such as ``nn.ELU(0.5)``.
-    - ``solver``: any optimiser by name (``"adamw"``, ``"rmsprop"``, ``"lion"`` ...), or a function of the parameters.
+    - ``solver``: any optimiser by name (``"adamw"``, ``"rmsprop"``, ``"lion"`` ...), or a function of the parameters,
+      whose rate is its own.
     - ``dropout``: the share of each hidden layer that is dropped. ``batch_norm``: normalise before each activation.
     - ``class_weight``: ``{class: weight}`` or ``"balanced"``. ``scoring``: what early stopping watches, a name or
       function of scikit-learn's; accuracy by default. ``fit`` takes ``sample_weight`` and ``validation_data``.

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import r2_score
 from sklearn.utils.metaestimators import available_if
-from sklearn.utils.multiclass import check_classification_targets, type_of_target, unique_labels
+from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import column_or_1d
 
 from .. import nn
@@ -24,18 +24,18 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
 
     def _read_targets(self, y: Any, first: bool) -> Array:
         """Class numbers (rows,) for several classes; else 0 and 1, (rows, outputs)."""
-        check_classification_targets(y)
-        kind = type_of_target(y, input_name="y")
+        kind = type_of_target(y, input_name="y", raise_unknown=True)
         if kind == "multiclass-multioutput":
             raise TargetError("several targets per row must be labels, 0 or 1 each. fix: MultiOutputClassifier")
+        if kind.startswith("continuous"):
+            raise TargetError("Unknown label type: y has fractions, no classes. fix: a regressor, or bins of y")
         if hasattr(y, "toarray"):
             y = y.toarray()
         is_multilabel = kind == "multilabel-indicator"
         y = np.asarray(y) if is_multilabel else column_or_1d(y, warn=True)
-        if first and not hasattr(self, "_given_classes"):
-            self.classes_, self._is_multilabel = unique_labels(y), is_multilabel
-        elif first:
-            self.classes_, self._is_multilabel = self._given_classes, is_multilabel
+        if first:
+            self.classes_ = getattr(self, "_given_classes", np.arange(y.shape[1]) if is_multilabel else np.unique(y))
+            self._is_multilabel = is_multilabel
         if is_multilabel != self._is_multilabel:
             raise TargetError("y has another form than in the first fit: one class per row, or labels of 0 and 1")
         if is_multilabel:
@@ -82,7 +82,7 @@ class NetworkClassifier(ClassifierMixin, NetworkEstimator):
         if is_first and classes is None:
             raise ArgumentError("classes must be passed on the first call to partial_fit. fix: classes=np.unique(y)")
         if classes is not None:
-            given = unique_labels(classes)
+            given = np.unique(classes)
             if is_first:
                 self._given_classes = given
             elif not np.array_equal(self.classes_, given):
