@@ -59,6 +59,9 @@ class NetworkEstimator(BaseEstimator):
     scoring: Any
     learning_rate_init: float
     momentum: float = 0.9
+    _rate: float
+    _optimizer_state: list[Array] | None
+    _solver_before: Any
 
     # For subclasses ---------------------------------------------------------------------------------------------------
 
@@ -117,14 +120,17 @@ class NetworkEstimator(BaseEstimator):
         check_arguments(self)
         if self.early_stopping and is_single:
             raise ArgumentError("partial_fit does not support early_stopping=True. fix: fit, or early_stopping=False")
+        if held_out is not None and self.solver == "lbfgs":
+            raise ArgumentError("validation_data needs a solver that goes epoch by epoch, not 'lbfgs'. fix: 'adam'")
         features, targets = self._read(X, y, first)
         data = Data(features, targets, self._weights(sample_weight, y, len(features)))
         random = check_random_state(self.random_state)
         if first:
             self._start(features, targets, random)
             begin_curves(self)
-        if first or not is_single:
+        if first or not is_single or self.solver != self._solver_before:
             self._rate, self._optimizer_state = self.learning_rate_init, None
+        self._solver_before = self.solver
         with self._learner() as learner:
             if self.solver == "lbfgs":
                 with learner.over(data, len(features)) as rows:

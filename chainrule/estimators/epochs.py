@@ -57,10 +57,10 @@ def run_epochs(
                     f"the training has not settled after max_iter={estimator.max_iter} epochs. "
                     "fix: more of them, a larger learning rate, or a larger tol",
                     ConvergenceWarning,
-                    stacklevel=4,
+                    stacklevel=5,
                 )
     except KeyboardInterrupt:
-        warnings.warn("training was interrupted; the weights are those of the last step", stacklevel=4)
+        warnings.warn("training was interrupted; the weights are those of the last step", stacklevel=5)
     if best is not None:
         learner.set_weights(best)
 

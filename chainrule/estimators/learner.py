@@ -11,10 +11,12 @@ import numpy as np
 
 from ..compiler.capture import Loop
 from ..nn.dropout import DroppingLayer
+from ..nn.memo import has_only_builtin_parts
 from ..nn.modes import mode
 from ..nn.piecewise import RReLU
 from ..optim.state import memory_of, state_tensor
-from ..tensor.gradmode import no_grad
+from ..settings import settings
+from ..tensor.gradmode import enable_grad, no_grad
 from ..tensor.inplace import write
 from ..tensor.operands import from_array
 from ..training.steps import ArrayPass, look_at, training_step
@@ -81,7 +83,8 @@ class Rows(ArrayPass):
 
     def train(self) -> float:
         """Go over all rows once and return the mean loss."""
-        self.run(self.step)
+        with enable_grad():
+            self.run(self.step)
         return self.mean_loss
 
 
@@ -105,7 +108,8 @@ class Learner:
         self.objective = PenalisedObjective(loss, penalised, outputs)
         self.optimizer = make_optimizer([p for p in network.parameters() if p.requires_grad])
         self.dtype = dtype
-        self.draws = any(isinstance(part, DRAWING) for part in network.modules())
+        self.draws = not has_only_builtin_parts(network) or any(isinstance(part, DRAWING) for part in network.modules())
+        self.lock = threading.RLock()
         self._passes: dict[Any, Rows] = {}
         self._first_state: list[Array] | None = None
         self._predictions: dict[Any, tuple[Loop, Any, Any]] = {}
@@ -127,7 +131,8 @@ class Learner:
             self._passes[key].step = training_step(self.network, self.objective, self.optimizer, self._passes[key])
         rows = self._passes[key]
         rows.hold(held, count)
-        rows.capture()
+        with enable_grad():
+            rows.capture()
         if self._first_state is None:
             self._first_state = self.optimizer_state()
         try:
@@ -241,6 +246,7 @@ _lock = threading.Lock()
 @contextmanager
 def borrowed(key: Any, make: Callable[[], Learner]) -> Iterator[Learner]:
     """Lend the learner of a key to one thread; it is made if none is idle, and kept if nothing went wrong."""
+    key = key, settings.backend, settings.cpu_features
     with _lock:
         found = next((number for number in range(len(_idle) - 1, -1, -1) if _idle[number][0] == key), None)
         learner = None if found is None else _idle.pop(found)[1]

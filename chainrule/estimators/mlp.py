@@ -96,7 +96,7 @@ class MLPClassifier(NetworkClassifier, Perceptron):
 
     >>> from sklearn.datasets import make_moons
     >>> X, y = make_moons(200, noise=0.1, random_state=0)
-    >>> model = MLPClassifier((16,), max_iter=300, learning_rate_init=0.01, random_state=0).fit(X, y)
+    >>> model = MLPClassifier((16,), batch_size=20, max_iter=100, learning_rate_init=0.02, random_state=0).fit(X, y)
     >>> model.score(X, y) > 0.95, [coef.shape for coef in model.coefs_]
     (True, [(2, 16), (16, 1)])
     """

@@ -98,7 +98,8 @@ class Wrapped(NetworkEstimator):
             dtype = next((parameter.dtype for parameter in self.module_.parameters()), float32)
             penalised = [weight for _, weight in weights(self.module_)]
             self._kept = Learner(self.module_, self._loss, make_optimizer, penalised, self.n_outputs_, dtype)
-        yield self._kept
+        with self._kept.lock:  # one thread at a time
+            yield self._kept
 
     def _keep_weights(self, learner: Learner) -> None:
         self.module_.eval()  # it has them already

@@ -2,7 +2,6 @@
 
 import warnings
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -148,24 +147,39 @@ def test_early_stopping_watches_given_data_and_scores() -> None:
     assert watched.n_iter_ == 5
 
 
-def test_columns_of_categories(tmp_path: Path) -> None:
+def check_categories(table: Any, columns: Any, town: Any, number: Any, new: Any) -> None:
     """Encoding inside equals encoding before; categories never seen are all 0."""
     from sklearn.preprocessing import OneHotEncoder
 
+    target = number + (town == "Ulm")
+    model = cr.MLPRegressor(**SMALL, categorical_features=columns).fit(table, target)
+    assert model.n_features_in_ == 2
+    towns = OneHotEncoder(sparse_output=False).fit_transform(np.asarray(town).reshape(-1, 1))
+    encoded = np.hstack([towns, np.asarray(number, float).reshape(-1, 1)])
+    plain = cr.MLPRegressor(**SMALL).fit(encoded, target)
+    np.testing.assert_array_equal(model.predict(table), plain.predict(encoded))
+    np.testing.assert_array_equal(model.predict(new), plain.predict([[0, 0, 0, 0.5]]))
+
+
+def test_columns_of_categories_of_an_array() -> None:
+    random = np.random.default_rng(0)
+    number, town = random.normal(size=90), random.choice(["Ulm", "Bonn", "Kiel"], 90)
+    table = np.empty((90, 2), object)
+    table[:, 0], table[:, 1] = number, town
+    check_categories(table, [1], town, number, np.array([[0.5, "Köln"]], object))
+    with pytest.raises(ValueError, match="'from_dtype' or a list of columns"):
+        cr.MLPRegressor(categorical_features="town").fit(table, number)
+
+
+def test_columns_of_categories_of_a_frame() -> None:
     pandas = pytest.importorskip("pandas")
     random = np.random.default_rng(0)
     frame = pandas.DataFrame({"a": random.normal(size=90), "town": random.choice(["Ulm", "Bonn", "Kiel"], 90)})
-    target = frame["a"] + (frame["town"] == "Ulm")
-    model = cr.MLPRegressor(**SMALL, categorical_features="from_dtype").fit(frame, target)
-    assert list(model.feature_names_in_) == ["a", "town"]
-    assert model.n_features_in_ == 2
-    encoded = np.hstack([OneHotEncoder(sparse_output=False).fit_transform(frame[["town"]]), frame[["a"]]])
-    plain = cr.MLPRegressor(**SMALL).fit(encoded, target)
-    np.testing.assert_array_equal(model.predict(frame), plain.predict(encoded))
-    named = cr.MLPRegressor(**SMALL, categorical_features=["town"]).fit(frame, target)
-    np.testing.assert_array_equal(named.predict(frame), plain.predict(encoded))
     new = pandas.DataFrame({"a": [0.5], "town": ["Köln"]})
-    np.testing.assert_array_equal(model.predict(new), plain.predict([[0, 0, 0, 0.5]]))
+    for columns in ("from_dtype", ["town"]):
+        check_categories(frame, columns, frame["town"], frame["a"], new)
+    model = cr.MLPRegressor(**SMALL, categorical_features="from_dtype").fit(frame, frame["a"])
+    assert list(model.feature_names_in_) == ["a", "town"]
     with pytest.raises(ValueError, match="feature names"):
         model.predict(frame[["town", "a"]])
 
