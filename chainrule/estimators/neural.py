@@ -167,8 +167,9 @@ class NeuralRegressor(NetworkRegressor, Wrapped):
     >>> import numpy as np
     >>> from chainrule import nn
     >>> X = np.linspace(-1, 1, 200).reshape(-1, 1)
-    >>> network = nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 1))
-    >>> model = NeuralRegressor(network, learning_rate_init=0.02, random_state=0)
+    >>> def network(n_outputs):
+    ...     return nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, n_outputs))
+    >>> model = NeuralRegressor(network, batch_size=20, learning_rate_init=0.02, random_state=0)
     >>> model.fit(X, np.sin(3 * X[:, 0])).score(X, np.sin(3 * X[:, 0])) > 0.95
     True
     """

@@ -67,9 +67,7 @@ def test_the_same_network_is_trained_the_same_way(kind: str, target: np.ndarray)
 def test_two_outputs_for_two_classes() -> None:
     """As PyTorch's users write it: logits for both classes, and cross-entropy of class numbers."""
     labels = np.where(y == 1, "b", "a")
-    model = cr.NeuralClassifier(
-        network(2, 2), loss="cross_entropy", learning_rate_init=0.1, max_iter=60, random_state=0
-    )
+    model = cr.NeuralClassifier(network, loss="cross_entropy", learning_rate_init=0.1, max_iter=60, random_state=0)
     probabilities = model.fit(X, labels).predict_proba(X)
     logits = model.module_(cr.tensor(X)).detach().numpy()
     np.testing.assert_allclose(probabilities, np.exp(logits) / np.exp(logits).sum(1, keepdims=True), rtol=1e-9)
