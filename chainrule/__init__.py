@@ -349,10 +349,15 @@ __version__ = "0.1.0"
 
 # Imported when first used, so that `import chainrule` stays quick.
 _LAZY = {
+    "MLPClassifier": ".estimators:MLPClassifier",
+    "MLPRegressor": ".estimators:MLPRegressor",
+    "NeuralClassifier": ".estimators:NeuralClassifier",
+    "NeuralRegressor": ".estimators:NeuralRegressor",
     "Trainer": ".training.trainer:Trainer",
     "cache_info": ".compiler.cache:cache_info",
     "clear_cache": ".compiler.cache:clear_cache",
     "data": ".data:",
+    "estimators": ".estimators:",
     "load": ".training.model_file:load",
     "load_weights": ".training.model_file:load_weights",
     "models": ".models:",

@@ -3,7 +3,9 @@
 | setting         | environment variable     | default      | meaning                                                  |
 |-----------------|--------------------------|--------------|----------------------------------------------------------|
 | backend         | CHAINRULE_BACKEND        | native       | what runs programs: "native" or "reference" (NumPy)      |
-| threads         | CHAINRULE_NUM_THREADS    | usable CPUs  | threads of one program, the calling one included         |
+| threads         | CHAINRULE_NUM_THREADS    | usable CPUs  | threads of one program, the calling one included; not    |
+|                 |                          |              | more than OMP_NUM_THREADS, with which joblib limits its  |
+|                 |                          |              | processes, unless the variable is set                    |
 | cache_directory | CHAINRULE_CACHE_DIR      | user's cache | where compiled programs are kept between runs            |
 | cache_enabled   | CHAINRULE_CACHE          | 1            | 0: nothing is read from or written to the disk cache     |
 | cpu_features    | CHAINRULE_CPU_FEATURES   | the host's   | changes: "-avx512f"; "avx2" limits code to that level    |
@@ -47,6 +49,12 @@ def _positive_integer(variable: str, default: int) -> int:
     return int(text)
 
 
+def _granted_threads() -> int:
+    """Usable CPUs, or fewer where whoever started this process says so: to OpenMP, whose variable everybody reads."""
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(usable_cpus(), int(limit)) if limit.isdigit() and int(limit) else usable_cpus()
+
+
 @dataclass
 class Settings:
     """The current value of every switch; see the table of this module."""
@@ -66,7 +74,7 @@ def from_environment() -> Settings:
     data = os.environ.get("CHAINRULE_DATA")
     return Settings(
         backend=os.environ.get("CHAINRULE_BACKEND", "native"),
-        threads=_positive_integer("CHAINRULE_NUM_THREADS", usable_cpus()),
+        threads=_positive_integer("CHAINRULE_NUM_THREADS", _granted_threads()),
         cache_directory=Path(os.environ.get("CHAINRULE_CACHE_DIR") or _default_cache_directory()),
         cache_enabled=os.environ.get("CHAINRULE_CACHE", "1") != "0",
         cpu_features=os.environ.get("CHAINRULE_CPU_FEATURES", ""),

@@ -26,6 +26,8 @@ def names_of_tests(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("component", COMPONENTS, ids=lambda component: component.item)
 def test_names_and_tests_exist(component: Component) -> None:
+    if component.file.startswith("estimators"):
+        pytest.importorskip("sklearn")
     path = ROOT / "tests" / component.file
     assert component.test in names_of_tests(path)
     text = path.read_text(encoding="utf-8")

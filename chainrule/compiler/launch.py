@@ -165,6 +165,11 @@ class ProgramClock(Clock):
         super().__init__()
         self.members = members
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether all slots still exist: a program of one that is gone never runs again."""
+        return all(slot_owner(slot) is not None for slot in self.members)
+
 
 _gradients_of: Launch | None = None
 _LAUNCHES: dict[Any, Launch] = {}
@@ -181,7 +186,10 @@ def _clock_of(slots: list[Vertex]) -> Clock | None:
             return clock
     clock = ProgramClock(members)
     for owner in owners:
-        owner._storage.clocks += (clock,)
+        storage = owner._storage
+        ended = [old for old in storage.clocks if isinstance(old, ProgramClock) and not old.is_alive]
+        clock.time = max([clock.time, *(old.time for old in ended)])  # what they wrote stays written
+        storage.clocks = (*(old for old in storage.clocks if old not in ended), clock)
     return clock
 
 

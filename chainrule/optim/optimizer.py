@@ -358,6 +358,13 @@ class Optimizer:
             counter.members.add(parameter)
         return counter
 
+    def state_tensors(self) -> Iterator[Any]:
+        """Everything that is kept from step to step, the counters of steps included, always in the same order."""
+        for entries in self.state.values():
+            yield from (tensor for name, tensor in entries.items() if name != "step" and name not in self.shared)
+        for counter in dict.fromkeys(self._counters.values()):
+            yield from counter.tensors()
+
     # Saving ----------------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:

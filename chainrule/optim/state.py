@@ -104,6 +104,10 @@ class Counter:
             if power is not None:
                 write(power, power * fixed(beta, power))
 
+    def tensors(self) -> list[Any]:
+        """Where the count, the numbers and the powers are kept."""
+        return [self.steps, *self.numbers.values(), *(power for power in self._powers if power is not None)]
+
     def state(self) -> dict[str, float]:
         """The numbers as they are now."""
         return {name: float(memory_of(number)) for name, number in self.numbers.items()}

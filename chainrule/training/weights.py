@@ -30,7 +30,7 @@ def check_sample_weight(sample_weight: Any, rows: int, name: str = "sample_weigh
         row = int(np.flatnonzero(wrong)[0])
         raise DataError(f"{name} must be numbers of at least 0, got {weights[row]:g} in row {row}")
     if not weights.any():
-        raise DataError(f"{name} is 0 for every row: nothing is left to learn from")
+        raise DataError(f"{name} is zero for every row: nothing is left to learn from")
     return weights
 
 

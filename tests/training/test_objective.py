@@ -213,7 +213,7 @@ ONES = np.ones(37)
         ("bce_with_logits", np.zeros(37), {"class_weight": "balance"}, ArgumentError, "did you mean 'balanced'"),
         ("bce_with_logits", np.zeros(37), {"class_weight": {3: 1}}, ArgumentError, "names class 3, which no row has"),
         ("bce_with_logits", np.zeros(37), {"class_weight": {0: -1}}, ArgumentError, "got -1 for class 0"),
-        ("bce_with_logits", np.zeros(37), {"class_weight": {0: 0}}, DataError, "class_weight is 0 for every row"),
+        ("bce_with_logits", np.zeros(37), {"class_weight": {0: 0}}, DataError, "class_weight is zero for every row"),
         ("cross_entropy", np.full(37, 3), {}, IndexOutOfRangeError, "label 3 in row 0, but the input has 2 classes"),
         ("cross_entropy", np.full(37, 0.5), {}, TargetError, "needs class numbers"),
         ("bce_with_logits", 3 * ONES, {}, TargetError, "elements of target should be between 0 and 1, got 3 in row 0"),
