@@ -32,11 +32,11 @@ def vertex(*shape: int) -> Vertex:
     return make_input(tensor_type(float64, shape))
 
 
-def run_of(function: Function, rows: int = ROWS, weights: tuple[int, int] = (UNITS, UNITS)) -> Run:
-    """h ← function(h, x, w), which is also stacked."""
-    h, x, w = vertex(rows, UNITS), vertex(rows, UNITS), vertex(*weights)
+def run_of(function: Function, rows: int = ROWS, units: int = UNITS, lines: int | None = None) -> Run:
+    """h ← function(h, x, w), which is also stacked; w has as many lines as columns, or so many."""
+    h, x, w = vertex(rows, units), vertex(rows, units), vertex(lines or units, units)
     after = function(h, x, w)
-    operands = vertex(rows, UNITS), vertex(STEPS, rows, UNITS), vertex(*weights)
+    operands = vertex(rows, units), vertex(STEPS, rows, units), vertex(lines or units, units)
     return Run(operands, Graph((h, x, w), (after, after)), 1, 1, STEPS, False)
 
 
@@ -100,7 +100,7 @@ def test_an_invariant_with_a_line_for_each_row_stays_whole() -> None:
     def function(h: Vertex, x: Vertex, w: Vertex) -> Vertex:
         return add(multiply(h, w), matmul(x, matmul(swap_last_axes(w), w)))
 
-    step, part = part_of(run_of(function, weights=(ROWS, UNITS)))
+    step, part = part_of(run_of(function, lines=ROWS))
     assert part is step
 
 
@@ -110,18 +110,18 @@ def test_parts_are_equal_and_large_enough(rows: int, count: int) -> None:
     assert part.outputs[0].shape == (count, UNITS)
 
 
-@pytest.mark.parametrize("rows", [ROWS, 6])
-def test_a_training_step_in_parts(rows: int) -> None:
+@pytest.mark.parametrize(("rows", "units", "tasks"), [(32, 52, 2), (6, 52, 1), (16, 400, 2)])
+def test_a_training_step_in_parts(rows: int, units: int, tasks: int) -> None:
     """Native results are those of the reference, and the same bits for any number of threads; weights are packed."""
-    run = run_of(lambda h, x, w: recurrent(h, x, swap_last_axes(w)), rows)
+    run = run_of(lambda h, x, w: recurrent(h, x, swap_last_axes(w)), rows, units)
     ys = run.stack(run.body.outputs[1])
     found = gradients(sum_(multiply(ys, run.operands[1]), (0, 1, 2)), run.operands)
     graph = Graph(run.operands, (ys, run.carry(0), *(each for each in found if each is not None)))
     assert len(graph.outputs) == 5
     loops = [kernel for kernel in make_plan(graph).kernels if isinstance(kernel, Loop)]
-    assert [loop.tasks for loop in loops] == ([2, 2] if rows == ROWS else [1, 1])
+    assert [loop.tasks for loop in loops] == [tasks, tasks]
     rng = np.random.default_rng(0)
-    values = [rng.normal(size=each.shape) / UNITS**0.5 for each in graph.inputs]
+    values = [rng.normal(size=each.shape) / units**0.5 for each in graph.inputs]
     before, bits = settings.threads, []
     for threads in (1, 2, 3):
         set_num_threads(threads)

@@ -45,6 +45,9 @@ PACKED_LEFT_GROUP, SHORT_STEP_GROUP = 8, 4
 PACKED_ROWS = 8
 """Values of k that are packed for one panel before the next."""
 
+LEAST_SUMS = 10
+"""Fewer vectors of sums in a tile wait for themselves: a rest of fewer rows is better than tiles that are too small."""
+
 LEAST_BLOCK_ROWS = 64
 """Fewer rows do not repay the packing."""
 
@@ -66,7 +69,7 @@ class Packed:
         self.vectors = min(2, -(-product.columns // self.lanes))
         self.width = self.vectors * self.lanes
         self.full_panels, self.rest_columns = divmod(product.columns, self.width)
-        self.tile_rows = even_split(product.rows, sums_in_registers(f) // self.vectors)
+        self.tile_rows = self._choose_rows(sums_in_registers(f) // self.vectors)
         self.tiles, self.rest_rows = divmod(product.rows, self.tile_rows)
         self._split_depth()
         is_far_in_depth = product.left.strides[-1] != 1 and self.depth_blocks > 1
@@ -75,6 +78,11 @@ class Packed:
         self.packs_left = is_far_in_depth and self.group >= enough_panels
         self.left_width = packed_width(f, product.dtype.name, self.tile_rows)
         self._share_out_scratch()
+
+    def _choose_rows(self, most: int) -> int:
+        rows = even_split(self.product.rows, most)
+        has_few_sums = rows * self.vectors < LEAST_SUMS and self.product.rows > 2 * most
+        return most if has_few_sums else rows
 
     def _split_depth(self) -> None:
         depth, longest = self.product.depth, PANEL_BYTES // (self.width * self.size)
