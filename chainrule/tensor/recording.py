@@ -258,11 +258,19 @@ def overwrite(tensor: Any, value: Vertex, segment: Segment) -> None:
     """
     slot = tensor._slot
     if slot.requires_grad:
-        value = make_vertex(STOP_GRADIENT, (value,), {})
-        value.requires_grad = True
-        value.users["version of"] = slot
+        value = _version(value, slot)
     segment.updates[slot] = tensor._vertex = value
     tensor._storage.written_in = segment
+
+
+def _version(value: Vertex, slot: Vertex) -> Vertex:
+    """``value`` as a leaf in place of a slot: the same vertex whenever that value is written into that slot."""
+    found: Vertex | None = value.users.get(("version", slot))
+    if found is None:
+        found = value.users["version", slot] = make_vertex(STOP_GRADIENT, (value,), {})
+        found.requires_grad = True
+        found.users["version of"] = slot
+    return found
 
 
 def _enter_exported(handle: Any, segment: Segment) -> Vertex:
