@@ -45,7 +45,8 @@ def test_it_learns_and_so_does_its_peer(example: ModuleType, capsys: pytest.Capt
     found = example.train(model, *parts, epochs=8)
     model.load_state_dict(initial)
     expected = example.train_peer(model, *parts, epochs=8)
-    assert found[-1] < 0.5 * found[0] and found[-1] == pytest.approx(expected[-1], rel=0.25)
+    assert found == pytest.approx(expected, rel=0.01)  # the order of the windows is another one
+    assert found[-1] < found[0] - 0.2
     printed = capsys.readouterr().out
     assert "chainrule epoch   8  loss " in printed and "torch     epoch   8  loss " in printed
 
