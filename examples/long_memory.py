@@ -54,7 +54,7 @@ def copying(rows: int, blanks: int, random: np.random.Generator) -> tuple[Array,
 
 
 class Problem(NamedTuple):
-    """How to draw rows, sizes, the loss, what it is without memory, where it is solved, and the most training steps."""
+    """How to draw rows, sizes, the loss, what it is without memory, where it is solved; how it is trained."""
 
     name: str
     draw: Callable[[int, int, np.random.Generator], tuple[Array, Array]]
@@ -65,6 +65,8 @@ class Problem(NamedTuple):
     chance: float
     solved: float
     most: int
+    hidden: int
+    rate: float
 
 
 def adding_loss(outputs: Any, sums: Any) -> Any:
@@ -77,9 +79,9 @@ def copying_loss(outputs: Any, answers: Any) -> Any:
     return nn.functional.cross_entropy(outputs.flatten(0, 1), answers.flatten())
 
 
-ADDING = Problem("adding", adding, 200, 2, 1, adding_loss, 1 / 6, 0.01, 2000)
+ADDING = Problem("adding", adding, 200, 2, 1, adding_loss, 1 / 6, 0.01, 1500, 64, 5e-3)
 COPYING_CHANCE = LENGTH * math.log(SYMBOLS) / (100 + 2 * LENGTH)
-COPYING = Problem("copying", copying, 100, 10, 10, copying_loss, COPYING_CHANCE, COPYING_CHANCE / 10, 3000)
+COPYING = Problem("copying", copying, 100, 10, 10, copying_loss, COPYING_CHANCE, COPYING_CHANCE / 10, 10_000, 128, 2e-3)
 NETWORKS = ("RNN", "LSTM", "GRU", "SRU")
 
 
@@ -120,12 +122,12 @@ class Run(NamedTuple):
     seconds: float
 
 
-def train(problem: Problem, kind: str, steps: int, hidden: int = 128, rows: int = 32, rate: float = 2e-3) -> Run:
+def train(problem: Problem, kind: str, rows: int = 32) -> Run:
     """Adam with gradients clipped to norm 1, until the mean loss of a hundredth of the steps says that it is solved."""
     cr.manual_seed(0)
-    network = Network(kind, problem.inputs, hidden, problem.outputs)
+    network = Network(kind, problem.inputs, problem.hidden, problem.outputs)
     remember_up_to(network.recurrent, problem.steps)
-    optimizer = cr.optim.Adam(network.parameters(), lr=rate)
+    optimizer = cr.optim.Adam(network.parameters(), lr=problem.rate)
 
     @cr.compile
     def step(x: Any, y: Any) -> Any:
@@ -137,8 +139,8 @@ def train(problem: Problem, kind: str, steps: int, hidden: int = 128, rows: int 
         return loss
 
     random = np.random.default_rng(0)
-    started, losses, share = time.perf_counter(), [], max(1, steps // 100)
-    for number in range(share, steps + 1, share):
+    started, losses, share = time.perf_counter(), [], max(1, problem.most // 100)
+    for number in range(share, problem.most + 1, share):
         batches = (problem.draw(rows, problem.steps, random) for _ in range(share))
         losses.append(float(np.mean([step(*map(cr.tensor, batch)).item() for batch in batches])))
         if losses[-1] < problem.solved:
@@ -258,7 +260,7 @@ def main(output: str | None = None) -> None:
     runs = {}
     for problem in (ADDING, COPYING):
         for kind in NETWORKS:
-            runs[problem.name, kind] = run = train(problem, kind, problem.most)
+            runs[problem.name, kind] = run = train(problem, kind)
             print(problem.name, kind, run.steps, f"steps, loss {run.losses[-1]:.4f}, {run.seconds:.0f} s", flush=True)
     gradients = {scale: gradients_through_time(scale) for scale in SCALES}
     found = Found(runs, gradients, {clip: train_from_large_weights(clip) for clip in (None, 1.0)})

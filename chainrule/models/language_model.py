@@ -9,7 +9,7 @@ from .. import nn
 from ..errors import ArgumentError, ShapeError, did_you_mean
 from ..nn.modes import mode
 from ..optim import Adam
-from ..tensor.creation import full, rand
+from ..tensor.creation import rand, tensor
 from ..tensor.gradmode import no_grad
 from ..tensor.loop import scan
 from ..tensor.operands import as_tensor
@@ -108,7 +108,7 @@ class LanguageModel(nn.Module):
         with no_grad(), mode(self, lambda part: False):
             logits, states = self.run(tokens.unsqueeze(0))
             noise = -(-rand(length, count, dtype=logits.dtype).log()).log()  # Gumbel's: its largest sum is a draw
-            heat = full((), temperature, dtype=logits.dtype)
+            heat = tensor(temperature, dtype=logits.dtype)  # stored: another one is not another program
 
             def step(carry: Any, noise: Any) -> Any:
                 scores, states = carry

@@ -57,10 +57,10 @@ def test_gates_start_as_memories_up_to_the_length(example: ModuleType, kind: str
 
 
 def test_it_stops_where_the_problem_is_solved(example: ModuleType) -> None:
-    short = example.ADDING._replace(steps=6)
-    solved = example.train(short, "GRU", 600, hidden=24, rate=0.01)
+    short = example.ADDING._replace(steps=6, most=600, hidden=24, rate=0.01)
+    solved = example.train(short, "GRU")
     assert solved.solved_after == solved.steps < 600 and solved.losses[-1] < 0.01
-    unsolved = example.train(example.COPYING._replace(steps=5), "RNN", 20, hidden=8)
+    unsolved = example.train(example.COPYING._replace(steps=5, most=20, hidden=8), "RNN")
     assert unsolved.solved_after is None and unsolved.steps == 20 == len(unsolved.losses)
 
 
