@@ -79,7 +79,7 @@ def copying_loss(outputs: Any, answers: Any) -> Any:
     return nn.functional.cross_entropy(outputs.flatten(0, 1), answers.flatten())
 
 
-ADDING = Problem("adding", adding, 200, 2, 1, adding_loss, 1 / 6, 0.01, 1500, 64, 5e-3)
+ADDING = Problem("adding", adding, 200, 2, 1, adding_loss, 1 / 6, 0.01, 1000, 64, 5e-3)
 COPYING_CHANCE = LENGTH * math.log(SYMBOLS) / (100 + 2 * LENGTH)
 COPYING = Problem("copying", copying, 100, 10, 10, copying_loss, COPYING_CHANCE, COPYING_CHANCE / 10, 10_000, 128, 2e-3)
 NETWORKS = ("RNN", "LSTM", "GRU", "SRU")
