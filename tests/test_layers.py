@@ -40,13 +40,14 @@ MAY_IMPORT = {
     "utils": {"data"},
     "files": BASE,
     "text": ENGINE | {"data", "files"},
-    "training": ENGINE | {"data", "files", "text"},
+    "models": ENGINE | {"data", "vision"},
+    "training": ENGINE | {"data", "files", "text", "models"},
     "doctor": ENGINE | {"data", "files", "training"},
     "structure": ENGINE | {"data", "files", "training"},
     "series": ENGINE | {"data", "files", "training"},
 }
 # What people touch: these import everything, and nothing imports them.
-OUTERMOST = {"__init__", "__main__", "models", "estimators", "cli", "playground", "lab", "interop"}
+OUTERMOST = {"__init__", "__main__", "estimators", "cli", "playground", "lab", "interop"}
 
 # Everything else is an extra, imported inside the function that needs it.
 CORE_DEPENDENCIES = {"numpy", "llvmlite", "click", "rich", "safetensors"}

@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from ..errors import ChainruleError
-from . import bench, check, inspection, predict, train
+from . import bench, check, generate, inspection, predict, train
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
@@ -147,6 +147,24 @@ def evaluate_command(model: Path, data: Path) -> None:
 def inspect_command(model: Path) -> None:
     """Show the network, the preparation of columns and the training of a saved MODEL."""
     click.echo("\n".join(inspection.describe_file(model)))
+
+
+@group.command("generate")
+@click.argument("model", type=Path)
+@click.option("--prompt", default="\n", help="The text to go on from.  [default: a line break]")
+@click.option("--length", type=click.IntRange(1), default=500, show_default=True, help="How many tokens to write.")
+@click.option(
+    "--temperature", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True,
+    help="Low: the probable; high: the surprising.",
+)
+@click.option("--top-k", type=click.IntRange(1), help="Draw from the so many most probable tokens.  [default: all]")
+@click.option("--seed", type=click.IntRange(0), help="Writes the same text again.  [default: another one every time]")
+@_debug_option
+def generate_command(
+    model: Path, prompt: str, length: int, temperature: float, top_k: int | None, seed: int | None
+) -> None:
+    """Let the language model in the file MODEL write text, character by character or word by word."""
+    generate.run(model, prompt, length, temperature, top_k, seed)
 
 
 @group.command("bench")

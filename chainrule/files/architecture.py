@@ -2,8 +2,8 @@
 
 A layer keeps each constructor argument under the argument's own name (``Dropout.p``, ``Linear.in_features``), so its
 description is read from its signature; an argument may be a layer itself. Containers are described by their children as
-well. Only classes of ``chainrule.nn`` can be made again from a file; of a user's class the name is kept, for the
-message.
+well. Only classes of ``chainrule.nn`` and ``chainrule.models`` can be made again from a file; of a user's class the
+name is kept, for the message.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from chainrule.errors import ModelFileError, did_you_mean
 
-HOME = "chainrule.nn"
+HOMES = ("chainrule.nn", "chainrule.models")
 
 _NOT_RECORDED = frozenset({"self", "device"})
 _UNNAMED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
@@ -33,8 +33,8 @@ def describe(module: Any) -> dict[str, Any]:
     kind = type(module)
     if inspect.isfunction(module):
         return {"class": module.__qualname__, "unknown": "it is a function"}
-    if not kind.__module__.startswith(HOME):
-        return {"class": kind.__qualname__, "unknown": "its class is not part of chainrule.nn"}
+    if not kind.__module__.startswith(HOMES):
+        return {"class": kind.__qualname__, "unknown": "its class is not part of chainrule"}
     parameters = [
         item for name, item in inspect.signature(kind.__init__).parameters.items() if name not in _NOT_RECORDED
     ]
@@ -55,7 +55,7 @@ def describe(module: Any) -> dict[str, Any]:
 
 
 def build(description: Any, classes: Mapping[str, Any], where: str = "the network") -> Any:
-    """Make the module of a description again, with new weights; ``classes`` are those of ``chainrule.nn`` by name.
+    """Make the module of a description again, with new weights; ``classes`` are those of ``chainrule`` by name.
 
     Raises ModelFileError for a class that chainrule does not have or cannot make from a file, naming its place.
     """
@@ -69,7 +69,7 @@ def build(description: Any, classes: Mapping[str, Any], where: str = "the networ
         )
     if not inspect.isclass(classes.get(name)):
         hint = did_you_mean(name, [key for key, value in classes.items() if inspect.isclass(value)])
-        raise ModelFileError(f"{where}: chainrule.nn has no class {name!r}{hint}: the file may need a newer chainrule")
+        raise ModelFileError(f"{where}: chainrule has no class {name!r}{hint}: the file may need a newer chainrule")
     try:
         given = {
             key: _given(value, classes, _below(where, key)) for key, value in description.get("arguments", {}).items()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any, NamedTuple
 
-from .. import cat, nn
+from .. import nn
 from ..optim import SGD
 from ..optim.lr_scheduler import StepLR
+from ..tensor.shaping import cat
 from ..vision.transforms import RandomCrop, RandomHorizontalFlip
 from .recipe import Recipe
 

@@ -36,3 +36,5 @@ class Recipe:
     """what is done to training images before they become tensors: transforms of `chainrule.vision`"""
     regularizers: tuple[Regularizer, ...] = ()
     """what keeps the network from fitting its training rows too closely"""
+    clip_norm: float | None = None
+    """the norm beyond which gradients are clipped"""

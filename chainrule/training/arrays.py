@@ -80,6 +80,8 @@ def as_features(data: Any, name: str = "X") -> Tensor:
 def as_targets(data: Any, rows: int, kind: str = "values", name: str = "y") -> Tensor:
     """Return y as int64 class numbers or as floats, one row per row of X; ``kind`` is what a loss calls its targets.
 
+    Classes are one number per row, or any whole numbers in further dimensions, such as the tokens of a text.
+
     Errors: `DataError` for another number of rows, NaN, or class numbers that are not whole.
     """
     array = as_array(data, name)
@@ -90,7 +92,8 @@ def as_targets(data: Any, rows: int, kind: str = "values", name: str = "y") -> T
         raise DataError(f"{name} contains NaN or infinity. fix: drop those rows")
     is_whole = array.dtype.kind != "f" or bool((array == np.round(array)).all())
     has_one_class = kind == "classes" and (array.ndim == 1 or array.shape[1:] == (1,))
-    if has_one_class or kind == "label_lists":
+    has_many = kind == "label_lists" or (kind == "classes" and array.dtype.kind in "iu")
+    if has_one_class or has_many:
         if not is_whole:
             raise TargetError(
                 f"cross entropy needs class numbers (0, 1, 2 ...), got fractions in {name}. fix: loss='mse'"

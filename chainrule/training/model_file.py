@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from chainrule import nn
+from chainrule import models, nn
 from chainrule.data.preparation import Preparation
 from chainrule.data.target import TargetPreparation
 from chainrule.errors import ModelFileError, StateDictError
@@ -50,7 +50,7 @@ def save_model(
     """Save a network, and what belongs to it, in one file: JSON and safetensors in a zip, no pickle.
 
     ``training`` is any record in JSON types (loss, optimiser, seed ...). The file is written atomically: if the disk
-    is full, the file that was there before is unchanged. Of layers that are not part of ``chainrule.nn`` only the name
+    is full, the file that was there before is unchanged. Of layers that are not part of ``chainrule`` only the name
     and the weights are kept; see ``load_weights``.
 
     Raises ModelFileError where the file cannot be written.
@@ -68,14 +68,16 @@ def load_model(path: str | os.PathLike[str]) -> LoadedModel:
     """Load what ``save_model`` saved; the network is in evaluation mode. Nothing in the file is executed.
 
     Raises ModelFileError for a file that is missing, foreign, truncated or changed, and for a network with layers that
-    are not part of ``chainrule.nn``: build that one in Python and give it ``load_weights(path)``.
+    are not part of ``chainrule``: build that one in Python and give it ``load_weights(path)``.
     """
     archive = read_archive(path)
     documents = archive.documents
     if "architecture" not in documents:
         raise ModelFileError(f"{path} has no architecture: it is not a file that save_model wrote")
     classes = {
-        name: value for name, value in vars(nn).items() if isinstance(value, type) and issubclass(value, nn.Module)
+        name: value
+        for name, value in (*vars(models).items(), *vars(nn).items())
+        if isinstance(value, type) and issubclass(value, nn.Module)
     }
     stored = sum(array.nbytes for array in archive.arrays.values())
     try:

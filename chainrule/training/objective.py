@@ -35,13 +35,21 @@ class Objective:
         self.threshold: float | None = getattr(loss, "threshold", None)
         self.is_sum = getattr(loss, "reduction", "mean") == "sum"
 
+    def matched(self, output: Any, target: Any) -> Any:
+        """The target in the form in which the loss compares it with the output.
+
+        Whole numbers of the output's own shape are probabilities of classes, all others are classes.
+        """
+        is_like_output = tuple(output.shape) == tuple(target.shape)
+        if self.targets == "classes":
+            return target.to(output.dtype) if is_like_output and output.dim() > 1 else target
+        return target if is_like_output else self._aligned(output, target)
+
     def of(self, output: Any, target: Any, weights: Any) -> Any:
         """The loss of a batch; with weights Σ wᵢ·lossᵢ / Σ wᵢ, and 0 if they are all 0.
 
         The loss of a row is the mean (the sum, for losses that are summed) of what ``reduction="none"`` gives for it.
         """
-        if self.targets != "classes" and tuple(output.shape) != tuple(target.shape):
-            target = self._aligned(output, target)
         if weights is None:
             loss = self.loss(output, target)
             if loss.dim():
@@ -94,9 +102,9 @@ class Objective:
     # For metrics ----------------------------------------------------------------------------------------------------
 
     def labels(self, targets: Array) -> Array | None:
-        """The class number of each row; None where the targets are no classes."""
+        """The class number of each row; None where rows have none, or several."""
         if self.targets == "classes":
-            return targets if targets.dtype.kind == "i" else None
+            return targets if targets.dtype.kind == "i" and targets.ndim == 1 else None
         if self.threshold is None or targets.size != len(targets):
             return None
         return np.asarray(targets.reshape(len(targets)) > (0.0 if self.targets == "signs" else 0.5)).astype(np.int64)
@@ -120,7 +128,6 @@ class Objective:
         if self.threshold is None:
             return None
         middle = 0.0 if self.targets == "signs" else 0.5
-        target = target.reshape(tuple(output.shape))
         return _count_rows(operations.eq(operations.gt(output, self.threshold), operations.gt(target, middle)))
 
 

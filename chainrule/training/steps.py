@@ -285,6 +285,7 @@ def training_step(
         with _mode(model, is_training=True):
             output = model(inputs)
         data.check_targets(objective, output)
+        target = objective.matched(output, target)
         loss = objective.of(output, target, weights)
         penalty = objective.penalty(model, output)
         (loss if penalty is None else loss + penalty).backward()
@@ -312,6 +313,7 @@ def evaluation_step(model: Any, objective: Objective, data: Pass) -> Callable[[i
         with no_grad(), _mode(model, is_training=False):
             output = model(inputs)
             data.check_targets(objective, output)
+            target = objective.matched(output, target)
             _count(objective, data, output, target, weights, objective.of(output, target, weights))
 
     return step

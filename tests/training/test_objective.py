@@ -317,3 +317,36 @@ def test_the_entropy_of_predictions_falls_and_rises() -> None:
 def test_what_is_no_regularizer() -> None:
     with pytest.raises(ArgumentError, match="0.01 is no regularizer. fix: e.g. nn.regularizers.L2"):
         cr.Trainer(network(), regularizers=[0.01])
+
+
+def test_classes_may_lie_in_further_dimensions() -> None:
+    """A class for every step of every row, as PyTorch has them: outputs (N, C, T) and targets (N, T)."""
+    torch = pytest.importorskip("torch")
+    random = np.random.default_rng(0)
+    X, y = random.normal(size=(40, 3, 5)).astype(np.float32), random.integers(0, 4, (40, 5))
+    model = nn.Conv1d(3, 4, 1)
+    peer = torch.nn.Conv1d(3, 4, 1)
+    peer.load_state_dict({name: torch.tensor(value.numpy()) for name, value in model.state_dict().items()})
+    trainer = cr.Trainer(model, "cross_entropy", lambda p: cr.optim.SGD(p, lr=0.5), metrics=["accuracy"], seed=0)
+    trainer.fit(X[:30], y[:30], epochs=3, batch_size=30, validation_data=(X[30:], y[30:]), verbose=0)
+    optimizer = torch.optim.SGD(peer.parameters(), lr=0.5)
+    for _ in range(3):
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(peer(torch.tensor(X[:30])), torch.tensor(y[:30])).backward()
+        optimizer.step()
+    outputs = peer(torch.tensor(X[30:])).detach()
+    loss = torch.nn.functional.cross_entropy(outputs, torch.tensor(y[30:])).item()
+    figures = trainer.evaluate(X[30:], y[30:])
+    assert figures["loss"] == pytest.approx(loss, rel=1e-5)
+    assert figures["accuracy"] == pytest.approx((outputs.argmax(1).numpy() == y[30:]).mean(), rel=1e-6)
+    assert trainer.fit(X, y, epochs=1, validation_split=0.25, verbose=0)["val_loss"]
+    with pytest.raises(IndexOutOfRangeError, match="label 4"):
+        trainer.evaluate(X, y + 1)
+
+
+def test_whole_numbers_of_the_outputs_shape_are_probabilities() -> None:
+    random = np.random.default_rng(0)
+    X, labels = random.normal(size=(30, 3)).astype(np.float32), random.integers(0, 4, 30)
+    trainer = cr.Trainer(nn.Linear(3, 4), "cross_entropy", metrics=["accuracy"])
+    of_labels, of_rows = (trainer.evaluate(X, y) for y in (labels, np.eye(4, dtype=np.int64)[labels]))
+    assert of_rows == pytest.approx(of_labels, rel=1e-6)
