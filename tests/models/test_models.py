@@ -247,8 +247,11 @@ def test_images_are_normalised_anew_for_published_weights() -> None:
 CLASSES = {value for value in vars(models).values() if isinstance(value, type) and hasattr(value, "recipe")}
 
 
+OF_SEQUENCES = ("sentence_cnn", "gated_cnn", "language_model", "sequence_to_sequence")
+
+
 def test_every_network_has_a_recipe() -> None:
-    builders = [getattr(models, name) for name in (*COUNTS, "sentence_cnn", "gated_cnn")]
+    builders = [getattr(models, name) for name in (*COUNTS, *OF_SEQUENCES)]
     returned = {builder.__annotations__["return"] for builder in builders}
     assert returned == {kind.__name__ for kind in CLASSES}
 

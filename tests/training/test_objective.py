@@ -205,7 +205,7 @@ ONES = np.ones(37)
         ("mse", data()[1], {"sample_weight": ONES[:3]}, DataError, r"one number per row: 37, got shape \(3,\)"),
         ("mse", data()[1], {"sample_weight": -ONES}, DataError, "at least 0, got -1 in row 0"),
         ("mse", data()[1], {"sample_weight": ONES * np.nan}, DataError, "at least 0, got nan in row 0"),
-        ("mse", data()[1], {"sample_weight": 0 * ONES}, DataError, "0 for every row"),
+        ("mse", data()[1], {"sample_weight": 0 * ONES}, DataError, "zero for every row"),
         ("mse", data()[1], {"validation_data": (data()[0], data()[1], -ONES)}, DataError, "validation sample_weight"),
         ("mse", data()[1], {"validation_data": (data()[0],)}, ArgumentError, r"sample_weight\), got 1 items"),
         ("mse", data()[1], {"class_weight": "balanced"}, TargetError, "needs class numbers, got fractions"),
