@@ -3,8 +3,8 @@
 A register tile holds the sums of a box of rows, such as 13 pixels of an image, times a panel of columns. The box lies
 at constant distances from one address of the left operand, whose elements are broadcast; the right operand is packed
 panel by panel in the order in which the loops over the depth read it, unless it lies so already. A depth whose operands
-would not stay in the caches is gone through in chunks of its first dimension; in between, sums are kept in scratch
-memory.
+would not stay in the caches is gone through in chunks of its first or second dimension; in between, sums are kept in
+scratch memory.
 """
 
 from __future__ import annotations
