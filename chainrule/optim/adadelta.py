@@ -10,7 +10,7 @@ from ..errors import ArgumentError
 from ..tensor.inplace import write
 from ..tensor.operations import sqrt
 from .optimizer import Gradients, Optimizer, ParameterGroup
-from .state import fixed
+from .state import fixed, write_running
 
 
 class Adadelta(Optimizer):
@@ -54,7 +54,7 @@ class Adadelta(Optimizer):
         gradient = self.descent(group, parameter, gradient)
         rho, (square, accumulated) = group.number("rho"), self.state_of(parameter, "square_avg", "acc_delta")
         keep, share, epsilon = fixed(rho, square), fixed(1 - rho, square), fixed(group.number("eps"), square)
-        write(square, square * keep + gradient * gradient * share)
+        write_running(square, square * keep + gradient * gradient * share)
         delta = sqrt(accumulated + epsilon) / sqrt(square + epsilon) * gradient
-        write(accumulated, accumulated * keep + delta * delta * share)
+        write_running(accumulated, accumulated * keep + delta * delta * share)
         write(parameter, parameter - delta * group.rate)

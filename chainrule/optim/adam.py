@@ -57,22 +57,13 @@ class Adam(Optimizer):
             self.record_each(members, partial(self._record, group, rate, epsilon))
 
     def _record(self, group: ParameterGroup, rate: Any, epsilon: Any, parameter: Any, gradient: Any) -> None:
-        first_beta, second_beta = group.number("betas")
-        decay, value = group.number("weight_decay"), parameter
-        if group["maximize"]:
-            gradient = -gradient
-        if group["weight_decay"] and group["decoupled_weight_decay"]:
-            value = parameter * (1 - group.rate * fixed(decay, group.rate))
-        elif group["weight_decay"]:
-            gradient = gradient + parameter * fixed(decay, parameter)
-        mean, square = self.state_of(parameter, "exp_avg", "exp_avg_sq")
-        write(mean, mean + (gradient - mean) * fixed(1 - first_beta, mean))
-        write(square, square * fixed(second_beta, square) + gradient * gradient * fixed(1 - second_beta, square))
+        gradient = self.descent(group, parameter, gradient)
+        mean, square = self.write_moments(group, parameter, gradient)
         if group["amsgrad"]:
             (largest,) = self.state_of(parameter, "max_exp_avg_sq")
             write(largest, maximum(largest, square))
             square = largest
-        write(parameter, value - mean * rate / (sqrt(square) + epsilon))
+        write(parameter, self.decayed(group, parameter) - mean * rate / (sqrt(square) + epsilon))
 
 
 class AdamW(Adam):

@@ -9,7 +9,7 @@ from typing import Any
 from ..tensor.inplace import write
 from ..tensor.operations import abs, maximum
 from .optimizer import Gradients, Optimizer, ParameterGroup
-from .state import fixed
+from .state import fixed, write_running
 
 
 class Adamax(Optimizer):
@@ -48,7 +48,7 @@ class Adamax(Optimizer):
         gradient = self.descent(group, parameter, gradient)
         first_beta, second_beta = group.number("betas")
         mean, largest = self.state_of(parameter, "exp_avg", "exp_inf")
-        write(mean, mean + (gradient - mean) * fixed(1 - first_beta, mean))
+        write_running(mean, mean + (gradient - mean) * fixed(1 - first_beta, mean))
         size = abs(gradient) + fixed(group.number("eps"), largest)
         write(largest, maximum(largest * fixed(second_beta, largest), size))
         write(parameter, parameter - mean * rate / largest)

@@ -51,10 +51,7 @@ class LAMB(Optimizer):
                 self._record(group, parameter, gradient, factor, root)
 
     def _record(self, group: ParameterGroup, parameter: Any, gradient: Any, factor: Any, root: Any) -> None:
-        first_beta, second_beta = group.number("betas")
-        mean, square = self.state_of(parameter, "exp_avg", "exp_avg_sq")
-        write(mean, mean + (gradient - mean) * fixed(1 - first_beta, mean))
-        write(square, square * fixed(second_beta, square) + gradient * gradient * fixed(1 - second_beta, square))
+        mean, square = self.write_moments(group, parameter, gradient)
         direction = mean * factor / (sqrt(square) + root * fixed(group.number("eps"), root))
         if group["weight_decay"]:
             direction = direction + parameter * fixed(group.number("weight_decay"), parameter)

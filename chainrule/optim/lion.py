@@ -9,7 +9,7 @@ from typing import Any
 from ..tensor.inplace import write
 from ..tensor.operations import sign
 from .optimizer import Gradients, Optimizer, ParameterGroup
-from .state import fixed
+from .state import fixed, write_running
 
 
 class Lion(Optimizer):
@@ -51,4 +51,4 @@ class Lion(Optimizer):
         change = (-gradient if group["maximize"] else gradient) - mean
         direction = sign(mean + change * fixed(1 - first_beta, mean))
         write(parameter, self.decayed(group, parameter) - direction * group.rate)
-        write(mean, mean + change * fixed(1 - second_beta, mean))
+        write_running(mean, mean + change * fixed(1 - second_beta, mean))

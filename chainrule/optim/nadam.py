@@ -67,9 +67,6 @@ class NAdam(Optimizer):
         self, group: ParameterGroup, of_gradient: Any, of_mean: Any, epsilon: Any, parameter: Any, gradient: Any
     ) -> None:
         gradient = self.descent(group, parameter, gradient)
-        first_beta, second_beta = group.number("betas")
-        mean, square = self.state_of(parameter, "exp_avg", "exp_avg_sq")
-        write(mean, mean + (gradient - mean) * fixed(1 - first_beta, mean))
-        write(square, square * fixed(second_beta, square) + gradient * gradient * fixed(1 - second_beta, square))
+        mean, square = self.write_moments(group, parameter, gradient)
         change = (gradient * of_gradient + mean * of_mean) / (sqrt(square) + epsilon)
         write(parameter, self.decayed(group, parameter) - change)

@@ -17,7 +17,7 @@ from ..tensor.operands import from_array
 from ..tensor.recording import Handle, make_slot
 from ..tensor.structure import note_change
 from .example import Example, record_by_example
-from .state import Counter, fixed, memory_of, state_like, state_number
+from .state import Counter, fixed, memory_of, state_like, state_number, write_running
 
 Gradients = dict[Any, Any]
 
@@ -297,6 +297,15 @@ class Optimizer:
         if not group["weight_decay"] or not group.get("decoupled_weight_decay", True):
             return parameter
         return parameter * (1 - group.rate * fixed(group.number("weight_decay"), group.rate))
+
+    def write_moments(self, group: ParameterGroup, parameter: Any, gradient: Any) -> list[Any]:
+        """The running means m := β₁ m + (1 - β₁) g of the gradient and v := β₂ v + (1 - β₂) g² of its square."""
+        first_beta, second_beta = group.number("betas")
+        mean, square = self.state_of(parameter, "exp_avg", "exp_avg_sq")
+        kept, added = fixed(second_beta, square), fixed(1 - second_beta, square)
+        write_running(mean, mean + (gradient - mean) * fixed(1 - first_beta, mean))
+        write_running(square, square * kept + gradient * gradient * added)
+        return [mean, square]
 
     def state_of(self, parameter: Any, *names: str, value: float = 0.0) -> list[Any]:
         """The state tensors of a parameter under these names, made now, with all elements ``value``, if it has none."""

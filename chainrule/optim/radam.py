@@ -61,10 +61,7 @@ class RAdam(Optimizer):
         self, group: ParameterGroup, rate: Any, is_rectified: Any, rectifier: Any, parameter: Any, gradient: Any
     ) -> None:
         gradient = self.descent(group, parameter, gradient)
-        first_beta, second_beta = group.number("betas")
-        mean, square = self.state_of(parameter, "exp_avg", "exp_avg_sq")
-        write(mean, mean + (gradient - mean) * fixed(1 - first_beta, mean))
-        write(square, square * fixed(second_beta, square) + gradient * gradient * fixed(1 - second_beta, square))
+        mean, square = self.write_moments(group, parameter, gradient)
         adapted = fixed(rectifier, square) / (sqrt(square) + fixed(group.number("eps"), square))
         factor = where(is_rectified, adapted, fixed(1, square))
         write(parameter, self.decayed(group, parameter) - mean * rate * factor)

@@ -7,9 +7,9 @@ from functools import partial
 from typing import Any
 
 from ..tensor.inplace import write
-from ..tensor.operations import sqrt
+from ..tensor.operations import maximum, sqrt
 from .optimizer import Gradients, Optimizer, ParameterGroup
-from .state import fixed
+from .state import fixed, write_running
 
 
 class RMSprop(Optimizer):
@@ -55,15 +55,15 @@ class RMSprop(Optimizer):
         gradient = self.descent(group, parameter, gradient)
         alpha, (square,) = group.number("alpha"), self.state_of(parameter, "square_avg")
         share = fixed(1 - alpha, square)
-        write(square, square * fixed(alpha, square) + gradient * gradient * share)
+        write_running(square, square * fixed(alpha, square) + gradient * gradient * share)
         spread = square
         if group["centered"]:
             (mean,) = self.state_of(parameter, "grad_avg")
-            write(mean, mean + (gradient - mean) * share)
-            spread = square - mean * mean
+            write_running(mean, mean + (gradient - mean) * share)
+            spread = maximum(square - mean * mean, fixed(0.0, square))  # a variance, but for rounding
         direction = gradient / (sqrt(spread) + fixed(group.number("eps"), square))
         if group["momentum"]:
             (buffer,) = self.state_of(parameter, "momentum_buffer")
-            write(buffer, buffer * fixed(group.number("momentum"), buffer) + direction)
+            write_running(buffer, buffer * fixed(group.number("momentum"), buffer) + direction)
             direction = buffer
         write(parameter, parameter - direction * group.rate)

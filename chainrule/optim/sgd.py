@@ -10,7 +10,7 @@ from ..errors import ArgumentError
 from ..tensor.inplace import write
 from ..tensor.operations import where
 from .optimizer import Gradients, Optimizer, ParameterGroup
-from .state import fixed
+from .state import fixed, write_running
 
 
 class SGD(Optimizer):
@@ -70,6 +70,6 @@ class SGD(Optimizer):
             if is_first is not None:
                 share = where(is_first, fixed(1, parameter), fixed(1 - group.number("dampening"), parameter))
                 added = direction * share
-            write(velocity, velocity * momentum + added)
+            write_running(velocity, velocity * momentum + added)
             direction = direction + velocity * momentum if group["nesterov"] else velocity
         write(parameter, parameter - direction * group.rate)

@@ -14,7 +14,8 @@ import numpy as np
 
 from ..ops.source import constant
 from ..tensor.inplace import write
-from ..tensor.operations import convert, pow
+from ..tensor.operations import abs, convert, pow, where
+from ..tensor.properties import finfo
 from ..tensor.recording import Handle, make_slot, pending, stored
 from ..tensor.segment import state
 from ..tensor.storage import allocate, view_array
@@ -62,6 +63,17 @@ def fixed(value: Any, beside: Any) -> Any:
     if isinstance(value, Handle):
         return convert(value, beside.dtype)
     return pending(constant(value, beside.dtype), state.segment)
+
+
+def write_running(tensor: Any, value: Any) -> None:
+    """Let the program leave a running mean, or another quantity that fades while gradients are 0, in state.
+
+    What is smaller than the smallest normal number becomes 0. It no longer moves a parameter, but it would never fade
+    further, since a tenth of the last few bits rounds to nothing; and processors on which such numbers take a hundred
+    times as long would then compute each step of a network with dead units three times slower.
+    """
+    is_fading = abs(value) < fixed(finfo(value.dtype).smallest_normal, value)
+    write(tensor, where(is_fading, fixed(0.0, value), value))
 
 
 class Counter:

@@ -376,6 +376,29 @@ def test_parameters_without_gradient_stay() -> None:
     assert list(optimizer.state) == [used]
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("SGD", {"lr": 0.1, "momentum": 0.9}),
+        ("Adam", {"betas": (0.9, 0.9)}),
+        ("RMSprop", {"alpha": 0.9, "centered": True, "momentum": 0.9}),
+        ("Adadelta", {"rho": 0.9}),
+        ("Lion", {"lr": 0.1, "betas": (0.9, 0.9)}),
+    ],
+)
+def test_state_fades_to_zero_while_gradients_are_zero(name: str, options: dict) -> None:
+    parameter = nn.Parameter(cr.ones(20))
+    optimizer = getattr(optim, name)([parameter], **options)
+    parameter.grad = cr.full((20,), 1e-18)
+    optimizer.step()
+    for _ in range(1000):  # 0.9^1000 is 1e-46, but nine tenths of the smallest numbers are rounded back to them
+        parameter.grad = cr.zeros(20)
+        optimizer.step()
+    kept = {key: value.numpy() for key, value in optimizer.state[parameter].items() if key != "step"}
+    assert kept
+    assert {key: np.abs(value).max() for key, value in kept.items()} == dict.fromkeys(kept, 0.0)
+
+
 def test_a_closure() -> None:
     weight = nn.Parameter(cr.tensor([2.0]))
     optimizer = optim.SGD([weight], lr=0.25)

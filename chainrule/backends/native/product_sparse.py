@@ -143,8 +143,8 @@ class Sparse:
             _, sums, row, column = f.arguments
             site = Site(f, plan, self.product, self.lanes, has_whole_rows=False)
             for access in site.far_accesses():
-                size = plan.buffers[access.buffer].dtype.size
-                _prefetch(f, site.operand(access, (row + 1) * access.strides[-2] + column), self.width * size)
+                following = site.operand(access, (row + 1) * access.strides[-2] + column)
+                _prefetch(f, following, self.width * plan.buffers[access.buffer].dtype.size, write=True)
             with f.loop(0, self.width, self.lanes, name="finish") as loop:
                 vector = f.load(sums.at(loop.index, self.element), Type(self.element, self.lanes))
                 strip = site.point.enter(site.order[-2], column + loop.index, 0, self.lanes)
@@ -192,9 +192,9 @@ class Sparse:
                 with f.when(is_last, name="last"):
                     f.call(call.finish, [call.buffers, after, first + row.index, column])
                 with f.when(~is_last, name="ahead"):
-                    _prefetch(f, factors.at(self.length, self.element), self.length * BYTES[self.element])
+                    _prefetch(f, factors.at(self.length, self.element), self.length * BYTES[self.element], write=False)
                     for number in range(self.length // BLOCK_ROWS):
-                        _prefetch(f, ahead.at(call.right_ahead * number, self.element), self.row_bytes)
+                        _prefetch(f, ahead.at(call.right_ahead * number, self.element), self.row_bytes, write=False)
                 row.next([
                     factors.at(call.left_row, self.element), word.at(1, "int64"), before.at(before_row, self.element),
                     after.at(call.waiting_row, self.element),
@@ -316,13 +316,13 @@ FIND_ARGUMENTS = [("left", POINTER), ("distance", INDEX), ("count", INDEX), ("wo
 as the last vector of rows may begin before the first row."""
 
 
-def _prefetch(f: Function, pointer: Value, bytes: int) -> None:
-    """Ask for so many bytes, which will perhaps be written, too."""
-    name = f"prefetch_{bytes}"
+def _prefetch(f: Function, pointer: Value, bytes: int, write: bool) -> None:
+    """Ask for so many bytes, which will perhaps be written, too: then they are taken away from other processors."""
+    name = f"prefetch_{bytes}_{'write' if write else 'read'}"
     if not f.module.defines(name):
         with f.module.function(name, [("pointer", POINTER)], exported=False) as inner:
             for line in range(0, bytes, LINE_BYTES):
-                inner.prefetch(inner.arguments[0].byte(line), write=True)
+                inner.prefetch(inner.arguments[0].byte(line), write=write)
     f.call(name, [pointer])
 
 
