@@ -269,7 +269,7 @@ def _separate(handles: list[Any], segment: Segment) -> None:
 def _run_new(segment: Segment, key: Any, live: list[Vertex]) -> Launch | None:
     """Run what has not been met before; sometimes forget everything that was.
 
-    The first time that is done vertex by vertex (None), and nothing is kept; the second time a program is bound to it.
+    The first time that is done vertex by vertex (None), and nothing is kept; when it recurs a program is bound to it.
     """
     global _gradients_of
     if len(_LAUNCHES) >= MAX_LAUNCHES or Growth.total > MAX_VERTICES:

@@ -18,14 +18,19 @@ MAX_PROGRAMS = 256
 """Executables kept; the one unused for longest goes first."""
 
 MAX_MET = 4096
-"""Structures remembered that were met once; the oldest goes first."""
+"""Structures remembered that were met; the one not met for longest goes first."""
+
+FEW_SHAPES, PATIENCE = 4, 20
+"""A structure is compiled when it is met for the second time; but where so many were that differ in shapes alone, as
+for sequences of any length, the next only when it is met so often: running it so often takes as long as compiling it."""
 
 HEAVY = 2_000_000_000
 """Floating point operations of products from which on a graph is compiled at once: running it takes about as long."""
 
 Program = Executable | Interpreter
 _PROGRAMS: dict[Any, Program] = {}
-_MET: dict[int, None] = {}
+_MET: dict[int, int] = {}  # how often each structure was met, PATIENCE once it is to be compiled
+_SHAPES: dict[int, int] = {}  # of the same primitives in the same order: how many structures were to be compiled
 
 
 def one_off_schedule(order: Sequence[Vertex], roots: tuple[Vertex, ...], more: Any) -> Schedule | None:
@@ -33,7 +38,7 @@ def one_off_schedule(order: Sequence[Vertex], roots: tuple[Vertex, ...], more: A
 
     None if they are to be compiled: because they recur, or are heavy. ``more`` is a key to what else is done with them.
     """
-    if settings.backend != "native" or not _is_new(roots, more):
+    if settings.backend != "native" or _recurs(order, roots, more):
         return None
     found = schedule(order, roots)
     return None if found is None or found.work >= HEAVY else found
@@ -54,12 +59,21 @@ def find_program(graph: Graph, output_strides: tuple[Strides, ...]) -> Program:
     return program
 
 
-def _is_new(roots: tuple[Vertex, ...], more: Any) -> bool:
-    """Whether a structure is met for the first time; equal hashes only mean that one is compiled too early."""
+def _recurs(order: Sequence[Vertex], roots: tuple[Vertex, ...], more: Any) -> bool:
+    """Whether a structure is met so often that it is to be compiled; equal hashes only mean that this is too early."""
     key = hash((tuple([root.structure for root in roots]), more, settings.cpu_features))
-    if key in _MET:
-        return False
-    if len(_MET) >= MAX_MET:
-        _MET.pop(next(iter(_MET)))
-    _MET[key] = None
-    return True
+    met = _MET.pop(key, 0)
+    if 1 <= met < PATIENCE:
+        kind = hash(tuple([vertex.primitive for vertex in order]))
+        shapes = _SHAPES.get(kind, 0)
+        if shapes < FEW_SHAPES or met + 1 == PATIENCE:
+            _remember(_SHAPES, kind, shapes + 1)
+            met = PATIENCE
+    _remember(_MET, key, met if met == PATIENCE else met + 1)
+    return met == PATIENCE
+
+
+def _remember(counts: dict[int, int], key: int, count: int) -> None:
+    if len(counts) >= MAX_MET:
+        counts.pop(next(iter(counts)))
+    counts[key] = count

@@ -18,8 +18,10 @@ def nothing_met() -> Iterator[None]:
     launch.forget_launches()
     programs._PROGRAMS.clear()
     programs._MET.clear()
+    programs._SHAPES.clear()
     yield
     programs._MET.clear()
+    programs._SHAPES.clear()
 
 
 def kinds() -> list[str]:
@@ -58,6 +60,20 @@ def test_a_primitive_without_a_rule_is_compiled(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.delitem(one_off.RULES, "sum")
     assert cr.tensor([1.0, 2.0]).sum().item() == 3
     assert kinds() == ["Executable"]
+
+
+def test_where_shapes_vary_few_are_compiled_before_they_are_met_often() -> None:
+    def total(size: int) -> float:
+        return float((cr.arange(float(size)) * 2).sum().item())
+
+    few, patience = programs.FEW_SHAPES, programs.PATIENCE
+    for turn in range(patience):
+        for size in range(1, 2 * few + 1):
+            assert total(size) == size * (size - 1)
+        assert len(programs._PROGRAMS) == (0 if turn == 0 else few if turn < patience - 1 else 2 * few)
+    other = [(cr.arange(3.0) + 2).sum().item() for _ in range(2)]  # other primitives do not wait
+    assert other == [9, 9]
+    assert len(programs._PROGRAMS) == 2 * few + 1
 
 
 def test_other_backends_are_as_they_were() -> None:
@@ -114,7 +130,7 @@ def test_training_gives_the_same_bits_compiled(name: str, monkeypatch: pytest.Mo
         return getattr(cr.optim, name.split()[0])(parameters, **options)
 
     for is_once in (True, False):
-        monkeypatch.setattr(programs, "_is_new", lambda *graph, is_once=is_once: is_once)
+        monkeypatch.setattr(programs, "_recurs", lambda *graph, is_once=is_once: not is_once)
         runs.append(train(6, optimizer))
         assert bool(programs._PROGRAMS) != is_once
     assert runs[0] == runs[1]
@@ -124,7 +140,7 @@ def test_steps_of_parameters_that_do_not_lie_as_their_gradients(monkeypatch: pyt
     """Numbers, gradients in another order, gradients that somebody has set, several groups and types: as compiled."""
 
     def run(is_once: bool) -> list[Any]:
-        monkeypatch.setattr(programs, "_is_new", lambda *graph: is_once)
+        monkeypatch.setattr(programs, "_recurs", lambda *graph: not is_once)
         launch.forget_launches()
         number = cr.tensor(2.0, requires_grad=True)
         wide = cr.arange(6.0).reshape(2, 3).to(cr.float64).requires_grad_()

@@ -91,6 +91,7 @@ def test_names_are_told_apart_without_compiling_more(kind: Any) -> None:
     launch.forget_launches()
     programs._PROGRAMS.clear()
     programs._MET.clear()
+    programs._SHAPES.clear()
     torch.manual_seed(0)
     choose = random.Random(0)
     rnn = kind(len(LETTERS), 32, len(CATEGORIES))
