@@ -144,17 +144,20 @@ def take_step(x: Any, *tensors: Any, recurrence: Recurrence) -> tuple[Any, ...]:
 
 @remembered
 def take_all_steps(
-    x: Any, mask: Any, *tensors: Any, recurrence: Recurrence, number: int, reverse: bool
+    x: Any, mask: Any, *tensors: Any, recurrence: Recurrence, number: int, reverse: bool, recompute: int
 ) -> tuple[Any, ...]:
     """Steps from x (steps, rows, inputs), states of which those with the ``number`` count, and parameters.
 
-    Returns the outputs, and the states behind the last step. Where ``mask`` is False, states stay.
+    Returns the outputs, and the states behind the last step. Where ``mask`` is False, states stay. ``recompute``: see
+    `scan`; then what is known of all steps at once is only computed for as many, too.
     """
     states, p = recurrence.apart(tensors)
     states = tuple(None if state is None else state[number] for state in states)
 
     def step(state: State, of_step: Any) -> tuple[State, Any]:
         given, is_there = of_step
+        if recompute:
+            given = recurrence.given(p, given)
         new, output = recurrence.step(p, state, given)
         if is_there is None:
             return new, output
@@ -162,7 +165,8 @@ def take_all_steps(
         return kept, kept[0] if output is new[0] else output
 
     first = recurrence.first(states, type_of(x).shape[1:-1], p["weight_ih"])
-    last, outputs = scan(step, first, (recurrence.given(p, x), mask), reverse=reverse)
+    given = x if recompute else recurrence.given(p, x)
+    last, outputs = scan(step, first, (given, mask), reverse=reverse, recompute=recompute)
     return outputs, *last
 
 

@@ -11,6 +11,7 @@ from ..errors import ArgumentError, ShapeError
 from ..graph.site import find_site
 from ..tensor import gathering, shaping
 from ..tensor.operands import from_array
+from ..tensor.recomputation import check_recompute
 from ..tensor.recording import type_of
 from ..tensor.remembered import remembered
 from ..types import DType, Shape, as_dtype, float32
@@ -103,11 +104,13 @@ class RecurrentLayer(Module):
         bidirectional: bool,
         device: Any,
         dtype: Any,
+        recompute: int,
     ) -> None:
         if device is not None:
             Device(device)
         name = type(self).__name__
         check_sizes(input_size=input_size, num_layers=num_layers)
+        check_recompute(recompute)
         if isinstance(dropout, bool) or not 0 <= dropout <= 1:
             raise ArgumentError(
                 f"{name}: dropout should be a number in range [0, 1], the probability of an element being zeroed, got "
@@ -128,6 +131,7 @@ class RecurrentLayer(Module):
         self.batch_first = batch_first
         self.dropout = dropout
         self.bidirectional = bidirectional
+        self.recompute = recompute
         size = input_size
         for layer in range(num_layers):
             for suffix in self._suffixes(layer):
@@ -171,6 +175,7 @@ class RecurrentLayer(Module):
             for suffix in self._suffixes(layer):
                 tensors = (*states, *self._parameters_with(suffix).values())
                 options = {"recurrence": self.recurrence, "number": len(ends), "reverse": bool(outputs)}
+                options["recompute"] = self.recompute
                 output, *last = take_all_steps(x, steps.mask, *tensors, **options)
                 outputs.append(output)
                 ends.append(tuple(last))
@@ -186,7 +191,7 @@ class RecurrentLayer(Module):
         defaults = {
             "proj_size": 0, "nonlinearity": "tanh", "num_layers": 1, "bias": True, "batch_first": False, "dropout": 0.0,
             "bidirectional": False, "peephole": False, "forget_bias": None, "reset_after": True, "update_gate": "keep",
-            "rescale": True, "highway_bias": 0.0,
+            "rescale": True, "highway_bias": 0.0, "recompute": 0,
         }  # fmt: skip
         changed = [(name, getattr(self, name, value)) for name, value in defaults.items()]
         shown = "".join(f", {name}={value}" for name, value in changed if value != defaults[name])
@@ -266,10 +271,12 @@ class RNN(RecurrentLayer):
         bidirectional: bool = False,
         device: Any = None,
         dtype: Any = None,
+        *,
+        recompute: int = 0,
     ) -> None:
         self.nonlinearity = nonlinearity
         elman = Elman(hidden_size, bool(bias), nonlinearity)
-        super().__init__(elman, input_size, num_layers, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(elman, input_size, num_layers, batch_first, dropout, bidirectional, device, dtype, recompute)
 
 
 class LSTM(RecurrentLayer):
@@ -284,7 +291,8 @@ class LSTM(RecurrentLayer):
     input_size); output the same with directions · size in place of input_size, where size is proj_size or hidden_size;
     states h and c (layers · directions, rows, size), for a single row without rows; 0 where not given.
     ``lengths`` (rows): steps behind a row's length change nothing and give 0, and the reverse direction begins at each
-    row's own last step. A packed input (`chainrule.nn.utils.rnn`) gives a packed output.
+    row's own last step. A packed input (`chainrule.nn.utils.rnn`) gives a packed output. ``recompute``, a number of
+    steps, saves memory with long sequences: see `scan`.
 
     Parameters: ``weight_ih_l0`` (4·hidden_size, input_size), ``weight_hh_l0`` (4·hidden_size, size), ``bias_ih_l0`` and
     ``bias_hh_l0`` (4·hidden_size), ``weight_hr_l0`` (proj_size, hidden_size), peepholes ``weight_ci_l0``,
@@ -314,12 +322,13 @@ class LSTM(RecurrentLayer):
         *,
         peephole: bool | str = False,
         forget_bias: float | None = None,
+        recompute: int = 0,
     ) -> None:
         self.proj_size = proj_size
         self.peephole = peephole
         self.forget_bias = forget_bias
         long = LongShortTerm(hidden_size, bool(bias), proj_size, peephole, forget_bias)
-        super().__init__(long, input_size, num_layers, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(long, input_size, num_layers, batch_first, dropout, bidirectional, device, dtype, recompute)
 
 
 class GRU(RecurrentLayer):
@@ -351,11 +360,12 @@ class GRU(RecurrentLayer):
         *,
         reset_after: bool = True,
         update_gate: str = "keep",
+        recompute: int = 0,
     ) -> None:
         self.reset_after = reset_after
         self.update_gate = update_gate
         gated = Gated(hidden_size, bool(bias), reset_after, update_gate)
-        super().__init__(gated, input_size, num_layers, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(gated, input_size, num_layers, batch_first, dropout, bidirectional, device, dtype, recompute)
 
 
 class SRU(RecurrentLayer):
@@ -390,8 +400,9 @@ class SRU(RecurrentLayer):
         *,
         rescale: bool = True,
         highway_bias: float = 0.0,
+        recompute: int = 0,
     ) -> None:
         self.rescale = rescale
         self.highway_bias = highway_bias
         simple = Simple(hidden_size, bool(bias), rescale, highway_bias)
-        super().__init__(simple, input_size, num_layers, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(simple, input_size, num_layers, batch_first, dropout, bidirectional, device, dtype, recompute)

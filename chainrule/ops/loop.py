@@ -30,7 +30,15 @@ PullBack = Callable[[Sequence[Vertex], Sequence[Vertex], Sequence[Vertex]], list
 
 
 def _type_rule(
-    *types: TensorType, body: Graph, carries: int, xs: int, length: int, reverse: bool, result: str, number: int
+    *types: TensorType,
+    body: Graph,
+    carries: int,
+    xs: int,
+    length: int,
+    reverse: bool,
+    recompute: bool,
+    result: str,
+    number: int,
 ) -> TensorType:
     if len(types) != len(body.inputs) or not carries + xs <= len(types) or not carries <= len(body.outputs):
         raise ArgumentError(
@@ -59,7 +67,9 @@ class Run(NamedTuple):
 
     ``operands``: the first values of the carries, what is read step by step (stacked along its first axis), and what
     is the same at all steps, in the order of the body's inputs. The body's outputs begin with the next carries.
-    ``reverse``: the steps go from the last elements of stacks to the first.
+    ``reverse``: the steps go from the last elements of stacks to the first. ``recompute``: the derivative of a step
+    computes the step again from what it was given, instead of having all of it stacked; then nothing is moved out of
+    the loop that would be stacked.
     """
 
     operands: tuple[Vertex, ...]
@@ -68,6 +78,7 @@ class Run(NamedTuple):
     xs: int
     length: int
     reverse: bool
+    recompute: bool = False
 
     @classmethod
     def of(cls, result: Vertex) -> Run:
@@ -211,12 +222,14 @@ def _reversed_run(
             new[vertex] = vertex if is_same else make_vertex(vertex.primitive, inputs, vertex.attributes, vertex.site)
     body = Graph((*carried, *stacks, *fixed), tuple(new[output] for output in outputs))
     operands = (*carried.values(), *stacks.values(), *fixed.values())
-    return Run(operands, body, len(carried), len(stacks), run.length, not run.reverse)
+    return Run(operands, body, len(carried), len(stacks), run.length, not run.reverse, run.recompute)
 
 
 def _taken_over(run: Run) -> dict[Vertex, int | None]:
     """What a reversed body does not compute again of a body: with the position of inputs, None for other vertices."""
     positions = {vertex: position for position, vertex in enumerate(run.body.inputs)}
+    if run.recompute:
+        return dict(positions)
     is_fixed = {vertex: position >= run.carries + run.xs for vertex, position in positions.items()}
     taken: dict[Vertex, int | None] = {}
     for vertex in run.body.members:
@@ -232,14 +245,14 @@ def _taken_over(run: Run) -> dict[Vertex, int | None]:
 def _samples(rng: np.random.Generator) -> list[Sample]:
     """h' = tanh(h ⊙ w + x), forwards and backwards, the last state and all; no steps; a state without inputs."""
 
-    def sample(xs: int, length: int, reverse: bool, result: str) -> Sample:
+    def sample(xs: int, length: int, reverse: bool, result: str, recompute: bool = False) -> Sample:
         h, x, w = (make_input(tensor_type(float64, (3,))) for _ in range(3))
         after = apply(TANH, add(multiply(h, w), x)) if xs else multiply(apply(TANH, h), w)
         body = Graph((h, x, w) if xs else (h, w), (after,))
         number = 0 if result == "carry" else body.members.index(after)
         attributes = {
-            "body": body, "carries": 1, "xs": xs, "length": length, "reverse": reverse, "result": result,
-            "number": number,
+            "body": body, "carries": 1, "xs": xs, "length": length, "reverse": reverse, "recompute": recompute,
+            "result": result, "number": number,
         }  # fmt: skip
         shapes = ((3,), (length, 3), (3,)) if xs else ((3,), (3,))
         return Sample(tuple(rng.normal(size=shape) for shape in shapes), attributes)
@@ -247,14 +260,14 @@ def _samples(rng: np.random.Generator) -> list[Sample]:
     return [
         sample(1, 4, False, "carry"), sample(1, 4, False, "stack"), sample(1, 3, True, "stack"),
         sample(1, 1, True, "carry"), sample(1, 0, False, "carry"), sample(1, 0, False, "stack"),
-        sample(0, 5, False, "stack"),
+        sample(0, 5, False, "stack"), sample(1, 4, False, "stack", True),
     ]  # fmt: skip
 
 
 def _invalid() -> tuple[Invalid, ...]:
     vector, number = tensor_type(float32, (3,)), tensor_type(float32, ())
     h, x = make_input(vector), make_input(vector)
-    shared = {"carries": 1, "xs": 1, "length": 2, "reverse": False, "result": "carry", "number": 0}
+    shared = {"carries": 1, "xs": 1, "length": 2, "reverse": False, "recompute": False, "result": "carry", "number": 0}
     body, growing = Graph((h, x), (add(h, x),)), Graph((h, x), (make_input(number),))
     stack = tensor_type(float32, (2, 3))
     return (
@@ -271,7 +284,7 @@ LOOP = register(
         family="loop",
         meaning="`length` steps s ← body(s, xs[t], invariants) from the carries s on, backwards in t if `reverse`; its "
         "result is carry `number` behind the last step, or what vertex `number` of the body was at each step, stacked",
-        attributes=("body", "carries", "xs", "length", "reverse", "result", "number"),
+        attributes=("body", "carries", "xs", "length", "reverse", "recompute", "result", "number"),
         type_rule=_type_rule,
         reference=_reference,
         vjp=loop_vjp,

@@ -99,6 +99,8 @@ def _needed_carries(run: Run, stacked: Sequence[Vertex], wanted: set[int]) -> li
 
 def _multiplied_before(run: Run, roots: Sequence[Vertex]) -> list[Vertex]:
     """Products of what each step is given with a matrix that is the same at all steps."""
+    if run.recompute:
+        return []
     given, fixed = set(run.body.inputs[run.carries : run.carries + run.xs]), is_fixed(run)
     return [
         vertex

@@ -82,7 +82,7 @@ def multiply_behind_loop(vertex: Vertex) -> Vertex | None:
     """Products with a matrix that is the same at all steps, that no carry depends on: one product of all rows."""
     run = Run.of(vertex)
     member = run.body.members[vertex.attributes["number"]]
-    if vertex.attributes["result"] != "stack" or not is_product(member):
+    if vertex.attributes["result"] != "stack" or not is_product(member) or run.recompute:
         return None
     left, right = member.inputs
     if not is_fixed(run)[right] or member in topological_order(run.body.outputs[: run.carries]):
@@ -99,7 +99,7 @@ def is_product(vertex: Vertex) -> bool:
 def sum_behind_loop(vertex: Vertex) -> Vertex | None:
     """A carry to which each step adds something, and that nothing else reads: the sum over all steps at once."""
     run, number = Run.of(vertex), vertex.attributes["number"]
-    if vertex.attributes["result"] != "carry" or run.length == 0:
+    if vertex.attributes["result"] != "carry" or run.length == 0 or run.recompute:
         return None
     carry, after = run.body.inputs[number], run.body.outputs[number]
     if after.primitive.name != "add" or carry not in after.inputs or after.inputs[0] is after.inputs[1]:

@@ -15,11 +15,18 @@ from ..types import TensorType, tensor_type
 from .nesting import map_nested
 from .operands import as_tensor, enter_all
 from .recording import Handle, pending, type_of, value_of
+from .recomputation import check_recompute, results, run_in_segments
 from .segment import Segment, body_input, state
 
 
 def scan(
-    function: Callable[[Any, Any], Any], carry: Any, xs: Any = None, length: int | None = None, reverse: bool = False
+    function: Callable[[Any, Any], Any],
+    carry: Any,
+    xs: Any = None,
+    length: int | None = None,
+    reverse: bool = False,
+    *,
+    recompute: int = 0,
 ) -> tuple[Any, Any]:
     """Run ``carry, y = function(carry, x)`` for each x of ``xs``; return the last carry and all y, stacked.
 
@@ -28,6 +35,10 @@ def scan(
     tuples, lists and dictionaries of them (or None); ``xs`` are taken apart along their first dimension, and ys are put
     together along it. The carry keeps its shapes and dtypes. ``length`` is needed if there are no ``xs``. With
     ``reverse`` the steps go from the last x to the first; yₜ still lies at t.
+
+    For its derivative a loop keeps what each step has computed. With ``recompute``, a number of steps, it keeps only
+    the carry at every so many steps, and computes the steps in between again: of T steps about T / recompute +
+    recompute are kept, fewest with √T (Chen et al. 2016), for about a third more time. The results are the same.
 
     ``function`` is called once, whatever the length, and becomes one loop in the program. It may use any tensors from
     outside. Random numbers that it draws are the same in all steps.
@@ -40,6 +51,7 @@ def scan(
     >>> scan(step, cr.tensor(0.0), cr.tensor([1.0, 2.0, 3.0]))
     (tensor(6.), tensor([0., 2., 6.]))
     """
+    check_recompute(recompute)
     carry, carries = _as_tensors(carry)
     xs, stacks = _as_tensors(xs)
     steps = _find_length(stacks, length)
@@ -61,8 +73,8 @@ def scan(
     _check_carry(types, roots[: len(carries)])
     body, outside = _close(inputs, roots)
     run = Run((*vertices, *outside), body, len(carries), len(stacks), steps, reverse)
-    ends = iter([pending(run.carry(number), segment) for number in range(len(carries))])
-    ys = iter([pending(run.stack(output), segment) for output in body.outputs[len(carries) :]])
+    found = run_in_segments(run, recompute, _nesting.depth) if recompute else results(run)
+    ends, ys = (iter([pending(vertex, segment) for vertex in part]) for part in found)
     return map_nested(carry, lambda _: next(ends), _is_tensor), map_nested(y, lambda _: next(ys), _is_tensor)
 
 
