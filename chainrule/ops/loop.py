@@ -19,8 +19,9 @@ from ..graph.primitive import Invalid, Primitive, Sample, register
 from ..graph.vertex import Vertex, apply, make_vertex
 from ..types import TensorType, as_dtype, float32, float64, tensor_type
 from .arithmetic import add, multiply
-from .elementwise import TANH
-from .source import make_input, zeros_like
+from .comparison import less, where
+from .elementwise import TANH, absolute
+from .source import constant, make_input, zeros_like
 
 Array = np.ndarray[Any, Any]
 Step = Callable[[list[Array]], Sequence[Array]]
@@ -158,8 +159,9 @@ def loop_vjp(
 ) -> list[Vertex | None]:
     """The gradients of the operands of a run, given those of some of its results: a loop in the other direction.
 
-    Its carries are the adjoints of the carries, and for each invariant the sum of its gradients so far. What its body
-    reads of a forward step is stacked by the forward loop. ``needed``: of which operands a gradient is wanted.
+    Its carries are the adjoints of the carries, 0 where they have vanished, and for each invariant the sum of its
+    gradients so far. What its body reads of a forward step is stacked by the forward loop. ``needed``: of which
+    operands a gradient is wanted.
     """
     run = Run.of(results[0])
     inputs, count = run.body.inputs, run.carries
@@ -181,7 +183,7 @@ def loop_vjp(
     found = {k: gradient for k, gradient in pulled if gradient is not None}
     per_step = [k for k in found if count <= k < count + run.xs]
     sums = {k: make_input(inputs[k].type) for k in found if k >= count + run.xs}
-    outputs = [found.get(k) or zeros_like(inputs[k]) for k in floats]
+    outputs = [_fading(found[k]) if k in found else zeros_like(inputs[k]) for k in floats]
     outputs += [add(total, found[k]) for k, total in sums.items()] + [found[k] for k in per_step]
     carried = {adjoints[k]: starts[k] for k in floats} | {total: zeros_like(total) for total in sums.values()}
     backward = _reversed_run(run, outputs, carried, given)
@@ -191,6 +193,16 @@ def loop_vjp(
     for place, k in enumerate(per_step, len(carried)):
         back[k] = backward.stack(backward.body.outputs[place])
     return back
+
+
+def _fading(adjoint: Vertex) -> Vertex:
+    """An adjoint, but 0 where it has vanished: below 2⁻¹⁰⁰ in single precision, 2⁻⁹⁹⁶ in double.
+
+    A gradient that vanishes through time would go through subnormal numbers, on each of which many processors take a
+    hundred times as long. The limit lies so far above these that what a step makes of an adjoint is none of them.
+    """
+    limit = constant(float(np.finfo(adjoint.dtype.numpy).smallest_normal) * 2.0**26, adjoint.dtype)
+    return where(less(absolute(adjoint), limit), constant(0.0, adjoint.dtype), adjoint)
 
 
 _VIEWS = ("reshape", "transpose", "broadcast", "slice", "flip")

@@ -14,8 +14,8 @@ from ..ops.loop import Run
 from ..types import TensorType, tensor_type
 from .nesting import map_nested
 from .operands import as_tensor, enter_all
-from .recording import Handle, pending, type_of, value_of
 from .recomputation import check_recompute, results, run_in_segments
+from .recording import Handle, pending, type_of, value_of
 from .segment import Segment, body_input, state
 
 
@@ -59,6 +59,19 @@ def scan(
     types = [type_of(tensor) for tensor in carries]
     types += [_element_type(type_of(stack)) for stack in stacks]
     inputs = [body_input(_nesting.depth, number, type) for number, type in enumerate(types)]
+    y, roots = _record(function, carry, xs, segment, inputs)
+    _check_carry(types, roots[: len(carries)])
+    body, outside = _close(inputs, roots)
+    run = Run((*vertices, *outside), body, len(carries), len(stacks), steps, reverse)
+    found = run_in_segments(run, recompute, _nesting.depth) if recompute else results(run)
+    ends, ys = (iter([pending(vertex, segment) for vertex in part]) for part in found)
+    return map_nested(carry, lambda _: next(ends), _is_tensor), map_nested(y, lambda _: next(ys), _is_tensor)
+
+
+def _record(
+    function: Callable[[Any, Any], Any], carry: Any, xs: Any, segment: Segment, inputs: Sequence[Vertex]
+) -> tuple[Any, list[Vertex]]:
+    """What a step returns beside the carry, and the vertices of the next carry and of that."""
     with _recording_body(segment, inputs):
         given = iter([value_of(vertex, segment) for vertex in inputs])
         result = function(*(map_nested(value, lambda _: next(given), _is_tensor) for value in (carry, xs)))
@@ -70,12 +83,7 @@ def scan(
         (after, after_tensors), (y, outputs) = map(_as_tensors, result)
         _check_structure(carry, after)
         _, roots = enter_all(*after_tensors, *outputs)
-    _check_carry(types, roots[: len(carries)])
-    body, outside = _close(inputs, roots)
-    run = Run((*vertices, *outside), body, len(carries), len(stacks), steps, reverse)
-    found = run_in_segments(run, recompute, _nesting.depth) if recompute else results(run)
-    ends, ys = (iter([pending(vertex, segment) for vertex in part]) for part in found)
-    return map_nested(carry, lambda _: next(ends), _is_tensor), map_nested(y, lambda _: next(ys), _is_tensor)
+    return y, roots
 
 
 class _Nesting(threading.local):

@@ -36,7 +36,7 @@ def results(run: Run) -> Results:
 
 def run_in_segments(run: Run, steps: int, depth: int) -> Results:
     """The results of a run inside ``depth`` loops, of which only the carries at every so many steps are kept."""
-    segments, left = divmod(run.length, steps)
+    segments = run.length // steps
     if segments < 2:
         return results(run)
     parts = [(0, segments * steps), (segments * steps, run.length)]

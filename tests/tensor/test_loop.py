@@ -161,6 +161,15 @@ def test_loops_inside_loops(run: Callable[..., Any]) -> None:
         np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-9)
 
 
+def test_a_gradient_that_vanishes_is_zero_before_numbers_become_subnormal(run: Callable[..., Any]) -> None:
+    def slope(steps: int) -> float:
+        start = cr.nn.Parameter(cr.ones(20))
+        cr.scan(lambda h, x: (h * x, None), start, cr.full((steps,), 0.5))[0].sum().backward()
+        return float(start.grad[3].item())
+
+    assert [run(lambda n=n: slope(n)) for n in (50, 100, 101, 140)] == [2.0**-50, 2.0**-100, 0, 0]
+
+
 def test_derivatives_of_second_order_agree_with_finite_differences() -> None:
     w = cr.tensor([0.3, -0.7, 1.1], dtype=cr.float64)
     xs = cr.tensor(np.random.default_rng(2).normal(size=(5, 3)))
