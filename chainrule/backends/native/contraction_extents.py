@@ -9,7 +9,7 @@ from typing import NamedTuple
 from chainrule.backends.native.kernel import LINE_BYTES, whole_lines
 from chainrule.backends.native.language import BYTES, Function, Value
 from chainrule.backends.native.product_pack import vector_lanes
-from chainrule.backends.native.product_site import even_split, has_short_steps
+from chainrule.backends.native.product_site import even_split
 from chainrule.passes.plan import Contraction, Range
 
 NEAR_BYTES = 1 << 20
@@ -157,7 +157,7 @@ class Extents:
         ranges = {each.depth: each for each in kernel.ranges}
         steps = zip(kernel.depth, kernel.left.strides[len(kernel.rows) : -1], distances, strict=True)
         self.depth = _merged([Loop(*step, ranges.get(number)) for number, step in enumerate(steps)])
-        self.is_scattered = abs(self.depth[-1].left) * self.size >= LINE_BYTES and has_short_steps(f)
+        self.is_scattered = abs(self.depth[-1].left) * self.size >= LINE_BYTES and f.module.target.multiplies_two
         self.cut, self.chunk = self._choose_chunk()
         outside = math.prod(loop.extent for loop in self.depth[: self.cut])
         self.chunks = outside * -(-self.depth[self.cut].extent // self.chunk)

@@ -30,9 +30,21 @@ class Target:
         """How many elements of a floating-point or integer type fill a vector register."""
         return self.vector_bits // (64 if element.endswith("64") else 32)
 
+    @property
+    def multiplies_two(self) -> bool:
+        """Whether two of the widest vectors are multiplied in each cycle, twice as many as can be loaded from afar."""
+        return self.vector_bits < 512 or self.cpu in FULL_WIDTH
+
     def machine(self) -> llvm.TargetMachine:
         """A new LLVM target machine; level 1, as level 2 takes half as long again and makes no faster kernels."""
         return llvm.Target.from_triple(self.triple).create_target_machine(self.cpu, self.features, opt=1, jit=True)
+
+
+FULL_WIDTH = (
+    "skylake-avx512", "cascadelake", "cooperlake", "icelake-server", "sapphirerapids", "emeraldrapids",
+    "graniterapids", "graniterapids-d", "diamondrapids", "znver5",
+)  # fmt: skip
+"""Processors, by LLVM's names, that multiply two vectors of 512 bits in a cycle; others with AVX-512 take two."""
 
 
 LEVELS = {"avx512": "", "avx2": "-avx512f", "sse": "-avx"}
