@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..backends.native.contraction_extents import splits_sums
 from ..backends.native.vector_math import ELEMENTWISE
 from ..graph.graph import Graph
 from ..graph.vertex import Vertex
@@ -67,12 +68,20 @@ def schedule(order: Sequence[Vertex], roots: tuple[Vertex, ...], is_simplified: 
             simplified = lighten_loops(simplify(Graph.of(roots, ())))
             return schedule(simplified.order(), simplified.outputs, is_simplified=True)
         elif name in ("matmul", "tensordot"):
+            if name == "tensordot" and splits_sums(vertex.type.size, math.prod(inputs[1].shape[: _axes(vertex)])):
+                return None  # for the order of its sums
             work += vertex.primitive.cost(vertex.type, *[operand.type for operand in inputs])
         for operand in inputs:
             last[operand] = vertex
         steps.append((vertex, rule))
     last.update(dict.fromkeys(roots))
     return Schedule(steps, roots, last, work)
+
+
+def _axes(vertex: Vertex) -> int:
+    """Over how many dimensions a product sums."""
+    axes: int = vertex.attributes["axes"]
+    return axes
 
 
 def _changes_when_simplified(vertex: Vertex, constants: set[Vertex]) -> bool:
@@ -206,7 +215,7 @@ def _concatenate(vertex: Vertex, operands: list[Array]) -> Array:
 def _tensordot(vertex: Vertex, operands: list[Array]) -> Array:
     """As a product of matrices, or one for each column: its sums are made in the same order."""
     left, right = operands
-    depth = math.prod(right.shape[: vertex.attributes["axes"]])
+    depth = math.prod(right.shape[: _axes(vertex)])
     if not vertex.attributes["by_column"]:
         product = multiply(left.reshape(-1, depth), right.reshape(depth, -1))
         return product.reshape(vertex.type.shape)

@@ -4,7 +4,7 @@ A register tile holds the sums of a box of rows, such as 13 pixels of an image, 
 at constant distances from one address of the left operand, whose elements are broadcast; the right operand is packed
 panel by panel in the order in which the loops over the depth read it, unless it lies so already. A depth whose operands
 would not stay in the caches is gone through in chunks of its first or second dimension; in between, sums are kept in
-scratch memory.
+scratch memory. Few sums of many terms, as the gradients of weights are, are made in parts, each by one task.
 """
 
 from __future__ import annotations
@@ -30,14 +30,20 @@ PARALLEL_WORK = 1 << 18
 def emit_contraction(module: Module, kernel: Contraction, plan: Plan, name: str) -> KernelInfo:
     """Add the kernel function ``name`` to the module.
 
-    Every sum is made in row-major order of the depth. Example: ``emit_contraction(module, kernel, plan, "kernel_3")``.
+    Every sum is made in row-major order of the depth or, where `splits_sums` holds, in parts of it that are then added
+    in order. Example: ``emit_contraction(module, kernel, plan, "kernel_3")``.
     """
     with module.function(name, KERNEL_ARGUMENTS) as f:
         extents = Extents(kernel, f)
         work = math.prod(kernel.domain) * kernel.terms
         is_parallel = extents.tasks > 1 and work >= PARALLEL_WORK
         Emission(extents, f, plan).emit(is_parallel)
-    return KernelInfo(name, extents.tasks, is_parallel, extents.scratch_bytes)
+    if extents.parts == 1:
+        return KernelInfo(name, extents.tasks, is_parallel, extents.scratch_bytes)
+    finish = f"{name}_finish"
+    with module.function(finish, KERNEL_ARGUMENTS) as f:
+        Emission(extents, f, plan).add_parts()
+    return KernelInfo(name, extents.tasks, is_parallel, shared_bytes=extents.shared_bytes, finish=finish)
 
 
 class Emission:
@@ -51,9 +57,11 @@ class Emission:
         self.outside = [d for d in range(rank) if d not in self.inside]
         self.body = Body(f, plan, self.kernel, (*self.outside, rank, *self.inside), vector=rank, lanes=extents.lanes)
         self.is_unrolled = code_length(self.kernel.body) + len(self.kernel.stores) <= UNROLLED_EPILOGUE
-        scratch = worker_scratch(f, plan, extents.scratch_bytes)
-        self.packed, self.sums = scratch.freeze(), scratch.byte(extents.panel_bytes).freeze()
+        self._use_scratch(worker_scratch(f, plan, extents.scratch_bytes))
         self.origin = self.body.origin()
+
+    def _use_scratch(self, scratch: Value) -> None:
+        self.packed, self.sums = scratch.freeze(), scratch.byte(self.extents.panel_bytes).freeze()
 
     def emit(self, is_parallel: bool) -> None:
         extents, f = self.extents, self.f
@@ -61,7 +69,9 @@ class Emission:
         with f.loop(begin, end, name="task") as task:
             self.first_tile = (task.index % extents.blocks) * extents.block_tiles
             self.first_panel = (task.index // extents.blocks) * extents.group
-            if extents.chunks > 1:
+            if extents.parts > 1:
+                self._add_part(task.index)
+            elif extents.chunks > 1:
                 self._in_chunks()
             else:
                 self._at_once()
@@ -77,29 +87,65 @@ class Emission:
 
     def _in_chunks(self) -> None:
         """Add all chunks to sums in memory, then do with these what is to be done."""
+        self._add_chunks(self.f.index(0), self.f.index(self.extents.depth[0].extent))
+        self._finish_all()
+
+    def _add_part(self, number: Value) -> None:
+        """Add the chunks of a part of the depth to sums in memory that the task has for itself."""
+        extents, f = self.extents, self.f
+        self.first_tile = self.first_panel = f.index(0)
+        self._use_scratch(self._scratch_of(number))
+        first = number * extents.part
+        self._add_chunks(first, (first + extents.part).minimum(extents.depth[0].extent))
+
+    def _scratch_of(self, part: Value) -> Value:
+        extents = self.extents
+        shared = worker_scratch(self.f, self.body.plan, 0)
+        return shared.byte(part * (extents.shared_bytes // extents.parts))
+
+    def add_parts(self) -> None:
+        """Add the sums of all parts to those of the first, and do with them what is to be done."""
+        extents, f = self.extents, self.f
+        self.first_tile = self.first_panel = f.index(0)
+        self._use_scratch(self._scratch_of(f.index(0)))
+        distance = extents.shared_bytes // extents.parts
+        with f.loop(0, extents.sums_bytes // extents.size, extents.lanes, name="sum") as loop:
+            place = self.sums.at(loop.index, self.element)
+            total = f.load(place, self.vector)
+            for part in range(1, extents.parts):
+                total = total + f.load(place.byte(part * distance), self.vector)
+            f.store(total, place)
+        self._finish_all()
+
+    def _add_chunks(self, begin: Value, end: Value) -> None:
+        """Set sums in memory to those over some indices of the first dimension of the depth."""
         extents, f = self.extents, self.f
         f.fill(self.sums, 0, extents.sums_bytes)
-        for index, chunk, depth in self._chunks():
+        for index, chunk, depth in self._chunks(begin, end):
             for panel, columns in self._panels():
                 right = self._right(panel, depth, columns, [*index, chunk])
                 for tile in self._tiles():
                     left, kept = self._left(tile, panel, [*index, chunk]), self._kept_sums(panel)
                     sums = self._multiply(tile, columns, left, right, depth, self._load(kept, tile, columns), chunk)
                     self._store(kept, sums, columns)
+
+    def _finish_all(self) -> None:
         for panel, columns in self._panels():
             for tile in self._tiles():
                 self._finish_in_memory(tile, panel, columns, self._kept_sums(panel))
 
-    def _chunks(self) -> Iterator[tuple[list[Value], Value, Value]]:
-        """Code for each chunk: the index of the depth outside of it, its first index, and how many it has."""
-        extents, f = self.extents, self.f
+    def _chunks(self, begin: Value, end: Value) -> Iterator[tuple[list[Value], Value, Value]]:
+        """Code for each chunk from an index of the first dimension to another.
+
+        Gives the index of the depth outside of the chunk, the chunk's first index, and how many it has.
+        """
+        extents, f, outside = self.extents, self.f, list[Value]()
         with ExitStack() as stack:
-            outside = [
-                stack.enter_context(f.loop(0, loop.extent, name="outside")) for loop in extents.depth[: extents.cut]
-            ]
-            extent = extents.depth[extents.cut].extent
-            with f.loop(0, extent, extents.chunk, name="chunk") as chunk:
-                yield [loop.index for loop in outside], chunk.index, (extent - chunk.index).minimum(extents.chunk)
+            if extents.cut:
+                outside.append(stack.enter_context(f.loop(begin, end, name="outside")).index)
+                begin, end = f.index(0), f.index(extents.depth[1].extent)
+            with f.loop(begin, end, extents.chunk, name="chunk") as chunk:
+                yield outside, chunk.index, (end - chunk.index).minimum(extents.chunk)
 
     def _panels(self) -> Iterator[tuple[Value, int]]:
         """Code for each panel of the task: its number, how many columns it has."""

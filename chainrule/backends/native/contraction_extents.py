@@ -36,6 +36,15 @@ LEAST_BLOCK_ROWS = 64
 LEAST_CHUNKED_ROWS = 288
 """Fewer rows do not repay that each task reads all of both operands."""
 
+PARTS = 8
+"""Tasks of sums that are split: each adds a part of all sums, and has a part of the operands in its caches."""
+
+MOST_SPLIT_BYTES = 160 << 10
+"""Of more results the sums of a task would not stay in its caches."""
+
+LEAST_SPLIT_WORK = 1 << 24
+"""Multiplications from which on splitting sums pays."""
+
 LEAST_USES = 48
 """So many multiplications with each element of the left operand repay that it is read again."""
 
@@ -192,8 +201,16 @@ class Extents:
         return -(-columns // self.lanes)
 
     def _split_into_tasks(self) -> None:
-        kernel = self.kernel
+        kernel, first = self.kernel, self.depth[0].extent
         work = math.prod(kernel.domain) * kernel.terms
+        self.part, self.parts = first, 1
+        if self.chunks > 1 and self.depth[0].range is None and splits_sums(math.prod(kernel.domain), kernel.terms):
+            self.part = -(-first // PARTS)
+            self.parts = -(-first // self.part)
+        if self.parts > 1:
+            self.block_tiles, self.blocks, self.group, self.groups = self.tiles, 1, self.panels, 1
+            self.tasks = self.parts
+            return
         wanted = min(max(work // TASK_WORK, LEAST_TASKS), MOST_TASKS)
         if self.chunks > 1:
             groups, rows = min(self._most_groups(), wanted), LEAST_CHUNKED_ROWS
@@ -215,10 +232,23 @@ class Extents:
         return max(1, self.panels // -(-LEAST_USES // max(1, uses)))
 
     def _share_out_scratch(self) -> None:
-        self.panel_bytes = whole_lines(self.chunk * self.steps[self.cut] * self.size) if self.packs else 0
+        packed = whole_lines(self.chunk * self.steps[self.cut] * self.size) + LINE_BYTES  # vectors may reach beyond
+        self.panel_bytes = packed if self.packs else 0
         kept = self.block_tiles * self.group if self.chunks > 1 else 1
         self.sums_bytes = whole_lines(kept * self.pixels * self.width * self.size)
         self.scratch_bytes = self.panel_bytes + self.sums_bytes
+        self.shared_bytes = 0
+        if self.parts > 1:  # every task has its own, for what it leaves there is read when all are done
+            self.shared_bytes, self.scratch_bytes = self.parts * self.scratch_bytes, 0
+
+
+def splits_sums(results: int, terms: int) -> bool:
+    """Whether sums of so many terms are made in parts, so that their order is not that of other products.
+
+    Gradients of weights of convolutions have few results, of many terms: there tasks that have the results apart would
+    each read all of both operands.
+    """
+    return results * 4 <= MOST_SPLIT_BYTES and terms >= results and results * terms >= LEAST_SPLIT_WORK
 
 
 def _even_chunk(extent: int, most: int) -> int:

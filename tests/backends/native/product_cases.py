@@ -74,9 +74,10 @@ class Kernel:
 
     def run(self, arrays: Sequence[Memory], parts: int = 1) -> None:
         """Run all tasks, as ``parts`` workers would, one after the other."""
-        address = self.library.address(self.info.function)
-        function = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *[ctypes.c_int64] * 3)(address)
-        scratch = np.full(self.info.scratch_bytes * parts // 4 + 16, np.nan, np.float32)
+        kernel = ctypes.CFUNCTYPE(None, ctypes.c_void_p, *[ctypes.c_int64] * 3)
+        function = kernel(self.library.address(self.info.function))
+        bytes = max(self.info.scratch_bytes * parts, self.info.shared_bytes)
+        scratch = np.full(bytes // 4 + 16, np.nan, np.float32)
         aligned = -(-scratch.ctypes.data // 64) * 64
         pointers = (ctypes.c_void_p * (len(arrays) + 2))(*[array.memory.ctypes.data for array in arrays], 0, aligned)
         bounds = [self.info.tasks * part // parts for part in range(parts + 1)]
@@ -84,6 +85,8 @@ class Kernel:
             bounds = [0, self.info.tasks]
         for worker, (begin, end) in enumerate(pairwise(bounds)):
             function(ctypes.addressof(pointers), begin, end, worker)
+        if self.info.finish:
+            kernel(self.library.address(self.info.finish))(ctypes.addressof(pointers), 0, 1, 0)
 
 
 def compile_product(

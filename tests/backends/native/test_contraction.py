@@ -222,6 +222,11 @@ CHUNKED = [
     {"image": (5, 6, 8, 7), "columns": 40, "gap": 60_000, "over_images": True},
     {"image": (7, 5, 12, 3), "columns": 16, "gap": 90_000, "over_images": True, "strides": (1, 2)},
     {"image": (6, 10, 11, 20), "columns": 33, "gap": 50_000, "over_images": True, "window": (1, 2), "dtype": "float64"},
+    {"image": (6, 10, 11, 16), "columns": 9, "gap": 50_000, "over_images": True, "window": (1, 2), "dtype": "float64"},
+]
+SPLIT = [
+    {"image": (33, 24, 24, 8), "columns": 16, "over_images": True, "gap": 10_000},
+    {"image": (26, 24, 24, 16), "columns": 9, "over_images": True, "low": (1, 1), "high": (1, 1), "gap": 10_000},
 ]
 
 
@@ -231,6 +236,15 @@ def test_a_depth_that_does_not_stay_in_the_caches_is_cut_into_chunks(options: di
     case = make_case(**options)
     parts = plain(case)
     assert parts.extents(level).chunks > 1
+    check(case, level, parts)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("options", SPLIT)
+def test_many_terms_of_few_sums_are_added_in_parts(options: dict, level: str) -> None:
+    case = make_case(**options)
+    parts = plain(case)
+    assert parts.extents(level).parts == 7  # of at most eight, one image more or less
     check(case, level, parts)
 
 
@@ -306,7 +320,7 @@ def momentum(case: Case, level: str = "", workers: int = 1) -> tuple[Memory, Mem
 
 
 @pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize("options", [{"columns": 10}, {"columns": 33}, {"image": (1, 9, 16, 8)}, *CHUNKED])
+@pytest.mark.parametrize("options", [{"columns": 10}, {"columns": 33}, {"image": (1, 9, 16, 8)}, *CHUNKED, *SPLIT])
 def test_update_in_place(options: dict, level: str) -> None:
     case = make_case(**options)
     right, weight, velocity = momentum(case, level)
@@ -342,6 +356,7 @@ THREADED = [
     CHUNKED[0] | {"image": (5, 6, 8, 20)},
     {"image": (6, 14, 14, 16), "columns": 32, "low": (1, 1), "high": (1, 1)},
     {"image": (6, 20, 20, 48), "low": (1, 1), "high": (1, 1), "by_column": True},
+    *SPLIT,
 ]
 
 
