@@ -42,7 +42,7 @@ PARTS = 8
 MOST_SPLIT_BYTES = 160 << 10
 """Of more results the sums of a task would not stay in its caches."""
 
-LEAST_SPLIT_WORK = 1 << 24
+LEAST_SPLIT_WORK = 1 << 23
 """Multiplications from which on splitting sums pays."""
 
 LEAST_USES = 48
