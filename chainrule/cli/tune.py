@@ -7,13 +7,13 @@ import io
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..errors import ArgumentError, NonFiniteError
+from ..errors import NonFiniteError
 from ..files.atomic import write_atomically
-from ..training.callbacks import Callback, EarlyStopping
+from ..training.callbacks import Callback
 from ..training.trainer import Trainer
 from .network import PATIENCE, build_network, make_trainer
 from .preparing import Options, PreparedData, describe_data, prepare
@@ -39,22 +39,24 @@ class Trial:
     trainer: Trainer | None = None
     epochs: int = 0
     loss: float = math.inf
-    best_epoch: int | None = None
-    is_over: bool = field(default=False)
+    best_epoch: int = 0
+    is_over: bool = False
 
 
-class Deadline(Callback):
-    """Stops a training when the time is over."""
+@dataclass
+class Watch(Callback):
+    """Notes how a trial does over all its fits; stops it where `chainrule train` would, or when the time is over."""
 
-    def __init__(self, moment: float) -> None:
-        self.moment = moment
-
-    @property
-    def is_past(self) -> bool:
-        return time.monotonic() >= self.moment
+    trial: Trial
+    end: float
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> bool:
-        return self.is_past
+        trial = self.trial
+        trial.epochs += 1
+        if row["val_loss"] < trial.loss:
+            trial.loss, trial.best_epoch = row["val_loss"], trial.epochs
+        trial.is_over = trial.epochs - trial.best_epoch >= PATIENCE
+        return trial.is_over or time.monotonic() >= self.end
 
 
 def run(options: Options, trials: int, seconds: float | None) -> None:
@@ -64,18 +66,22 @@ def run(options: Options, trials: int, seconds: float | None) -> None:
     preparing = time.perf_counter() - started
     make_folder(options.out)
     say(describe_data(data, options.seed))
-    deadline = Deadline(time.monotonic() + (math.inf if seconds is None else seconds))
-    found = draw(options, data, trials)
-    was_cut = not search(found, data, deadline)
-    ranked = sorted(found, key=lambda trial: (trial.loss, trial.number))
-    if not math.isfinite(ranked[0].loss):
-        raise ArgumentError("no trial finished an epoch with a finite loss. fix: more --seconds")
+    drawn = draw(options, data, trials)
+    is_whole = search(drawn, data, math.inf if seconds is None else time.monotonic() + seconds)
+    ranked = sorted((trial for trial in drawn if trial.epochs), key=_rank)
+    if not ranked and not is_whole:
+        raise KeyboardInterrupt
+    if not ranked or not math.isfinite(ranked[0].loss):
+        raise NonFiniteError("the loss of no trial stayed finite. fix: look for extreme values in the table")
     say(trial_table(ranked))
     write_atomically(options.out / TRIALS, trials_csv(ranked).encode())
-    tried = sum(trial.epochs > 0 for trial in found)
-    ending = ", ended early" if was_cut else ""
-    chosen = f"trial {ranked[0].number} of {tried} by the validation loss (chainrule tune, seed {options.seed}{ending})"
-    say([f"Best:  {chosen}. Now trained with these settings, and tested:"])
+    ending = "" if is_whole else ", ended early"
+    how = f"by the validation loss (chainrule tune, seed {options.seed}{ending})"
+    chosen = f"trial {ranked[0].number} of {len(ranked)} {how}"
+    say([
+        f"All:   {options.out / TRIALS}",
+        f"Best:  {chosen}. Now trained with these settings, and tested:",
+    ])  # fmt: skip
     train_and_save(ranked[0].options, data, preparing, chosen)
 
 
@@ -104,21 +110,20 @@ def rungs(trials: int, epochs: int) -> list[int]:
     ([7, 22, 67, 200], [200])
     """
     levels = max(0, math.ceil(math.log(trials, KEPT) - 1e-9))
-    found = [max(1, round(epochs / KEPT**level)) for level in range(levels, 0, -1)]
-    return [*(rung for rung in found if rung >= min(FEWEST_EPOCHS, epochs)), epochs]
+    found = [round(epochs / KEPT**level) for level in range(levels, 0, -1)]
+    return [*(rung for rung in found if rung >= FEWEST_EPOCHS), epochs]
 
 
-def search(trials: Sequence[Trial], data: PreparedData, deadline: Deadline) -> bool:
+def search(trials: Sequence[Trial], data: PreparedData, end: float) -> bool:
     """Train all trials to the first rung, the best third to the next, and so on; False if time or Ctrl-C ended it."""
     running = list(trials)
     for rung in rungs(len(trials), trials[0].options.epochs):
         for trial in running:
-            if deadline.is_past or not advance(trial, rung, data, deadline):
+            if not advance(trial, rung, data, end) or time.monotonic() >= end:
                 return False
-        running.sort(key=lambda trial: (trial.loss, trial.number))
-        best = running[0]
+        running.sort(key=_rank)
         said = f"{len(running)} trials" if len(running) > 1 else "1 trial"
-        say([f"{said} up to epoch {rung}: lowest validation loss {best.loss:.4f} (trial {best.number})"])
+        say([f"{said} up to epoch {rung}: lowest validation loss {running[0].loss:.4f} (trial {running[0].number})"])
         kept = math.ceil(len(running) / KEPT)
         for trial in running[kept:]:
             trial.trainer = None  # its memory is free again
@@ -126,28 +131,26 @@ def search(trials: Sequence[Trial], data: PreparedData, deadline: Deadline) -> b
     return True
 
 
-def advance(trial: Trial, epochs: int, data: PreparedData, deadline: Deadline) -> bool:
+def advance(trial: Trial, epochs: int, data: PreparedData, end: float) -> bool:
     """Train a trial on to so many epochs, unless it has stopped improving; False if that was interrupted."""
+    if trial.is_over or trial.epochs >= epochs:
+        return True
     plan = plan_for(trial.options, data)
     if trial.trainer is None:
         trial.trainer = make_trainer(plan, build_network(plan))
-        trial.trainer.callbacks = [EarlyStopping(patience=PATIENCE, restore_best_weights=False), deadline]
-    more = epochs - trial.epochs
-    if trial.is_over or more < 1:
-        return True
+        trial.trainer.callbacks = [Watch(trial, end)]
     try:
         history = trial.trainer.fit(
-            data.train.X, data.train.y, epochs=more, batch_size=plan.batch_size,
-            validation_data=(data.validation.X, data.validation.y), verbose=0,
-        )  # fmt: skip
-    except NonFiniteError:  # a rate that is too high for these settings: they are out
-        trial.is_over = True
+            data.train.X,
+            data.train.y,
+            epochs=epochs - trial.epochs,
+            batch_size=plan.batch_size,
+            validation_data=(data.validation.X, data.validation.y),
+            verbose=0,
+        )
+    except NonFiniteError:  # such as by a rate that is too high
+        trial.loss, trial.is_over = math.inf, True
         return True
-    for row in history:
-        trial.epochs += 1
-        if row["val_loss"] < trial.loss:
-            trial.loss, trial.best_epoch = row["val_loss"], trial.epochs
-    trial.is_over = len(history) < more
     return not history.interrupted
 
 
@@ -185,8 +188,12 @@ def _columns(ranked: Sequence[Trial]) -> tuple[list[str], list[list[str]]]:
         numbers = [given.learning_rate, given.weight_decay, given.dropout, given.batch_size]
         said = ["default" if number is None else f"{number:.3g}" for number in numbers]
         loss = f"{trial.loss:.4f}" if math.isfinite(trial.loss) else "-"
-        rows.append([str(trial.number), hidden, *said, str(trial.epochs), str(trial.best_epoch or "-"), loss])
+        rows.append([str(trial.number), hidden, *said, str(trial.epochs), str(trial.best_epoch), loss])
     return heads, rows
+
+
+def _rank(trial: Trial) -> tuple[float, int]:
+    return trial.loss, trial.number
 
 
 def _between(random: np.random.Generator, low: float, high: float) -> float:
