@@ -11,7 +11,7 @@ from ..errors import TargetError
 from ..training.metrics import Metric
 
 MOST_DRAWS, FEWEST_DRAWS = 1000, 200
-MOST_VALUES = 4_000_000
+MOST_VALUES = 2_000_000
 
 
 class Interval(NamedTuple):

@@ -72,11 +72,9 @@ class Frame:
         placed = zip(self.x.place(x), self.y.place(y), strict=True)
         return join(element("circle", cx=f"{a:g}", cy=f"{b:g}", r=radius, class_=class_) for a, b in placed)
 
-    def draw(
-        self, title: str, x_label: str, y_label: str, *marks: Markup, names: Sequence[str] | None = None
-    ) -> Markup:
-        """Return the chart: grid, marks, ticks and labels. ``names`` stand at 0, 1, 2 ... in place of numbers."""
-        parts = [_rows(self), _columns(self, names), *marks]
+    def draw(self, title: str, x_label: str, y_label: str, *marks: Markup) -> Markup:
+        """Return the chart: grid, marks, ticks and labels."""
+        parts = [_rows(self), _columns(self), *marks]
         middle = (self.x.start + self.x.stop) / 2
         parts.append(_text(x_label, middle, self.height - 8, "middle", "axis"))
         height = (self.y.start + self.y.stop) / 2
@@ -134,7 +132,7 @@ def bars(title: str, names: Sequence[str], values: ArrayLike, spreads: ArrayLike
     low, high = min(0.0, float((given - spread).min())), max(float((given + spread).max()), 1e-9)
     frame = Frame(640, height, Axis(low, high, room, 570), Axis(len(names) - 0.5, -0.5, height - BOTTOM, TOP))
     zero = float(frame.x.place(0.0))
-    parts = [_columns(frame, None)]
+    parts = [_columns(frame)]
     for row, (name, value, width) in enumerate(zip(names, given, spread, strict=True)):
         y, end = float(frame.y.place(row)), float(frame.x.place(value))
         first, last = (float(frame.x.place(value + side * width)) for side in (-1, 1))
@@ -188,15 +186,30 @@ def dependence_curves(
 
 
 def dependence_points(
-    title: str, label: str, y_label: str, names: Sequence[str], lines: Sequence[Curve], extent: tuple[float, float]
+    title: str, label: str, x_label: str, names: Sequence[str], lines: Sequence[Curve], extent: tuple[float, float]
 ) -> Markup:
-    """The same over categories, which have names in place of numbers: points, joined by a thin line."""
-    right = RIGHT if len(lines) == 1 else 96
-    vertical = Axis(*_extent(extent, 0.04), 230 - BOTTOM, TOP)
-    frame = Frame(320, 230, Axis(-0.5, len(names) - 0.5, _left(vertical), 320 - right), vertical)
-    marks = _named_lines(frame, lines)
-    marks += [frame.dots(line.x, line.y, 3.2, f"dot kind-{kind % KINDS}") for kind, line in enumerate(lines)]
-    return frame.draw(title, _shortened(label, 40), y_label, *marks, names=names)
+    """The same over categories: a row each, with a mark per curve; ``y`` of a curve lies along the horizontal axis."""
+    height = TOP + BOTTOM + 17 * max(len(names), 4) + (16 if len(lines) > 1 else 0)
+    left = 16 + DIGIT * min(max(map(len, names)), 16)
+    across = Axis(*_extent(extent, 0.04), left, 320 - RIGHT)
+    frame = Frame(320, height, across, Axis(len(names) - 0.5, -0.5, height - BOTTOM, height - BOTTOM - 17 * len(names)))
+    parts = [_columns(frame)]
+    for row, name in enumerate(names):
+        y = float(frame.y.place(row))
+        parts.append(element("line", x1=across.start, x2=across.stop, y1=y, y2=y, class_="grid"))
+        parts.append(_text(_shortened(name, 16), left - 7, y + 4, "end", "tick"))
+    for kind, line in enumerate(lines):
+        placed = frame.x.place(line.y), frame.y.place(line.x)
+        parts += [_mark(kind, float(x), float(y)) for x, y in zip(*placed, strict=True)]
+    if len(lines) > 1:
+        step = (320 - RIGHT) / len(lines)
+        for kind, line in enumerate(lines):
+            parts.append(_mark(kind, 8 + kind * step, 8))
+            parts.append(
+                _text(_shortened(line.name, int(step / 7)), 15 + kind * step, 12, "start", f"name kind-{kind}")
+            )
+    parts.append(_text(f"{_shortened(label, 24)}: {_shortened(x_label, 20)}", 160, height - 8, "middle", "axis"))
+    return drawing(320, height, title, *parts)
 
 
 def histogram(counts: NDArray[np.int64], title: str, is_ordered: bool) -> Markup:
@@ -248,20 +261,27 @@ def _left(axis: Axis) -> float:
     return 32 + DIGIT * max((len(tick(float(value))) for value in _heights(axis)), default=1)
 
 
-def _columns(frame: Frame, names: Sequence[str] | None) -> Markup:
-    if names is not None:
-        letters = max(3, int((frame.x.stop - frame.x.start) / len(names) / 6.5))
-        return join(
-            _text(_shortened(name, letters), float(frame.x.place(place)), frame.y.start + 16, "middle", "tick")
-            for place, name in enumerate(names)
-        )
+def _columns(frame: Frame) -> Markup:
     parts = []
-    most = max(3, int((frame.x.stop - frame.x.start) // 50))
+    most = max(4, int((frame.x.stop - frame.x.start) // 50))
     for value in ticks(frame.x.low, frame.x.high, most):
         x = float(frame.x.place(value))
         parts.append(element("line", x1=x, x2=x, y1=frame.y.start, y2=frame.y.stop, class_="grid"))
         parts.append(_text(tick(float(value)), x, frame.y.start + 16, "middle", "tick"))
     return join(parts)
+
+
+def _mark(kind: int, x: float, y: float) -> Markup:
+    """A small mark; kinds differ in shape and colour."""
+    shapes = (
+        "m-4 0a4 4 0 1 0 8 0a4 4 0 1 0 -8 0",
+        "m-3.5 -3.5h7v7h-7z",
+        "m0 -4.6l4.6 8h-9.2z",
+        "m0 -5l5 5l-5 5l-5 -5z",
+        "m-4.6 -4l9.2 0l-4.6 8z",
+        "m-5 -1.4h3.6v-3.6h2.8v3.6h3.6v2.8h-3.6v3.6h-2.8v-3.6h-3.6z",
+    )
+    return element("path", d=f"M{x:g} {y:g}{shapes[kind % KINDS]}", class_=f"dot kind-{kind % KINDS}")
 
 
 def _text(text: str, x: float, y: float, anchor: str, class_: str) -> Markup:

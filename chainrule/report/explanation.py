@@ -70,7 +70,7 @@ def dependence_section(run: Run, found: Study) -> Markup:
         paragraph(
             f"Mean over {_of(found.dependence_rows, len(run.train.rows), 'training row')}; from the 5 % to the 95 % "
             "quantile of the column, of which the strokes at the bottom mark the deciles. All charts have the same "
-            "vertical scale.",
+            "scale of predictions.",
             class_="fine",
         ),
     )

@@ -19,6 +19,8 @@ NAMES = {
 LATE = 0.9
 """A best epoch behind this share of the allowed epochs says that more of them would help."""
 RARE, SUSPICIOUS, DOMINANT, MISSING = 0.1, 0.995, 0.9, 0.3
+NEGLIGIBLE = 0.02
+"""With many rows even differences that nobody would mind are more than chance."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,14 @@ def _gap(main: Measured) -> Finding | None:
         return None
     name = sentence(NAMES[main.name])
     figures = f"{name} is {score(main.training)} on the training rows and {score(main.value)} on the test rows"
-    if main.training > main.interval.high:
+    if main.training > main.interval.high and main.training - main.value > NEGLIGIBLE:
         return Finding(
             "note",
             "Over-fitting",
             f"{figures}: more than chance explains (95 % interval up to {score(main.interval.high)}).",
             "More rows, more --dropout, or fewer --hidden units narrow the gap.",
         )
-    return Finding("good", "No over-fitting to be seen", f"{figures}: within what chance explains.")
+    return Finding("good", "No over-fitting to be seen", f"{figures}.")
 
 
 def _ending(run: Run, epochs: int) -> Finding | None:
@@ -149,14 +151,15 @@ def _calibration(found: Study) -> Finding | None:
     if bins is None:
         return None
     figures = f"Predicted and observed shares differ by {percent(bins.error)} on average"
-    if bins.bins_off > max(1, len(bins.counts) // 5):  # of 20 bins that are right, about one is off by chance
+    # Of 20 groups that are right, about one is off by chance.
+    if bins.bins_off > max(1, len(bins.counts) // 5) and bins.error > NEGLIGIBLE:
         return Finding(
             "note",
             "Probabilities are off",
             f"{figures}; {bins.bins_off} of {len(bins.counts)} groups lie outside their 95 % interval.",
             "Use the order of the probabilities, or calibrate them before taking them at their word.",
         )
-    return Finding("good", "No wrong probabilities to be seen", f"{figures}: within what chance explains.")
+    return Finding("good", "No wrong probabilities to be seen", f"{figures}.")
 
 
 def _imbalance(run: Run) -> Finding | None:

@@ -65,8 +65,8 @@ def network_section(run: Run, origin: Origin) -> Markup:
     """The network as a drawing, and how it was trained."""
     sizes, between = describe_layers(origin.network)
     classes = run.target.classes
-    outputs = {"regression": [run.target.name], "binary": [f"is {classes[-1]}"] if classes else []}.get(
-        run.target.task, [*classes]
+    outputs = (
+        [f"{run.target.name} is {classes[-1]}"] if run.target.task == "binary" else [*classes] or [run.target.name]
     )
     total = sum(parameter.numel() for parameter in origin.network.parameters())
     drawn = draw_network(

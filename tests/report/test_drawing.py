@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from chainrule.report.charts import Axis, Curve, Frame, bars, curves, dependence_points, histogram, scatter
+from chainrule.report.charts import KINDS, Axis, Curve, Frame, bars, curves, dependence_points, histogram, scatter
 from chainrule.report.markup import Markup, element, join
 from chainrule.report.network_drawing import draw_network
 from chainrule.report.numbers import number, score, tick, ticks
@@ -96,6 +96,18 @@ def test_constant_and_single_values_can_be_drawn() -> None:
     ):
         assert "nan" not in svg.lower()
         ElementTree.fromstring(svg)
+
+
+def test_categories_have_a_row_each_and_curves_a_shape_each() -> None:
+    lines = [Curve(f"class {kind}", [0, 1], [0.1 * kind, 0.5]) for kind in range(KINDS)]
+    tree = ElementTree.fromstring(dependence_points("t", "colour", "probability", ["red", "blue"], lines, (0.0, 0.5)))
+    said = [text.text for text in tree.iter("text")]
+    assert {"red", "blue", "colour: probability"} <= set(said)
+    paths = [path.attrib["d"] for path in tree.iter("path")]
+    assert len(paths) == 2 * KINDS + KINDS  # those in the rows, and the legend
+    assert len({re.sub(r"^M\S+ [\d.]+", "", path) for path in paths}) == KINDS
+    along = [float(path.split()[0][1:]) for path in paths[: 2 * KINDS : 2]]
+    np.testing.assert_allclose(np.diff(along), along[1] - along[0], atol=0.02)  # 0, 0.1, 0.2 ...
 
 
 def test_every_drawing_has_a_title_that_is_read_out() -> None:
