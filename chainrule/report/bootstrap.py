@@ -40,7 +40,7 @@ def confidence_interval(
     >>> y = np.array([0, 1] * 50)
     >>> low, high, draws = confidence_interval(accuracy, y, np.where(np.arange(100) < 80, y, 1 - y))
     >>> round(low, 2), round(high, 2), draws
-    (0.72, 0.87, 1000)
+    (0.72, 0.88, 1000)
     """
     rows = len(y_true)
     random = np.random.default_rng(seed)
