@@ -45,6 +45,7 @@ MAY_IMPORT = {
     "doctor": ENGINE | {"data", "files", "training"},
     "structure": ENGINE | {"data", "files", "training"},
     "series": ENGINE | {"data", "files", "training"},
+    "report": ENGINE | {"data", "files", "training"},
 }
 # What people touch: these import everything, and nothing imports them.
 OUTERMOST = {"__init__", "__main__", "estimators", "cli", "playground", "lab", "interop"}

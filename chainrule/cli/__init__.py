@@ -1,3 +1,3 @@
-"""The command line: ``chainrule train``, ``predict``, ``evaluate``, ``inspect``, ``bench`` and ``check``."""
+"""The command line: ``chainrule train``, ``tune``, ``predict``, ``evaluate``, ``inspect``, ``bench`` and ``check``."""
 
 from .commands import main

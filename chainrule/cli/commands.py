@@ -13,7 +13,7 @@ from typing import Any
 import click
 
 from ..errors import ChainruleError
-from . import bench, check, generate, inspection, predict, train
+from . import bench, check, configuration, generate, inspection, predict, train, tune
 
 FAILED, WRONG_USAGE, INTERRUPTED = 1, 2, 130
 
@@ -91,6 +91,10 @@ def group() -> None:
 @group.command("train")
 @click.argument("data", type=Path)
 @click.option("--target", required=True, help="The column to predict.")
+@click.option(
+    "--config", type=Path, is_eager=True, expose_value=False, callback=configuration.use_configuration,
+    help="TOML or YAML file with any of these options, and data; those of the command line go before.",
+)
 @click.option("--task", help="binary, multiclass, classification or regression.  [default: found from the column]")
 @click.option(
     "--hidden", default="64,32", show_default=True, callback=_hidden_sizes, help="Sizes of the hidden layers."
@@ -98,6 +102,7 @@ def group() -> None:
 @click.option("--epochs", type=click.IntRange(1), default=200, show_default=True, help="The most epochs to train for.")
 @click.option("--batch-size", type=click.IntRange(1), help="Rows per training step.  [default: by the number of rows]")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="[default: by the number of rows]")
+@click.option("--weight-decay", type=click.FloatRange(0), help="[default: by the number of rows]")
 @click.option(
     "--dropout", type=click.FloatRange(0, 1, max_open=True),
     help="Share of hidden units left out in each step.  [default: by the number of rows]",
@@ -106,11 +111,29 @@ def group() -> None:
 @click.option("--out", type=Path, default=Path("chainrule_model"), show_default=True, help="Folder for the results.")
 @_debug_option
 def train_command(**options: Any) -> None:
-    """Train a network on the CSV file DATA, test it on rows it has not seen, and save it.
+    """Train a network on the CSV file DATA, test it on rows it has not seen, save it, and write a report.
 
     Ctrl-C ends training early: the best network so far is tested and saved.
     """
     train.run(train.Options(**options))
+
+
+@group.command("tune")
+@click.argument("data", type=Path)
+@click.option("--target", required=True, help="The column to predict.")
+@click.option("--task", help="binary, multiclass, classification or regression.  [default: found from the column]")
+@click.option("--trials", type=click.IntRange(1), default=27, show_default=True, help="How many settings to try.")
+@click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Stop searching after this time.")
+@click.option("--epochs", type=click.IntRange(1), default=200, show_default=True, help="The most epochs of a trial.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Fixes everything random.")
+@click.option("--out", type=Path, default=Path("chainrule_model"), show_default=True, help="Folder for the results.")
+@_debug_option
+def tune_command(trials: int, seconds: float | None, **options: Any) -> None:
+    """Search for settings that suit the CSV file DATA, then train, test, save and report as `train` does with the best.
+
+    Settings are drawn at random; after a few epochs the best third goes on, and so forth. Test rows are not looked at.
+    """
+    tune.run(train.Options(**options), trials, seconds)
 
 
 def _model_file(context: click.Context, parameter: click.Parameter, path: Path) -> Path:

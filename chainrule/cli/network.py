@@ -80,6 +80,7 @@ def make_plan(
     seed: int,
     batch_size: int | None = None,
     learning_rate: float | None = None,
+    weight_decay: float | None = None,
     dropout: float | None = None,
 ) -> Plan:
     """Choose what was not given by the number of training rows."""
@@ -94,7 +95,7 @@ def make_plan(
         dropout=dropout,
         batch_size=min(recipe.batch_size if batch_size is None else batch_size, rows),
         learning_rate=recipe.learning_rate if learning_rate is None else learning_rate,
-        weight_decay=recipe.weight_decay,
+        weight_decay=recipe.weight_decay if weight_decay is None else weight_decay,
         epochs=epochs,
         seed=seed,
     )
@@ -102,6 +103,11 @@ def make_plan(
 
 def describe_plan(plan: Plan, target: TargetPreparation) -> list[str]:
     """Say what was chosen and why, a line each."""
+    return [f"{name:12} {text}" for name, text in explain_plan(plan, target).items()]
+
+
+def explain_plan(plan: Plan, target: TargetPreparation) -> dict[str, str]:
+    """Return what was chosen, and why, by name."""
     sizes = " → ".join(str(size) for size in (plan.inputs, *plan.hidden, plan.outputs))
     dropout = f", dropout {plan.dropout:g} after each hidden layer" if plan.hidden and plan.dropout else ""
     activation = ", ReLU between" if plan.hidden else ""
@@ -116,16 +122,16 @@ def describe_plan(plan: Plan, target: TargetPreparation) -> list[str]:
         "regression": "mean squared error, because the target is a number",
     }
     he = "He (uniform) before ReLU, " if plan.hidden else ""
-    return [
-        f"network      {sizes}{activation}{dropout}",
-        f"output       {outputs[plan.task]}",
-        f"loss         {losses[plan.task]}",
-        f"weights      {he}Glorot (uniform) before the output, biases 0; seed {plan.seed}",
-        f"optimiser    AdamW, learning rate {plan.learning_rate:g}, weight decay {plan.weight_decay:g}, "
+    return {
+        "network": f"{sizes}{activation}{dropout}",
+        "output": outputs[plan.task],
+        "loss": losses[plan.task],
+        "weights": f"{he}Glorot (uniform) before the output, biases 0; seed {plan.seed}",
+        "optimiser": f"AdamW, learning rate {plan.learning_rate:g}, weight decay {plan.weight_decay:g}, "
         f"batches of {plan.batch_size}",
-        f"stopping     after {plan.epochs} epochs, or {PATIENCE} without a lower validation loss; "
+        "stopping": f"after {plan.epochs} epochs, or {PATIENCE} without a lower validation loss; "
         "the best weights are kept",
-    ]
+    }
 
 
 def build_network(plan: Plan) -> nn.Sequential:

@@ -13,7 +13,7 @@ from chainrule.settings import settings
 
 from .tables import write_table
 
-COMMANDS = ["train", "predict", "evaluate", "inspect", "bench", "check"]
+COMMANDS = ["train", "tune", "predict", "evaluate", "inspect", "bench", "check"]
 
 
 def test_help_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:

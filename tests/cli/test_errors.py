@@ -106,6 +106,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path, capsys: pytest.CaptureFixt
         ["train", "people.csv", "--target", "sick", "--dropout", "1"],
         ["predict", "model.chain"],
         ["tran", "people.csv"],
+        ["tune", "people.csv", "--target", "sick", "--trials", "0"],
     ],
 )
 def test_wrong_usage_has_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
