@@ -23,6 +23,7 @@ EXTRAS = {
     "scikit-learn": ("sklearn", "sklearn"),
     "matplotlib": ("matplotlib", "plot"),
     "pandas": ("pandas", "data"),
+    "pyarrow": ("pyarrow", "data"),
     "jax": ("jax", "xla"),
 }
 """Distribution → module to look for, name of the extra that installs it."""
