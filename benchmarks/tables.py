@@ -163,7 +163,7 @@ def boosting_score(table: str, seed: int) -> tuple[float, float]:
 
     data, plan = prepared(table, seed)
     X, categorical = raw_columns(data.table)
-    train_rows, validation_rows, test_rows = train.split_table(data.table, plan.task, train.FRACTIONS, seed=seed)
+    train_rows, validation_rows, test_rows = train.split_table(data.table, data.target.task, train.FRACTIONS, seed=seed)
     rows = np.concatenate([train_rows, validation_rows])
     kind: Any = HistGradientBoostingRegressor if plan.task == "regression" else HistGradientBoostingClassifier
     model = kind(categorical_features=categorical, random_state=seed)

@@ -31,7 +31,7 @@ class ParquetBlocks:
         self.path = path
         self.target = target
         with _opened(path) as file:
-            self.columns = file.metadata.num_columns
+            self.columns: int = file.metadata.num_columns
             sizes = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
         self._starts = np.cumsum([0, *sizes]).tolist()
         self._scanned = 0

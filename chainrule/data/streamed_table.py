@@ -33,11 +33,16 @@ Batch = tuple[NDArray[np.float32], NDArray[Any]]
 
 
 class Blocks(Protocol):
-    """A table on the disk, in blocks of rows: scanned once from its begin to its end, and then read by number."""
+    """A table on the disk, in blocks of rows: scanned once from its beginning to its end, and then read by number."""
 
-    columns: int
+    @property
+    def columns(self) -> int:
+        """How many there are."""
+        ...
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """The number of blocks, as far as they have been scanned."""
+        ...
 
     def scan(self) -> Iterator[Table]:
         """Give the whole table in order, as many tables as ``read`` gives of all blocks one after another."""
