@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from chainrule.data.csv_text import (
     HEADER_EVIDENCE_ROWS,
+    check_widths,
     decode,
     find_layout,
     read_bytes,
@@ -91,9 +93,17 @@ class CsvBlocks:
 
     def _read(self, lines: _Lines, rows: int) -> Table | None:
         """The next rows as a table; None if there are only blank ones, or none."""
-        records, ends = read_records(
-            lines, self._separator, self.path, at_most=rows, width=self.columns, line=lines.place.line
-        )
+        before = lines.place.line
+        plain = lines.without_quotes(rows)
+        if plain is None:
+            records, ends = read_records(
+                lines, self._separator, self.path, at_most=rows, width=self.columns, line=before
+            )
+        else:
+            blank = self._separator + " "
+            ends = [end for end, line in enumerate(plain, before + 1) if line.strip(blank)]
+            records = [plain[end - before - 1].split(self._separator) for end in ends]
+            check_widths(records, ends, self.columns, self._separator, self.path)
         if not records:
             return None
         return table_of_text(self.layout.columns(records, ends), self.path.name, self.target)
@@ -110,6 +120,24 @@ class _Lines:
     @property
     def place(self) -> Place:
         return Place(self._byte, self._line)
+
+    def without_quotes(self, count: int) -> list[str] | None:
+        """The next lines without their ends, if they can be split at every separator, which is several times as fast
+        as reading them as CSV; None, and no step forward, if there is a quote among them, or an unusual end of a line.
+        """
+        raw = list(itertools.islice(self._file, count))
+        data = b"".join(raw)
+        if b'"' in data or data.count(b"\r") != data.count(b"\r\n"):
+            self._file.seek(self._byte)
+            return None
+        try:
+            lines = data.decode().replace("\r\n", "\n").split("\n")
+        except UnicodeDecodeError:
+            self._file.seek(self._byte)
+            return None
+        self._byte += len(data)
+        self._line += len(raw)
+        return lines
 
     def __iter__(self) -> _Lines:
         return self

@@ -181,14 +181,18 @@ def read_records(
             f"{path}: the row that begins on line {begin} cannot be read: {error}; "
             'look for a double quote (") that is not closed or not doubled'
         ) from None
-    width = width or (len(records[0]) if records else 0)
+    check_widths(records, lines, width or (len(records[0]) if records else 0), separator, path)
+    return records, lines
+
+
+def check_widths(records: list[list[str]], lines: Iterable[int], width: int, separator: str, path: Path) -> None:
+    """Errors: `DataError` for the first row that has not as many fields as the first row of the file."""
     for record, ends in zip(records, lines, strict=True):
         if len(record) != width:
             raise DataError(
                 f"line {ends} of {path} has {len(record)} fields, but the first row has {width} (separated by "
                 f"{SEPARATORS[separator]}s); a field that contains the separator must stand in double quotes"
             )
-    return records, lines
 
 
 def _has_header(records: list[list[str]], target: str | None) -> bool:

@@ -222,3 +222,21 @@ def test_an_array_that_is_mapped_into_memory_is_not_copied(tmp_path):
     copied = cr.from_numpy(mapped)
     copied.add_(1.0)  # a tensor that may be written must not look into a file that may not
     np.testing.assert_array_equal(mapped, array)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("quoted", [(), (3,), (170,)])
+def test_lines_with_and_without_quotes_are_the_same_cells(small_blocks, tmp_path, end, quoted):
+    cells = [f'"{row}, "' if row in quoted else f" {row} " for row in range(200)]
+    lines = ["x,y", *(f"{cell},{row % 3}" for row, cell in enumerate(cells)), "", " , ", "200,1"]
+    path = tmp_path / "cells.csv"
+    path.write_bytes(end.join(lines).encode())
+    whole = read_csv_table(path, "y")
+    blocks = csv_blocks.CsvBlocks(path, "y")
+    scanned = list(blocks.scan())
+    for position, column in enumerate(whole.columns):
+        assert [cell for block in scanned for cell in block.columns[position].cells] == list(column.cells)
+        np.testing.assert_array_equal(np.concatenate([b.columns[position].lines for b in scanned]), column.lines)
+    path.write_bytes(end.join([*lines, "1,2,3"]).encode())
+    with pytest.raises(DataError, match="line 205 of .* has 3 fields, but the first row has 2"):
+        list(csv_blocks.CsvBlocks(path, "y").scan())
