@@ -45,7 +45,7 @@ def split_groups(groups: ArrayLike, fractions: Sequence[float], *, seed: int = 0
     Raises the errors of `split_rows`, of which the groups are the rows.
 
     >>> [part.tolist() for part in split_groups(["a", "b", "a", "c", "b"], (0.7, 0.3))]
-    [[0, 1, 2, 4], [3]]
+    [[0, 2, 3], [1, 4]]
     """
     names = np.asarray(groups)
     if names.ndim != 1:
