@@ -23,6 +23,7 @@ EXTRAS = {
     "scikit-learn": ("sklearn", "sklearn"),
     "matplotlib": ("matplotlib", "plot"),
     "pandas": ("pandas", "data"),
+    "pyarrow": ("pyarrow", "data"),
     "pyyaml": ("yaml", "yaml"),
     "jax": ("jax", "xla"),
 }

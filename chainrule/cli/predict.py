@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..data.preparation import Preparation
-from ..data.table import Table, read_csv_table
+from ..data.table import Table, read_table
 from ..data.target import TargetPreparation, labelled_rows
 from ..errors import DataError, ModelFileError
 from ..files.atomic import write_atomically
@@ -39,7 +39,7 @@ class TableModel:
 def run_predict(model: Path, data: Path, out: Path | None) -> None:
     """Write the predictions for a table as CSV, to a file or to standard output."""
     loaded = load_table_model(model)
-    table = read_csv_table(data)
+    table = read_table(data)
     _warn(loaded.preparation.differences(table))
     text = predictions_csv(loaded.target, loaded.output(table))
     if out is None:
@@ -52,7 +52,12 @@ def run_predict(model: Path, data: Path, out: Path | None) -> None:
 def run_evaluate(model: Path, data: Path) -> None:
     """Print the scores of a model on the rows of a table that have a target."""
     loaded = load_table_model(model)
-    table = read_csv_table(data, target=loaded.target.name)
+    if "baseline" not in loaded.training:
+        raise ModelFileError(
+            f"{model} does not say what the baseline of its training rows is, so there is nothing to compare with; "
+            "fix: chainrule predict, or save_model(..., training={'baseline': class number or mean})"
+        )
+    table = read_table(data, target=loaded.target.name)
     rows = labelled_rows(table)
     if not len(rows):
         raise DataError(f"{table.source} has no row with a value of the target {loaded.target.name!r} to compare with")
@@ -72,7 +77,7 @@ def load_table_model(path: Path) -> TableModel:
     """
     loaded: LoadedModel = load_model(path)
     training = loaded.metadata.get("training", {})
-    if loaded.preparation is None or loaded.target is None or "baseline" not in training:
+    if loaded.preparation is None or loaded.target is None:
         raise ModelFileError(
             f"{path} holds a network without the preparation of a table, so it cannot read one; "
             "use a file that chainrule train saved, or load it in Python with chainrule.load"

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..data.preparation import Preparation
 from ..data.splits import Rows
-from ..data.table import Table, read_csv_table
+from ..data.table import Table, read_table
 from ..data.target import TargetPreparation, split_table
 from .program import FRACTIONS
 
@@ -63,7 +63,7 @@ def prepare(options: Options) -> PreparedData:
 
     Raises DataError, and TargetError among them, for tables that cannot be learnt from.
     """
-    table = read_csv_table(options.data, target=options.target)
+    table = read_table(options.data, target=options.target)
     # The target first: what is wrong with it is said before anything about columns.
     everything = TargetPreparation.fit(table, task=options.task)
     train, validation, test = split_table(table, everything.task, FRACTIONS, seed=options.seed)

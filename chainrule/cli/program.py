@@ -54,11 +54,11 @@ import numpy as np
 
 import chainrule as cr
 from chainrule import nn
-from chainrule.data import Preparation, TargetPreparation, read_csv_table, split_table
+from chainrule.data import Preparation, TargetPreparation, read_table, split_table
 from chainrule.training import EarlyStopping
 {imports}
 
-table = read_csv_table({str(data)!r}, target={target.name!r})
+table = read_table({str(data)!r}, target={target.name!r})
 train, validation, test = split_table(table, {plan.task!r}, {FRACTIONS}, seed={plan.seed})
 target = TargetPreparation.fit(table, train, task={plan.task!r})
 preparation = Preparation.fit(table, train)  # fitted on the training rows alone

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
         SequentialSampler,
         SubsetRandomSampler,
         WeightedRandomSampler,
+        balanced_weights,
     )
-    from .splits import split_rows, train_validation_test_split
-    from .table import Column, Table, read_csv_table
+    from .splits import split_groups, split_in_time, split_rows, train_validation_test_split
+    from .streamed_table import StreamedTable, TableStream
+    from .table import Column, Table, read_csv_table, read_table
     from .target import TargetPreparation, infer_task, labelled_rows, split_table
 
 _HOMES = {
@@ -34,18 +36,20 @@ _HOMES = {
     "DataLoader": "loader",
     "Preparation": "preparation",
     "BatchSampler": "samplers", "RandomSampler": "samplers", "Sampler": "samplers", "SequentialSampler": "samplers",
-    "SubsetRandomSampler": "samplers", "WeightedRandomSampler": "samplers",
-    "split_rows": "splits", "train_validation_test_split": "splits",
-    "Column": "table", "Table": "table", "read_csv_table": "table",
+    "SubsetRandomSampler": "samplers", "WeightedRandomSampler": "samplers", "balanced_weights": "samplers",
+    "split_groups": "splits", "split_in_time": "splits", "split_rows": "splits",
+    "train_validation_test_split": "splits",
+    "StreamedTable": "streamed_table", "TableStream": "streamed_table",
+    "Column": "table", "Table": "table", "read_csv_table": "table", "read_table": "table",
     "TargetPreparation": "target", "infer_task": "target", "labelled_rows": "target", "split_table": "target",
 }  # fmt: skip
 
 __all__ = [
     "BatchSampler", "Column", "ConcatDataset", "DataLoader", "Dataset", "IterableDataset", "Preparation",
-    "RandomSampler", "Sampler", "SequentialSampler", "Subset", "SubsetRandomSampler", "Table", "TargetPreparation",
-    "TensorDataset", "WeightedRandomSampler", "default_collate", "default_convert", "infer_task", "labelled_rows",
-    "load_mnist", "random_split", "read_csv_table", "read_idx", "split_rows", "split_table",
-    "train_validation_test_split",
+    "RandomSampler", "Sampler", "SequentialSampler", "StreamedTable", "Subset", "SubsetRandomSampler", "Table",
+    "TableStream", "TargetPreparation", "TensorDataset", "WeightedRandomSampler", "balanced_weights", "default_collate",
+    "default_convert", "infer_task", "labelled_rows", "load_mnist", "random_split", "read_csv_table", "read_idx",
+    "read_table", "split_groups", "split_in_time", "split_rows", "split_table", "train_validation_test_split",
 ]  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import difflib
 import io
 import itertools
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,13 +21,14 @@ from chainrule.errors import DataError
 SEPARATORS = {"\t": "tab", ";": "semicolon", ",": "comma", "|": "vertical bar"}
 
 _SNIFFED_LINES = 20
-_HEADER_EVIDENCE_ROWS = 1000
+HEADER_EVIDENCE_ROWS = 1000
 _DECIMAL_COMMA = re.compile(r"[+-]?\d+(,\d+)?([eE][+-]?\d+)?")
+PARQUET = b"PAR1"
 _FOREIGN_STARTS = {
     b"PK\x03\x04": "a zip archive or an Excel workbook: save the sheet as CSV first",
     b"\xd0\xcf\x11\xe0": "an old Excel workbook: save the sheet as CSV first",
     b"\x1f\x8b": "compressed with gzip: unpack it first",
-    b"PAR1": "a Parquet file: convert it to CSV first",
+    PARQUET: "a Parquet file: chainrule.data.read_table reads it",
     b"%PDF": "a PDF document",
 }
 
@@ -42,38 +44,64 @@ class TextColumns:
     notes: list[str]
 
 
+@dataclass(frozen=True)
+class Layout:
+    """How the fields of a text file are laid out: what separates them, and what the columns are called."""
+
+    separator: str
+    names: list[str]
+    has_header: bool
+    notes: list[str]
+
+    def columns(self, records: list[list[str]], lines: list[int]) -> TextColumns:
+        """The columns of rows of the file, without the header."""
+        columns = [list(map(str.strip, column)) for column in zip(*records, strict=True)]
+        notes = list(self.notes)
+        if self.separator != ",":
+            _read_decimal_commas(self.names, columns, notes)
+        return TextColumns(self.names, columns, np.array(lines, dtype=np.int64), self.has_header, notes)
+
+
 def read_text_columns(path: Path, target: str | None) -> TextColumns:
     """Read a delimited text file; a first row that holds ``target`` is taken for the header.
 
     Raises DataError for a file that is missing, empty, not text, without a row below its header, or with rows of
     different lengths.
     """
-    text, notes = _decode(path)
-    separator = _sniff_separator(text)
-    if separator != ",":
-        notes.append(f"fields are separated by {SEPARATORS[separator]}s")
-    records, lines = _split_records(text, separator, path)
+    text, notes = decode(read_bytes(path), path)
+    separator = sniff_separator(text)
+    records, lines = read_records(io.StringIO(text, newline=""), separator, path)
+    layout = find_layout(records, separator, path, target, notes)
+    skipped = int(layout.has_header)
+    return layout.columns(records[skipped:], lines[skipped:])
+
+
+def find_layout(records: list[list[str]], separator: str, path: Path, target: str | None, notes: list[str]) -> Layout:
+    """The layout of a file that begins with these rows; remarks are added to ``notes``.
+
+    Errors: `DataError` where there is no row, or only a header.
+    """
     if not records:
         raise DataError(f"{path} is empty: expected a header row and rows of data below it")
+    if separator != ",":
+        notes.append(f"fields are separated by {SEPARATORS[separator]}s")
     has_header = _has_header(records, target)
-    if has_header:
-        names = _unique_names(records[0], notes)
-        records, lines = records[1:], lines[1:]
-        if not records:
-            more = ", ..." if len(names) > 5 else ""
-            raise DataError(f"{path} has a header row ({', '.join(names[:5])}{more}) but no data below it")
-    else:
+    if not has_header:
         names = [f"column_{index}" for index in range(1, len(records[0]) + 1)]
         notes.append(f"no header row was found: the columns are named column_1 to column_{len(names)}")
-    columns = [list(map(str.strip, column)) for column in zip(*records, strict=True)]
-    if separator != ",":
-        _read_decimal_commas(names, columns, notes)
-    return TextColumns(names, columns, np.array(lines, dtype=np.int64), has_header, notes)
+        return Layout(separator, names, has_header, notes)
+    names = _unique_names(records[0], notes)
+    if len(records) == 1:
+        more = ", ..." if len(names) > 5 else ""
+        raise DataError(f"{path} has a header row ({', '.join(names[:5])}{more}) but no data below it")
+    return Layout(separator, names, has_header, notes)
 
 
-def _decode(path: Path) -> tuple[str, list[str]]:
-    """Return the text of a file: UTF-8 or UTF-16 by its mark, else UTF-8, else Latin-1 with a remark."""
-    raw = _read_bytes(path)
+def decode(raw: bytes, path: Path) -> tuple[str, list[str]]:
+    """Return the text of a file: UTF-8 or UTF-16 by its mark, else UTF-8, else Latin-1 with a remark.
+
+    Errors: `DataError` for bytes that are no text.
+    """
     for start, meaning in _FOREIGN_STARTS.items():
         if raw.startswith(start):
             raise DataError(f"{path} is not a text file but {meaning}")
@@ -88,9 +116,11 @@ def _decode(path: Path) -> tuple[str, list[str]]:
         return raw.decode("latin-1"), [f"the file is not UTF-8 (line {line}): it was read as Latin-1"]
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, count: int = -1) -> bytes:
+    """Return the first bytes of a file, by default all. Errors: `DataError` with what may be meant instead."""
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(count)
     except FileNotFoundError:
         if not path.parent.is_dir():
             raise DataError(f"there is no file {path}: the folder {path.parent} does not exist") from None
@@ -105,7 +135,12 @@ def _read_bytes(path: Path) -> bytes:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _sniff_separator(text: str) -> str:
+def is_parquet(path: Path) -> bool:
+    """Whether a file begins as Parquet files do. Errors: `DataError` where there is no file."""
+    return read_bytes(path, len(PARQUET)) == PARQUET
+
+
+def sniff_separator(text: str) -> str:
     """Return the separator that splits each of the first lines into equally many fields, two at least."""
     sample = list(itertools.islice((line for line in io.StringIO(text, newline="") if line.strip()), _SNIFFED_LINES))
     widths = {separator: _widths(sample, separator) for separator in SEPARATORS}
@@ -123,31 +158,41 @@ def _widths(sample: list[str], separator: str) -> list[int]:
         return []
 
 
-def _split_records(text: str, separator: str, path: Path) -> tuple[list[list[str]], list[int]]:
-    """Return the rows, all equally long, and the line that each ends on; rows without any text are skipped."""
+def read_records(
+    text: Iterable[str], separator: str, path: Path, *, at_most: int | None = None, width: int = 0, line: int = 0
+) -> tuple[list[list[str]], list[int]]:
+    """Return the next rows, all equally long, and the line that each ends on; rows without any text are skipped.
+
+    ``text`` gives lines of the file, of which ``line`` lie before it. ``width`` is that of the first row of the file,
+    if that was read before.
+    """
     # strict: a quote that is never closed must be an error, or it would swallow the rest of the file in silence
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True)
+    reader = csv.reader(text, delimiter=separator, skipinitialspace=True, strict=True)
     records: list[list[str]] = []
     lines: list[int] = []
     try:
-        for record in reader:
+        for record in reader if at_most is None else itertools.islice(reader, at_most):
             if any(record):
                 records.append(record)
-                lines.append(reader.line_num)
+                lines.append(line + reader.line_num)
     except csv.Error as error:
-        begin = lines[-1] + 1 if lines else 1
+        begin = lines[-1] + 1 if lines else line + 1
         raise DataError(
             f"{path}: the row that begins on line {begin} cannot be read: {error}; "
             'look for a double quote (") that is not closed or not doubled'
         ) from None
-    width = len(records[0]) if records else 0
-    for record, line in zip(records, lines, strict=True):
+    check_widths(records, lines, width or (len(records[0]) if records else 0), separator, path)
+    return records, lines
+
+
+def check_widths(records: list[list[str]], lines: Iterable[int], width: int, separator: str, path: Path) -> None:
+    """Errors: `DataError` for the first row that has not as many fields as the first row of the file."""
+    for record, ends in zip(records, lines, strict=True):
         if len(record) != width:
             raise DataError(
-                f"line {line} of {path} has {len(record)} fields, but the first row has {width} (separated by "
+                f"line {ends} of {path} has {len(record)} fields, but the first row has {width} (separated by "
                 f"{SEPARATORS[separator]}s); a field that contains the separator must stand in double quotes"
             )
-    return records, lines
 
 
 def _has_header(records: list[list[str]], target: str | None) -> bool:
@@ -162,7 +207,7 @@ def _has_header(records: list[list[str]], target: str | None) -> bool:
     numeric = [parse_number(cell) is not None and not is_missing(cell) for cell in first]
     if len(records) == 1:
         return not any(numeric)
-    columns = list(zip(*records[1:_HEADER_EVIDENCE_ROWS], strict=True))
+    columns = list(zip(*records[1:HEADER_EVIDENCE_ROWS], strict=True))
     below = [[cell.strip() for cell in column if not is_missing(cell.strip())] for column in columns]
     numeric_below = [bool(cells) and all(parse_number(cell) is not None for cell in cells) for cells in below]
     is_text = [not (number or is_missing(cell)) for number, cell in zip(numeric, first, strict=True)]

@@ -46,6 +46,9 @@ class Dataset(Generic[Row]):
 class IterableDataset(Dataset[Row], Iterable[Row]):
     """Rows one after another: a subclass has ``__iter__()``. For sources without numbers: streams, files too large.
 
+    It may also have ``batches(size)``: an iterator over what `default_collate` would make of so many rows at a time,
+    the last one perhaps smaller, made at once; `DataLoader` uses it.
+
     >>> class Countdown(cr.data.IterableDataset):
     ...     def __iter__(self):
     ...         return iter([3, 2, 1])
@@ -140,6 +143,11 @@ class Subset(Dataset[Row]):
 def gathers(dataset: Any) -> bool:
     """Whether a data set has a ``gather_rows`` that does what its ``__getitem__`` does."""
     return defined_together(type(dataset), "gather_rows", "__getitem__")
+
+
+def gives_batches(dataset: Any) -> bool:
+    """Whether an iterable data set has a ``batches`` that does what its ``__iter__`` does."""
+    return defined_together(type(dataset), "batches", "__iter__")
 
 
 class ConcatDataset(Dataset[Any]):

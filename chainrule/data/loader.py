@@ -15,7 +15,7 @@ from ..errors import ArgumentError
 from ..tensor.generator import Generator, default_generator
 from ..tensor.segment import flush
 from .collation import default_collate, default_convert
-from .datasets import IterableDataset, gathers
+from .datasets import IterableDataset, gathers, gives_batches
 from .draws import collating, reading
 from .samplers import BatchSampler, RandomSampler, SequentialSampler
 
@@ -37,7 +37,8 @@ class DataLoader:
     - ``shuffle=True``: a new order in every epoch, a function of ``generator``, by default that of ``manual_seed``.
       ``sampler`` gives row numbers in an order of its own, ``batch_sampler`` lists of them.
     - A data set that gathers (`TensorDataset`, image data sets whose transform can do whole batches, and parts of
-      these) is read by whole batches rather than row by row, with the same result.
+      these), or that gives batches (`StreamedTable`), is read by whole batches rather than row by row, with the same
+      result.
     - ``num_workers`` threads read ahead, in the order and with the random numbers of none; ``worker_init_fn(number)``
       runs in each, and ``persistent_workers`` keeps them from epoch to epoch. One reads an `IterableDataset`.
       ``pin_memory`` changes nothing on the CPU.
@@ -219,11 +220,18 @@ class _StreamReader:
     """Reads the next rows of an iterable data set."""
 
     def __init__(self, loader: DataLoader, seed: int) -> None:
-        self._name, self._rows, self._seed = type(loader.dataset).__name__, iter(loader.dataset), seed
+        self._name, self._seed = type(loader.dataset).__name__, seed
         self._collate, self._makes_batches, self._drop_last = loader.collate_fn, loader.makes_batches, loader.drop_last
+        self._gives_batches = (
+            self._makes_batches and self._collate is default_collate and gives_batches(loader.dataset)
+        )
+        self._rows = iter(loader.dataset.batches(loader.batch_size) if self._gives_batches else loader.dataset)
 
     def __call__(self, job: Job) -> Any:
         place, size = job
+        if self._gives_batches:
+            batch = self._read(place)
+            return _END if self._drop_last and batch is not _END and len(batch[0]) < size else batch
         rows = list(itertools.takewhile(_is_not_end, map(self._read, range(place, place + size))))
         if not rows or (self._drop_last and len(rows) < size):
             return _END

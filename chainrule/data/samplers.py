@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import ArgumentError
 from ..tensor.generator import Generator, default_generator
@@ -138,6 +139,26 @@ class WeightedRandomSampler(Sampler[int]):
 
     def __len__(self) -> int:
         return self.num_samples
+
+
+def balanced_weights(labels: Any) -> NDArray[np.float64]:
+    """A weight for every row with which all classes count the same: rows / (classes · rows of this class).
+
+    For `WeightedRandomSampler`, so that a batch has as many rows of a rare class as of a common one, and for
+    ``sample_weight``. ``labels`` has the class of every row, shape (rows,); shape and sum of the weights: rows.
+    The same as scikit-learn's ``compute_sample_weight("balanced", labels)``.
+
+    Errors: `ArgumentError` for labels of another shape, or none.
+
+    >>> cr.data.balanced_weights(["no", "no", "no", "yes"]).round(2).tolist()
+    [0.67, 0.67, 0.67, 2.0]
+    """
+    array = np.asarray(labels)
+    if array.ndim != 1 or not len(array):
+        raise ArgumentError(f"labels must be one class per row, got shape {array.shape}")
+    classes, which, counts = np.unique(array, return_inverse=True, return_counts=True)
+    weights: NDArray[np.float64] = (len(array) / (len(classes) * counts))[which]
+    return weights
 
 
 class BatchSampler(Sampler[list[int]]):

@@ -1,8 +1,9 @@
-"""Random splits of rows into parts: shuffled, stratified by class where wanted, a function of the seed alone."""
+"""Splits of rows into parts: at random, by class or by group where wanted, a function of the seed; or in time."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,6 +34,39 @@ def split_rows(
         order = _spread_classes(order, np.asarray(labels), generator)
     bounds = np.cumsum(sizes)[:-1]
     return tuple(np.sort(part).astype(np.int64) for part in np.split(order, bounds))
+
+
+def split_groups(groups: ArrayLike, fractions: Sequence[float], *, seed: int = 0) -> tuple[Rows, ...]:
+    """Split rows at random so that all rows of a group, a patient or a city, are in the same part.
+
+    ``groups`` has the group of every row, shape (count,); ``fractions`` are shares of the groups, as in scikit-learn's
+    ``GroupShuffleSplit``, and rounded as in `split_rows`. Each part is in ascending order.
+
+    Raises the errors of `split_rows`, of which the groups are the rows.
+
+    >>> [part.tolist() for part in split_groups(["a", "b", "a", "c", "b"], (0.7, 0.3))]
+    [[0, 2, 3], [1, 4]]
+    """
+    names = np.asarray(groups)
+    if names.ndim != 1:
+        raise ArgumentError(f"groups have shape {names.shape}, expected one dimension: one group per row")
+    different, numbers = np.unique(names, return_inverse=True)
+    parts = split_rows(len(different), fractions, seed=seed)
+    return tuple(np.flatnonzero(np.isin(numbers, part)).astype(np.int64) for part in parts)
+
+
+def split_in_time(count: int, fractions: Sequence[float] = (0.7, 0.15, 0.15)) -> tuple[range, ...]:
+    """Cut the rows 0 .. count-1 into one part per fraction, one after another: the last part is the latest.
+
+    Every part but the first has round(fraction · count) rows, at least one; the first has the rest. A part is a range
+    of row numbers, for `Subset`, and for ``rows`` of `Windows`, `Forecaster.fit` and `backtest` in `chainrule.series`.
+
+    Errors: `ArgumentError` for fractions that are not positive or do not add up to 1, `DataError` for too few rows.
+
+    >>> cr.data.split_in_time(144, (0.75, 0.25))
+    (range(0, 108), range(108, 144))
+    """
+    return tuple(range(*bounds) for bounds in pairwise(accumulate([0, *part_sizes(count, fractions)])))
 
 
 def part_sizes(count: int, fractions: Sequence[float]) -> list[int]:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.data.cells import Kind, NumericKind, infer_kind, is_missing, parse_column
-from chainrule.data.csv_text import read_text_columns
+from chainrule.data.csv_text import TextColumns, is_parquet, read_text_columns
 from chainrule.errors import DataError, did_you_mean
 
 
@@ -116,12 +116,37 @@ class Table:
             raise DataError(f"{self.source} was read without a target; {self.outline()}")
         return self[self.target]
 
+    def take(self, rows: NDArray[np.int64]) -> Table:
+        """The given rows as a table of their own, whose cells still know their lines."""
+        chosen = rows.tolist()
+        columns = tuple(
+            Column(column.name, [column.cells[row] for row in chosen], column.lines[rows], column.source)
+            for column in self.columns
+        )
+        return Table(columns, self.source, self.target, self.has_header, self.notes)
+
     def outline(self) -> str:
         """Say which columns there are, for messages: twenty at most, and whether a header row named them."""
         shown = ", ".join(self.names[:20])
         more = f" and {len(self.names) - 20} more" if len(self.names) > 20 else ""
         header = "" if self.has_header else " (no header row was found, so they are numbered)"
         return f"its columns are {shown}{more}{header}"
+
+
+def read_table(path: str | os.PathLike[str], target: str | None = None) -> Table:
+    """Read a CSV or a Parquet file as a typed table; which it is, its first bytes say. See `read_csv_table`.
+
+    Errors: `MissingExtraError` for Parquet without pyarrow (the extra ``data``).
+
+    >>> len(read_table("examples/data/diabetes.csv", target="outcome"))
+    768
+    """
+    file = Path(path)
+    if is_parquet(file):
+        from .parquet import read_parquet_table
+
+        return read_parquet_table(file, target)
+    return read_csv_table(path, target)
 
 
 def read_csv_table(path: str | os.PathLike[str], target: str | None = None) -> Table:
@@ -139,17 +164,22 @@ def read_csv_table(path: str | os.PathLike[str], target: str | None = None) -> T
     (768, 'number')
     """
     file = Path(path)
-    found = read_text_columns(file, target)
+    return table_of_text(read_text_columns(file, target), file.name, target)
+
+
+def table_of_text(found: TextColumns, source: str, target: str | None) -> Table:
+    """A table of the columns of a text file. Errors: `DataError` for a target that is no column."""
     columns = tuple(
-        Column(name, cells, found.lines, file.name) for name, cells in zip(found.names, found.columns, strict=True)
+        Column(name, cells, found.lines, source) for name, cells in zip(found.names, found.columns, strict=True)
     )
-    table = Table(columns, file.name, target, found.has_header, tuple(found.notes))
+    table = Table(columns, source, target, found.has_header, tuple(found.notes))
     if target is not None:
-        _check_target(table, target)
+        check_target(table, target)
     return table
 
 
-def _check_target(table: Table, target: str) -> None:
+def check_target(table: Table, target: str) -> None:
+    """Errors: `DataError` for a target that is no column of the table, or the only one."""
     if target not in table:
         hint = did_you_mean(target, table.names)
         raise DataError(f"{table.source} has no column {target!r} to use as target{hint}; {table.outline()}")

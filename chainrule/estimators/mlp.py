@@ -14,7 +14,7 @@ from ..errors import ArgumentError
 from ..types import as_dtype
 from .arguments import keep_arguments
 from .base import NetworkEstimator
-from .categories import make_encoder
+from .categories import as_frame, make_encoder
 from .learner import Array, borrowed
 from .network import PerceptronLearner, draw_weights, make_network
 from .objective import PoissonDeviance, key_of, regression_loss
@@ -42,6 +42,7 @@ class Perceptron(NetworkEstimator):
     def _encode(self, X: Any, first: bool) -> Any:
         if self.categorical_features is None:
             return X
+        X = as_frame(X)
         validate_data(self, X, skip_check_array=True, reset=first)
         if first:
             self._encoder = make_encoder(self.categorical_features).fit(X)

@@ -6,6 +6,7 @@
 ([112.0, 118.0, 132.0], [129.0, 121.0])
 """
 
+from ..data.splits import split_in_time as split_in_time
 from .augmentation import Jitter as Jitter
 from .augmentation import Scaling as Scaling
 from .augmentation import TimeWarp as TimeWarp
@@ -21,5 +22,4 @@ from .sequences import timeseries_dataset_from_array as timeseries_dataset_from_
 from .series import Series as Series
 from .series import read_csv_series as read_csv_series
 from .splits import rolling_origin as rolling_origin
-from .splits import split_in_time as split_in_time
 from .windows import Windows as Windows

@@ -1,26 +1,10 @@
-"""Splits in order of time: what is learned from always lies before what is predicted."""
+"""Rolling origins: what is learned from always lies before what is predicted."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Iterator
 
-from ..data.splits import part_sizes
 from ..errors import ArgumentError, DataError
-
-
-def split_in_time(count: int, fractions: Sequence[float] = (0.7, 0.15, 0.15)) -> tuple[range, ...]:
-    """Cut the rows 0 .. count-1 into one part per fraction, one after another: the last part is the latest.
-
-    Every part but the first has round(fraction · count) rows, at least one; the first has the rest. A part is a range
-    of row numbers, for ``rows`` of `Windows`, `Forecaster.fit` and `backtest`.
-
-    Errors: `ArgumentError` for fractions that are not positive or do not add up to 1, `DataError` for too few rows.
-
-    >>> cr.series.split_in_time(144, (0.75, 0.25))
-    (range(0, 108), range(108, 144))
-    """
-    return tuple(range(*bounds) for bounds in pairwise(accumulate([0, *part_sizes(count, fractions)])))
 
 
 def rolling_origin(

@@ -78,10 +78,10 @@ def detach(input: Any) -> Any:
 
 
 def from_numpy(array: np.ndarray[Any, Any]) -> Any:
-    """A tensor that shares memory with ``array`` where its type allows."""
+    """A tensor that shares memory with ``array`` where its type allows, and a copy of one that must not be written."""
     if not isinstance(array, np.ndarray):
         raise ArgumentError(f"from_numpy expected a numpy.ndarray, got {type(array).__name__}. fix: use tensor(...)")
-    result: Any = from_array(array, shares_memory=True)
+    result: Any = from_array(array, shares_memory=array.flags.writeable)
     return result
 
 

@@ -28,7 +28,7 @@ _NUMBER_DTYPES: dict[type, DType] = {bool: bool_, int: int64, float: float32}
 def from_array(array: np.ndarray[Any, Any], dtype: DType | None = None, shares_memory: bool = False) -> Any:
     """Return a stored tensor with the array's elements; sharing its memory only on request."""
     wanted = dtype or NUMPY_DTYPES.get(array.dtype) or as_dtype(array.dtype)
-    if shares_memory and wanted.numpy == array.dtype and array.flags.forc and array.flags.writeable and array.size:
+    if shares_memory and wanted.numpy == array.dtype and array.flags.forc and array.size:
         strides = tuple(step // array.itemsize for step in array.strides)
         storage = adopt(array)
         layout = None if strides == contiguous_strides(array.shape) else strides

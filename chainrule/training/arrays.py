@@ -70,6 +70,7 @@ def as_features(data: Any, name: str = "X") -> Tensor:
     """Return X, checked, as a tensor of floats: float64 stays, anything else becomes float32.
 
     It looks into the caller's memory where that has the right form: data sets are large, and training only reads them.
+    So a file of floats that is mapped into memory (``np.load(path, mmap_mode="r")``) is not copied.
     """
     array = check_features(data, name)
     dtype = as_dtype(array.dtype)

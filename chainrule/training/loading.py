@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..data.datasets import Dataset
+from ..data.datasets import Dataset, IterableDataset
 from ..data.loader import DataLoader
 from ..errors import ArgumentError, DataError
 from .arrays import as_features, as_targets
@@ -23,7 +23,10 @@ def as_loader(data: Any, y: Any, batch_size: int, shuffle: bool) -> DataLoader |
         return None
     if y is not None:
         raise ArgumentError(f"a {type(data).__name__} gives inputs and targets. fix: no y beside it")
-    return data if isinstance(data, DataLoader) else DataLoader(data, batch_size, shuffle)
+    if isinstance(data, DataLoader):
+        return data
+    has_own_order = isinstance(data, IterableDataset)
+    return DataLoader(data, batch_size, shuffle and not has_own_order)
 
 
 def inputs(loader: DataLoader) -> Iterator[Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.samplers import balanced_weights
 from ..errors import ArgumentError, DataError, TargetError, did_you_mean
 from .arrays import as_array
 
@@ -45,7 +46,7 @@ def class_weights(targets: Array, class_weight: ClassWeight) -> Array:
     rows = len(targets)
     if targets.size != rows:
         raise TargetError(f"class_weight needs one class per row, got targets of shape {targets.shape}")
-    classes, which, counts = np.unique(targets.reshape(rows), return_inverse=True, return_counts=True)
+    classes, which = np.unique(targets.reshape(rows), return_inverse=True)
     if isinstance(class_weight, Mapping):
         return _weights_by_class(classes, class_weight)[which]
     if class_weight != "balanced":
@@ -55,7 +56,7 @@ def class_weights(targets: Array, class_weight: ClassWeight) -> Array:
         )
     if (classes != np.round(classes)).any():
         raise TargetError("class_weight='balanced' needs class numbers, got fractions. fix: sample_weight")
-    return np.asarray((rows / (len(classes) * counts))[which])
+    return balanced_weights(targets.reshape(rows))
 
 
 def _weights_by_class(classes: Array, table: Mapping[Any, float]) -> Array:

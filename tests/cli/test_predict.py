@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from chainrule import nn
 from chainrule.cli import main
 from chainrule.cli.predict import load_table_model
+from chainrule.data import StreamedTable
 from chainrule.data.table import read_csv_table
+from chainrule.training.model_file import save_model
 
 from .tables import ROWS, columns, write_table
 
@@ -174,3 +177,17 @@ def test_the_folder_that_train_wrote_stands_for_its_model(
 ) -> None:
     data = write_table(tmp_path / "new.csv", "", seed=9)
     assert predict(models["sick"].parent, data, capsys) == predict(models["sick"], data, capsys)
+
+
+def test_a_model_of_a_streamed_table_predicts_but_knows_no_baseline(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_table(tmp_path / "people.csv", "price")
+    table = StreamedTable(data, "price", validation_fraction=0.2)
+    network = nn.Linear(table.inputs, table.outputs)
+    model = tmp_path / "model.chain"
+    save_model(model, network, preparation=table.preparation, target=table.target_preparation)
+    assert main(["predict", str(model), str(data)]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1 + ROWS
+    assert main(["evaluate", str(model), str(data)]) == 1
+    assert "does not say what the baseline of its training rows is" in capsys.readouterr().err

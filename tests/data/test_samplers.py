@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 import chainrule as cr
-from chainrule.data import BatchSampler, RandomSampler, SequentialSampler, SubsetRandomSampler, WeightedRandomSampler
+from chainrule.data import (
+    BatchSampler,
+    RandomSampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+    balanced_weights,
+)
 from chainrule.errors import ArgumentError
 
 
@@ -63,3 +70,16 @@ def test_refused():
     ):
         with pytest.raises(ArgumentError):
             make()
+
+
+def test_balanced_weights_are_those_of_scikit_learn():
+    compute_sample_weight = pytest.importorskip("sklearn.utils.class_weight").compute_sample_weight
+    labels = np.repeat(["rare", "common", "some"], [7, 200, 43])
+    weights = balanced_weights(labels)
+    np.testing.assert_allclose(weights, compute_sample_weight("balanced", labels), rtol=1e-15)
+    drawn = labels[list(WeightedRandomSampler(weights, 6000, generator=generator()))]
+    counts = np.unique(drawn, return_counts=True)[1]
+    assert ((counts - 2000) ** 2 / 2000).sum() < 13.8  # chi-square, 2 degrees: 0.999 quantile
+    for wrong in ([], np.zeros((3, 2))):
+        with pytest.raises(ArgumentError, match="labels must be one class per row"):
+            balanced_weights(wrong)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chainrule.data.splits import split_rows, train_validation_test_split
+from chainrule.data.splits import split_groups, split_in_time, split_rows, train_validation_test_split
 from chainrule.errors import ArgumentError, DataError
 
 
@@ -67,3 +67,30 @@ def test_bad_arguments():
         train_validation_test_split(2)
     with pytest.raises(ArgumentError, match="one label per row"):
         split_rows(10, (0.5, 0.5), labels=[1, 2])
+
+
+@given(groups=st.lists(st.integers(0, 12), min_size=30, max_size=200), seed=st.integers(0, 1000))
+def test_groups_stay_together_as_in_scikit_learn(groups, seed):
+    GroupShuffleSplit = pytest.importorskip("sklearn.model_selection").GroupShuffleSplit
+    names = np.array([f"group {number}" for number in [*groups, *range(5)]])
+    kept, held = split_groups(names, (0.75, 0.25), seed=seed)
+    np.testing.assert_array_equal(np.sort(np.concatenate([kept, held])), np.arange(len(names)))
+    assert not set(names[kept]) & set(names[held])
+    ((_, theirs),) = GroupShuffleSplit(1, test_size=0.25, random_state=seed).split(names, groups=names)
+    assert abs(len(set(names[held])) - len(set(names[theirs]))) <= 1  # scikit-learn rounds up
+
+
+def test_groups_that_cannot_be_split():
+    with pytest.raises(ArgumentError, match="one group per row"):
+        split_groups(np.zeros((3, 2)), (0.5, 0.5))
+    with pytest.raises(DataError, match="1 rows are too few to be split into 2 parts"):
+        split_groups(["a", "a", "a"], (0.5, 0.5))
+    assert not np.array_equal(*(split_groups(np.arange(50), (0.5, 0.5), seed=seed)[0] for seed in (0, 1)))
+
+
+@given(count=st.integers(10, 500))
+def test_what_is_learned_from_lies_before_as_in_scikit_learn(count):
+    train_test_split = pytest.importorskip("sklearn.model_selection").train_test_split
+    earlier, later = split_in_time(count, (0.75, 0.25))
+    theirs = train_test_split(np.arange(count), test_size=len(later), shuffle=False)
+    assert [list(earlier), list(later)] == [part.tolist() for part in theirs]

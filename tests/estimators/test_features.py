@@ -232,3 +232,26 @@ def test_classes_that_come_later() -> None:
         warm = cr.MLPClassifier(**SMALL, warm_start=True).fit(X, y)
     with pytest.raises(ValueError, match="warm_start needs the same classes"):
         warm.fit(X, np.zeros(len(X)))
+
+
+@pytest.mark.parametrize("kind", ["polars", "pyarrow"])
+def test_frames_of_other_libraries_give_the_model_of_pandas(kind: str) -> None:
+    pandas, other = pytest.importorskip("pandas"), pytest.importorskip(kind)
+    random = np.random.default_rng(3)
+    columns = {
+        "a": random.normal(size=90),
+        "town": random.choice(["Ulm", "Bonn", "Kiel"], 90),
+        "is_new": random.random(90) < 0.5,
+    }
+    target = columns["a"] + (columns["town"] == "Ulm")
+    wanted = cr.MLPRegressor(**SMALL, categorical_features="from_dtype").fit(pandas.DataFrame(columns), target)
+    frame = other.DataFrame(columns) if kind == "polars" else other.table(columns)
+    for chosen in ("from_dtype", ["town", "is_new"]):
+        model = cr.MLPRegressor(**SMALL, categorical_features=chosen).fit(frame, target)
+        np.testing.assert_array_equal(model.predict(frame), wanted.predict(pandas.DataFrame(columns)))
+        assert model.feature_names_in_.tolist() == list(columns)
+
+
+def test_an_array_has_no_types_of_columns() -> None:
+    with pytest.raises(ValueError, match="needs a frame of pandas, polars or Arrow, got ndarray"):
+        cr.MLPRegressor(categorical_features="from_dtype").fit(np.zeros((4, 2)), np.arange(4))

@@ -103,6 +103,17 @@ def test_parts_follow_each_other_in_time(count, shares):
 
 
 @given(
+    folds=st.integers(2, 8), horizon=st.integers(1, 9), more=st.integers(1, 30), limit=st.none() | st.integers(1, 20)
+)
+def test_rolling_origins_are_those_of_scikit_learn(folds, horizon, more, limit):
+    TimeSeriesSplit = pytest.importorskip("sklearn.model_selection").TimeSeriesSplit
+    count = folds * horizon + more
+    theirs = TimeSeriesSplit(folds, test_size=horizon, max_train_size=limit).split(np.arange(count))
+    ours = rolling_origin(count, first=more, horizon=horizon, at_most=limit)
+    assert [tuple(map(list, pair)) for pair in ours] == [tuple(part.tolist() for part in pair) for pair in theirs]
+
+
+@given(
     count=st.integers(2, 60),
     first=st.integers(1, 30),
     horizon=st.integers(1, 10),

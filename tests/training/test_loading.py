@@ -166,3 +166,51 @@ def test_streams_can_be_evaluated_and_predicted():
     trainer = new_trainer()
     assert trainer.evaluate(DataLoader(Stream(), 8)) == pytest.approx(trainer.evaluate(X, Y), rel=1e-6)
     np.testing.assert_allclose(trainer.predict(Stream()), trainer.predict(X), rtol=1e-6, atol=1e-6)
+
+
+class CountedStream(Stream):
+    def __len__(self):
+        return len(X)
+
+
+def test_an_iterable_data_set_trains_in_its_own_order():
+    ours, wanted = new_trainer(), new_trainer()
+    ours.fit(CountedStream(), epochs=2, batch_size=16, validation_data=CountedStream(), verbose=0)
+    wanted.fit(X, Y, epochs=2, batch_size=16, shuffle=False, verbose=0)
+    np.testing.assert_array_equal(weights(ours), weights(wanted))
+
+
+def test_whole_batches_of_a_stream_are_used_unless_its_rows_were_changed():
+    class Batches(CountedStream):
+        def __iter__(self):
+            return super().__iter__()
+
+        def batches(self, size):
+            self.was_asked = True
+            return ([cr.tensor(X[n : n + size]), cr.tensor(Y[n : n + size])] for n in range(0, len(X), size))
+
+    class Changed(Batches):
+        def __iter__(self):
+            return iter(zip(-X, Y, strict=True))
+
+    for drop_last in (False, True):
+        for dataset, sign, asked in ((Batches(), 1, True), (Changed(), -1, False)):
+            found = list(DataLoader(dataset, batch_size=16, drop_last=drop_last))
+            wanted = list(DataLoader(TensorDataset(sign * X, Y), batch_size=16, drop_last=drop_last))
+            assert len(found) == len(wanted) == (3 if drop_last else 4)
+            for batch, same in zip(found, wanted, strict=True):
+                for part, other in zip(batch, same, strict=True):
+                    np.testing.assert_array_equal(part.numpy(), other.numpy())
+            assert hasattr(dataset, "was_asked") == asked
+
+
+@pytest.mark.parametrize("kind", ["pandas", "polars", "pyarrow"])
+def test_frames_of_numbers_train_as_arrays(kind):
+    library = pytest.importorskip(kind)
+    columns = {name: X[:, number] for number, name in enumerate("abc")}
+    frame = library.table(columns) if kind == "pyarrow" else library.DataFrame(columns)
+    ours, wanted = new_trainer(), new_trainer()
+    ours.fit(frame, library.array(Y) if kind == "pyarrow" else library.Series(Y), epochs=2, verbose=0)
+    wanted.fit(X, Y, epochs=2, verbose=0)
+    np.testing.assert_array_equal(weights(ours), weights(wanted))
+    np.testing.assert_array_equal(ours.predict(frame), wanted.predict(X))
