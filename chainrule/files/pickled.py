@@ -18,8 +18,8 @@ from typing import Any
 
 from chainrule.errors import ModelFileError
 
-MOST_BYTES = 1 << 25
-"""A state dict takes about 150 bytes of pickle per tensor, whose elements are not in it."""
+MOST_BYTES = 1 << 24
+"""A state dict takes about 150 bytes of pickle per tensor, whose elements are not in it. So many take half a minute."""
 
 _CONTAINERS = (dict, OrderedDict, Counter)
 _LARGEST_KEY = 1 << 63  # integers below are spread well by the hash table of a dictionary
@@ -150,8 +150,9 @@ class _Reader:
         if name not in self.meaning.names:
             raise ModelFileError(
                 f"{self.path}: refused {name!r:.100}: PyTorch would import or call this to load the file, and here "
-                "nothing of a file is executed. Read are tensors (not complex, quantised or sparse ones), numbers, text, "
-                "and lists, tuples, sets and dictionaries of them. fix: in PyTorch, torch.save(model.state_dict(), path)"
+                "nothing of a file is executed. Read are tensors (not complex, quantised or sparse ones), numbers, "
+                "text, and lists, tuples, sets and dictionaries of them. "
+                "fix: in PyTorch, torch.save(model.state_dict(), path)"
             )
         self.stack.append(self.meaning.names[name])
 

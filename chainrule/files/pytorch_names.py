@@ -181,7 +181,7 @@ NAMES: dict[str, Any] = {
     **{f"torch.{name}": PickledType(np.dtype(name)) for name in ("uint16", "uint32", "uint64")},
     **{f"torch.{dtype.name}": dtype for dtype in (float32, float64, int32, int64, bool_)},
     "torch.Size": Recipe(lambda sizes: tuple(map(_size, sizes))),
-    "torch.device": Recipe(lambda kind, index=0: str(kind)),
+    "torch.device": Recipe(lambda *parts: ":".join(map(str, parts))),
     "torch._utils._rebuild_tensor": Recipe(_tensor),
     "torch._utils._rebuild_tensor_v2": Recipe(_tensor),
     "torch._utils._rebuild_tensor_v3": Recipe(_typed_tensor),

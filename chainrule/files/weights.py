@@ -11,9 +11,9 @@ import numpy as np
 from chainrule.errors import ArgumentError, ModelFileError
 from chainrule.files.archive import Arrays, pack_arrays, read_bytes, unpack_archive, unpack_arrays
 from chainrule.files.atomic import write_atomically
-from chainrule.files.checkpoint import DOCUMENT as CHECKPOINT
-from chainrule.files.checkpoint import read_checkpoint
 from chainrule.files.pytorch import is_pytorch, read_pytorch
+from chainrule.files.values import DOCUMENT as VALUES
+from chainrule.files.values import read_values
 
 
 def write_weights(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
@@ -35,8 +35,8 @@ def read_weights(path: str | os.PathLike[str]) -> Arrays:
     if is_pytorch(content):
         return _state(read_pytorch(content, path, np.asarray), path)
     archive = unpack_archive(content, path)
-    if CHECKPOINT in archive.documents:
-        return _state(read_checkpoint(archive, path, np.asarray), path)
+    if VALUES in archive.documents:
+        return _state(read_values(archive, path, np.asarray), path)
     return archive.arrays
 
 

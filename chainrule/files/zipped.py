@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 from chainrule.errors import ModelFileError
 
-
 _DAMAGES = (
     zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError, ValueError, OverflowError, struct.error,
 )  # fmt: skip

@@ -14,10 +14,10 @@ from chainrule.devices import Device
 from chainrule.errors import ModelFileError, StateDictError
 from chainrule.files.architecture import build
 from chainrule.files.archive import Archive, read_archive, read_bytes, unpack_archive, unpack_arrays
-from chainrule.files.checkpoint import DOCUMENT as CHECKPOINT
-from chainrule.files.checkpoint import read_checkpoint, write_checkpoint
 from chainrule.files.network import write_network
 from chainrule.files.pytorch import is_pytorch, read_pytorch
+from chainrule.files.values import DOCUMENT as VALUES
+from chainrule.files.values import read_values, write_values
 from chainrule.files.weights import is_safetensors, read_weights, write_weights
 from chainrule.memory import budget
 from chainrule.tensor.creation import from_numpy
@@ -133,7 +133,7 @@ def save(obj: Any, f: str | os.PathLike[str]) -> None:
     elif isinstance(obj, Mapping) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in obj.items()):
         write_weights(f, obj)
     else:
-        write_checkpoint(f, obj, lambda value: isinstance(value, Tensor))
+        write_values(f, obj, lambda value: isinstance(value, Tensor))
 
 
 def load(f: str | os.PathLike[str], map_location: Any = None, *, weights_only: bool = True) -> Any:
@@ -147,13 +147,19 @@ def load(f: str | os.PathLike[str], map_location: Any = None, *, weights_only: b
     """
     if map_location is not None:
         Device(map_location)
+    found = load_anything(f)
+    return found.module if isinstance(found, LoadedModel) else found
+
+
+def load_anything(f: str | os.PathLike[str]) -> Any:
+    """What ``load`` returns, but for a model file all that ``load_model`` does."""
     content = read_bytes(f)
     if is_safetensors(content):
         return _tensors(unpack_arrays(content, f))
     if is_pytorch(content):
         return read_pytorch(content, f, from_numpy)
     archive = unpack_archive(content, f)
-    return read_checkpoint(archive, f, from_numpy) if CHECKPOINT in archive.documents else _loaded(f, archive).module
+    return read_values(archive, f, from_numpy) if VALUES in archive.documents else _loaded(f, archive)
 
 
 def load_weights(f: str | os.PathLike[str]) -> dict[str, Tensor]:

@@ -1,9 +1,11 @@
 """Nested values, as programs save them between epochs: JSON that names the arrays, and the arrays.
 
-Numbers, text, true, false and null are themselves in the JSON, lists are lists. Everything else is an object of one
-entry, which says what it is: ``{"dict": {"epoch": 3}}``, ``{"items": [[0, 0.5]]}`` where keys are not all text,
-``{"tuple": [1, 2]}``, ``{"tensor": "model.weight"}`` and ``{"array": name}`` with the name of an array,
-``{"number": "nan"}``, ``{"dtype": "float32"}``.
+    None, True, 3, 0.5, "text", [1, 2]      themselves
+    NaN, infinity                           {"number": "nan"}
+    (1, 2)                                  {"tuple": [1, 2]}
+    {"epoch": 3}                            {"entries": [["epoch", 3]]}
+    a tensor, an array                      {"tensor": name}, {"array": name}, under which the arrays have it
+    float32 itself                          {"dtype": "float32"}
 """
 
 from __future__ import annotations
@@ -21,14 +23,14 @@ from chainrule.files.archive import RESERVED, Archive, Arrays, write_archive
 from chainrule.files.provenance import versions
 from chainrule.types import DTYPES, DType
 
-DOCUMENT = "checkpoint"
+DOCUMENT = "values"
 DEEPEST = 100
 """Lists and dictionaries in each other."""
 
 Path = tuple[Any, ...]
 
 
-def write_checkpoint(path: str | os.PathLike[str], value: Any, is_tensor: Callable[[Any], bool]) -> None:
+def write_values(path: str | os.PathLike[str], value: Any, is_tensor: Callable[[Any], bool]) -> None:
     """Write nested values as one file; ``is_tensor`` says what comes back as a tensor.
 
     Raises ArgumentError, with the place, for what is neither tensor, array, number, text, list, tuple nor dictionary,
@@ -40,10 +42,10 @@ def write_checkpoint(path: str | os.PathLike[str], value: Any, is_tensor: Callab
     write_archive(path, {DOCUMENT: document, "metadata": metadata}, writer.arrays, versions()["chainrule"])
 
 
-def read_checkpoint(archive: Archive, path: str | os.PathLike[str], make_tensor: Callable[[NDArray[Any]], Any]) -> Any:
-    """Return what was given to `write_checkpoint`, with ``make_tensor`` of an array for every tensor.
+def read_values(archive: Archive, path: str | os.PathLike[str], make_tensor: Callable[[NDArray[Any]], Any]) -> Any:
+    """Return what was given to `write_values`, with ``make_tensor`` of an array for every tensor.
 
-    Raises ModelFileError for a document that `write_checkpoint` did not make; ``path`` is for its message.
+    Raises ModelFileError for a document that `write_values` did not make; ``path`` is for its message.
     """
     try:
         return _Reader(archive.arrays, make_tensor).value(archive.documents[DOCUMENT], 0)
@@ -86,10 +88,7 @@ class _Writer:
         wrong = next((key for key in value if not isinstance(key, str | int | float | bool | None)), None)
         if wrong is not None:
             raise ArgumentError(f"{_place(path)} has a key that is a {type(wrong).__name__}, expected text or a number")
-        items = {key: self.json(item, (*path, key)) for key, item in value.items()}
-        if all(isinstance(key, str) for key in items):
-            return {"dict": items}
-        return {"items": [[self.json(key, path), item] for key, item in items.items()]}
+        return {"entries": [[self.json(key, path), self.json(item, (*path, key))] for key, item in value.items()]}
 
     def named(self, value: Any, path: Path) -> Any:
         array = np.asarray(value)
@@ -114,9 +113,7 @@ class _Reader:
         if not isinstance(document, dict):
             return document
         ((kind, content),) = document.items()
-        if kind == "dict":
-            return {key: self.value(item, depth + 1) for key, item in content.items()}
-        if kind == "items":
+        if kind == "entries":
             return {self.key(key): self.value(item, depth + 1) for key, item in content}
         if kind == "tuple" and isinstance(content, list):
             return tuple(self.value(item, depth + 1) for item in content)
