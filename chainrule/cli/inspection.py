@@ -65,7 +65,8 @@ def _training(loaded: LoadedModel) -> list[str]:
     lines = [f"{name.replace('_', ' ')}: {_text(value)}" for name, value in shown.items()]
     history = loaded.history
     if history is not None and history.best_epoch is not None:
-        best = next(row for row in history if row.get("epoch") == history.best_epoch)
+        rows = {row.get("epoch", number): row for number, row in enumerate(history, start=1)}
+        best = rows[history.best_epoch]
         numbers = ", ".join(f"{name} {value:.4g}" for name, value in best.items() if name not in ("epoch", "seconds"))
         ending = ", interrupted" if history.interrupted else ""
         lines.append(f"{len(history)} epochs{ending}; the best, {history.best_epoch}: {numbers}")

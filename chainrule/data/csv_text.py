@@ -60,8 +60,9 @@ def read_text_columns(path: Path, target: str | None) -> TextColumns:
         names = _unique_names(records[0], notes)
         records, lines = records[1:], lines[1:]
         if not records:
+            shown = ", ".join(name[:40] for name in names[:5])
             more = ", ..." if len(names) > 5 else ""
-            raise DataError(f"{path} has a header row ({', '.join(names[:5])}{more}) but no data below it")
+            raise DataError(f"{path} has a header row ({shown}{more}) but no data below it")
     else:
         names = [f"column_{index}" for index in range(1, len(records[0]) + 1)]
         notes.append(f"no header row was found: the columns are named column_1 to column_{len(names)}")

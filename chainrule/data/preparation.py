@@ -117,7 +117,7 @@ class Preparation:
             )
             return cls(encoders, dict(data["dropped"]), data["target"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ModelFileError(f"the model's preparation of columns is damaged: {error!r}") from None
+            raise ModelFileError(f"the model's preparation of columns is damaged: {error!r:.300}") from None
 
     def _check_columns(self, table: Table) -> None:
         wanted = [encoder.column for encoder in self.encoders]

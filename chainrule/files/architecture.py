@@ -69,11 +69,12 @@ def build(description: Any, classes: Mapping[str, Any], where: str = "the networ
         )
     if not inspect.isclass(classes.get(name)):
         hint = did_you_mean(name, [key for key, value in classes.items() if inspect.isclass(value)])
-        raise ModelFileError(f"{where}: chainrule has no class {name!r}{hint}: the file may need a newer chainrule")
+        raise ModelFileError(f"{where}: chainrule has no class {name!r:.80}{hint}: the file may need a newer chainrule")
     try:
         given = {
             key: _given(value, classes, _below(where, key)) for key, value in description.get("arguments", {}).items()
         }
+        _check_arguments(classes[name], given)
         module = classes[name](**given)
         for key, child in description.get("children", {}).items():
             module.add_module(key, build(child, classes, _below(where, key)))
@@ -81,7 +82,17 @@ def build(description: Any, classes: Mapping[str, Any], where: str = "the networ
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, ModelFileError):
             raise
-        raise ModelFileError(f"{where}: the description of {name} is damaged: {error}") from None
+        raise ModelFileError(f"{where}: the description of {name} is damaged: {error!s:.300}") from None
+
+
+def _check_arguments(kind: Any, given: Mapping[str, Any]) -> None:
+    """Raises TypeError for values of options that no description has: constructors store them as they are."""
+    for name, item in inspect.signature(kind.__init__).parameters.items():
+        value = given.get(name)
+        if isinstance(item.default, bool) and not isinstance(value, bool | str | None):
+            raise TypeError(f"{name} must be true or false, got {value!r:.80}")
+        if isinstance(item.default, float) and (isinstance(value, bool) or not isinstance(value, int | float | None)):
+            raise TypeError(f"{name} must be a number, got {value!r:.80}")
 
 
 def _below(where: str, key: str) -> str:

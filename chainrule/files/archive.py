@@ -138,7 +138,7 @@ def unpack_arrays(content: bytes, path: str | os.PathLike[str]) -> Arrays:
     except (SafetensorError, ValueError, KeyError) as error:
         if isinstance(error, ModelFileError):
             raise ModelFileError(f"{path}: {error}") from None
-        raise ModelFileError(f"{path}: the weights are truncated or damaged: {error}") from None
+        raise ModelFileError(f"{path}: the weights are truncated or damaged: {error!s:.300}") from None
 
 
 def from_bfloat16(halves: NDArray[np.uint16]) -> NDArray[np.float32]:
@@ -167,7 +167,8 @@ def _read_manifest(path: str | os.PathLike[str], archive: StoredZip) -> dict[str
     version = manifest.get("version")
     if not isinstance(version, int) or version > VERSION:
         raise ModelFileError(
-            f"{path} has version {version} of the model format, written by chainrule {manifest.get('chainrule')}; "
+            f"{path} has version {version!s:.40} of the model format, written by chainrule "
+            f"{manifest.get('chainrule')!s:.40}; "
             f"this one reads versions up to {VERSION}: install a newer chainrule"
         )
     if not isinstance(manifest.get("sha256"), dict) or "chainrule" not in manifest:

@@ -82,7 +82,7 @@ Elements = Callable[[Storage], "bytes | memoryview"]
 
 def _read_zip(content: bytes, path: str | os.PathLike[str]) -> _Values:
     archive = StoredZip(content, path)
-    name = next(name for name in archive.names if name.endswith("/" + DESCRIPTION))
+    name = next((name for name in archive.names if name.endswith("/" + DESCRIPTION)), DESCRIPTION)
     folder = name.removesuffix(DESCRIPTION)
     order = archive.read(f"{folder}byteorder") if f"{folder}byteorder" in archive.names else b"little"
     if order not in (b"little", b"big"):

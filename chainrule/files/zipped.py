@@ -57,5 +57,5 @@ class StoredZip:
             yield
         except _DAMAGES as error:
             raise ModelFileError(
-                f"{self.path} is truncated or damaged ({error}): copy it again, or save it again"
+                f"{self.path} is truncated or damaged ({error!s:.150}): copy it again, or save it again"
             ) from None

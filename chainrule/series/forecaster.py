@@ -178,7 +178,7 @@ class Forecaster:
             forecaster = cls(network, log=preparation.log, difference=preparation.difference, **settings)
             forecaster._prepare(preparation)
         except (KeyError, TypeError, ArgumentError, ShapeError) as error:
-            raise ModelFileError(f"{path}: its forecaster is damaged: {error}") from None
+            raise ModelFileError(f"{path}: its forecaster is damaged: {error!s:.300}") from None
         return forecaster
 
     def _prepare(self, preparation: SeriesPreparation) -> None:

@@ -101,7 +101,7 @@ class SeriesPreparation:
                 raise ValueError("scales, log or difference")
             return cls(scales, log, difference)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ModelFileError(f"the model's preparation of series is damaged: {error!r}") from None
+            raise ModelFileError(f"the model's preparation of series is damaged: {error!r:.300}") from None
 
     def _differences(self, values: Array) -> Array:
         logged = self._logged(values)

@@ -16,12 +16,14 @@ import chainrule as cr
 from chainrule import nn
 from chainrule.data import Preparation, TargetPreparation, read_csv_table
 from chainrule.files.archive import VERSION
+from chainrule.series import Forecaster
 from chainrule.text.vocabulary import WordVocabulary
 from chainrule.training.history import History
 from chainrule.training.model_file import save_model
 
 FOLDER = Path(__file__).parent / "fixtures"
 TABLE = FOLDER / "table.csv"
+SERIES = 3.0 + np.arange(24) % 5
 ROWS = np.arange(12, dtype=np.float32).reshape(4, 3) / 8 - 0.5
 
 
@@ -88,7 +90,17 @@ def make_values(path: Path) -> dict[str, Any]:
     return {"outputs": outputs(network())}
 
 
+def make_forecaster(path: Path) -> dict[str, Any]:
+    """A forecaster, with the record of its training."""
+    layers = nn.Sequential(nn.Flatten(), filled(nn.Linear(4, 2)))
+    forecaster = Forecaster(layers, inputs=4, horizon=2, log=True, difference=3, loss=nn.HuberLoss(delta=0.5), seed=3)
+    forecaster.fit(SERIES, epochs=1, verbose=0)
+    forecaster.save(path)
+    return {"forecast": forecaster.predict(SERIES, 5).tolist()}
+
+
 KINDS = {
+    f"forecaster_{VERSION}.chain": make_forecaster,
     f"model_{VERSION}.chain": make_model,
     f"values_{VERSION}.chain": make_values,
     "weights.safetensors": make_weights,

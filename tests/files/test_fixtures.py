@@ -11,9 +11,10 @@ import chainrule as cr
 from chainrule import nn
 from chainrule.data import read_csv_table
 from chainrule.files.archive import VERSION
+from chainrule.series import Forecaster
 from chainrule.training.model_file import load_model
 
-from .make_fixtures import FOLDER, KINDS, TABLE, network, outputs, values
+from .make_fixtures import FOLDER, KINDS, SERIES, TABLE, network, outputs, values
 
 
 def expected(path: Path) -> Any:
@@ -40,6 +41,14 @@ def test_models(path: Path) -> None:
     assert json.loads(json.dumps(parts)) == then["parts"]
     assert loaded.metadata["training"]["seed"] == 3
     assert set(loaded.metadata["versions"]) >= {"chainrule", "numpy", "python"}
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("forecaster_*.chain")), ids=lambda path: path.name)
+def test_forecasters(path: Path) -> None:
+    forecaster = Forecaster.load(path)
+    np.testing.assert_allclose(forecaster.predict(SERIES, 5), expected(path)["forecast"], rtol=1e-5)
+    trainer = cr.Trainer.load(path)
+    assert (trainer.objective.loss.delta, trainer.seed) == (0.5, 3)
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("values_*.chain")), ids=lambda path: path.name)
