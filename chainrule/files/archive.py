@@ -37,6 +37,7 @@ _ELEMENTS = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "BOOL": "?",
     "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1",
 }  # fmt: skip
+_SUFFIXES = (".chain", ".safetensors", ".pt", ".pth")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _FOREIGN_STARTS = {
     b"\x80\x02": "a pickle",
@@ -102,11 +103,11 @@ def unpack_archive(content: bytes, path: str | os.PathLike[str]) -> Archive:
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """Return the content of a file. Raises ModelFileError for one that is missing, unreadable or empty."""
     file = Path(path)
-    if file.is_dir():
-        inside = sorted(item.name for item in file.iterdir() if item.suffix in (".chain", ".safetensors"))
-        hint = f"; did you mean {file / inside[0]}?" if inside else ""
-        raise ModelFileError(f"{file} is a folder, expected a model file{hint}")
     try:
+        if file.is_dir():
+            inside = sorted(item.name for item in file.iterdir() if item.suffix in _SUFFIXES)
+            hint = f"; did you mean {file / inside[0]}?" if inside else ""
+            raise ModelFileError(f"{file} is a folder, expected a model file{hint}")
         content = file.read_bytes()
     except FileNotFoundError:
         raise ModelFileError(f"there is no file {file}") from None

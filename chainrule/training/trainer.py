@@ -412,8 +412,10 @@ class Trainer:
             raise ModelFileError(
                 f"{path} was trained with a loss that no file can hold: {loss}. fix: Trainer(cr.load(path), loss=...)"
             )
-        built = build(loss, vars(nn), "the loss")
-        trainer = cls(loaded.module, built, optimizer, training.get("metrics", ()), seed=training.get("seed"))
+        metrics, seed = training.get("metrics", []), training.get("seed")
+        if not isinstance(metrics, list) or not isinstance(seed, int | None):
+            raise ModelFileError(f"{path}: the record of its training is damaged: metrics or seed")
+        trainer = cls(loaded.module, build(loss, vars(nn), "the loss"), optimizer, metrics, seed=seed)
         trainer.history = loaded.history or trainer.history
         return trainer
 
