@@ -219,7 +219,7 @@ class TargetPreparation:
         try:
             scale = None if data["scale"] is None else scale_from_json(data["scale"])
             found = cls(str(data["name"]), data["task"], tuple(map(str, data["classes"])), scale)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ModelFileError(f"the model's preparation of its target is damaged: {error!r:.300}") from None
         if found.task not in get_args(Task) or (found.scale is None) == (found.task == "regression"):
             raise ModelFileError(f"the model's preparation of its target is damaged: task {found.task!r:.80}")

@@ -1,11 +1,11 @@
 """Nested values, as programs save them between epochs: JSON that names the arrays, and the arrays.
 
-    None, True, 3, 0.5, "text", [1, 2]      themselves
-    NaN, infinity                           {"number": "nan"}
-    (1, 2)                                  {"tuple": [1, 2]}
-    {"epoch": 3}                            {"entries": [["epoch", 3]]}
-    a tensor, an array                      {"tensor": name}, {"array": name}, under which the arrays have it
-    float32 itself                          {"dtype": "float32"}
+None, True, 3, 0.5, "text", [1, 2]      themselves
+NaN, infinity                           {"number": "nan"}
+(1, 2)                                  {"tuple": [1, 2]}
+{"epoch": 3}                            {"entries": [["epoch", 3]]}
+a tensor, an array                      {"tensor": name}, {"array": name}, under which the arrays have it
+float32 itself                          {"dtype": "float32"}
 """
 
 from __future__ import annotations

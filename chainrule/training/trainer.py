@@ -413,7 +413,7 @@ class Trainer:
                 f"{path} was trained with a loss that no file can hold: {loss}. fix: Trainer(cr.load(path), loss=...)"
             )
         metrics, seed = training.get("metrics", []), training.get("seed")
-        if not isinstance(metrics, list) or not isinstance(seed, int | None):
+        if not isinstance(metrics, list) or not {str, *map(type, metrics)} == {str} or not isinstance(seed, int | None):
             raise ModelFileError(f"{path}: the record of its training is damaged: metrics or seed")
         trainer = cls(loaded.module, build(loss, vars(nn), "the loss"), optimizer, metrics, seed=seed)
         trainer.history = loaded.history or trainer.history
