@@ -16,6 +16,8 @@ from chainrule.errors import ModelFileError, did_you_mean
 
 HOMES = ("chainrule.nn", "chainrule.models")
 
+LARGEST = 1 << 63
+
 _NOT_RECORDED = frozenset({"self", "device"})
 _UNNAMED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _PLAIN = (bool, int, float, str, type(None))
@@ -103,7 +105,9 @@ def _given(value: Any, classes: Mapping[str, Any], where: str) -> Any:
     """An argument as the constructor takes it: layers made, lists as tuples."""
     if isinstance(value, dict):
         return build(value, classes, where)
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise ValueError(f"a number of {value.bit_length()} bits")
+    return tuple(_given(item, classes, where) for item in value) if isinstance(value, list) else value
 
 
 def _argument(module: Any, parameter: inspect.Parameter) -> Any:

@@ -40,7 +40,7 @@ _ELEMENTS = {
 _SUFFIXES = (".chain", ".safetensors", ".pt", ".pth")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _FOREIGN_STARTS = {
-    b"\x80\x02": "a pickle",
+    b"\x80\x02": "a pickle (an old PyTorch file?)",
     b"\x80\x03": "a pickle",
     b"\x80\x04": "a pickle (joblib or pickle?)",
     b"\x80\x05": "a pickle (joblib or pickle?)",
@@ -161,7 +161,8 @@ def _unpacked(name: str, entry: Mapping[str, Any]) -> NDArray[Any]:
 
 def _read_manifest(path: str | os.PathLike[str], archive: StoredZip) -> dict[str, Any]:
     if MANIFEST not in archive.names:
-        raise ModelFileError(f"{path} is a zip archive, but not a chainrule model file: it has no {MANIFEST}")
+        hint = " (a PyTorch file?)" if any(name.endswith("data.pkl") for name in archive.names) else ""
+        raise ModelFileError(f"{path} is a zip archive{hint}, but not a chainrule model file: it has no {MANIFEST}")
     manifest = _from_json(path, MANIFEST, archive.read(MANIFEST))
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ModelFileError(f"{path} is not a chainrule model file: {MANIFEST} does not say {FORMAT!r}")

@@ -14,4 +14,5 @@ def test_some_damaged_files(tmp_path: Path) -> None:
     assert sum(fuzzer.counts.values()) == len(numbers)
     refused = {name for name in CASES if fuzzer.counts[f"{name}: refused"]}
     loaded = {name for name in CASES if fuzzer.counts[f"{name}: loaded"]}
-    assert (refused, loaded) == (set(CASES), set(CASES)), "a mutation that is always refused, or never, tests nothing"
+    assert refused == set(CASES)
+    assert len(loaded) > len(CASES) / 2, "mutations that are all refused at once reach nothing"

@@ -188,6 +188,7 @@ def leaky(**arguments: Any) -> dict[str, Any]:
         ("vocabulary", vocabulary(lower=1)), ("vocabulary", vocabulary(tokens=[1])),
         ("architecture", leaky(inplace=10**30)), ("architecture", leaky(inplace=[])),
         ("architecture", leaky(negative_slope="x")), ("architecture", leaky(negative_slope=True)),
+        ("architecture", leaky(negative_slope=10**400)), ("preparation", prepared(parts=[part(mean=10**400)])),
     ],
 )  # fmt: skip
 def test_a_part_that_could_not_be_used_is_refused(name: str, document: Any, tmp_path: Path) -> None:
@@ -203,7 +204,9 @@ def test_a_part_that_could_not_be_used_is_refused(name: str, document: Any, tmp_
     assert len(str(refused.value)) < 500
 
 
-@pytest.mark.parametrize("record", [{"metrics": 3}, {"metrics": "mae"}, {"seed": "x"}, {"seed": [1]}])
+@pytest.mark.parametrize(
+    "record", [{"metrics": 3}, {"metrics": "mae"}, {"metrics": ["mae", []]}, {"seed": "x"}, {"seed": [1]}]
+)
 def test_a_record_of_training_that_no_trainer_wrote_is_refused(record: dict[str, Any], tmp_path: Path) -> None:
     path = tmp_path / "net.chain"
     trainer = cr.Trainer(nn.Sequential(nn.Linear(3, 1)), seed=3)
