@@ -92,8 +92,9 @@ def find_layout(records: list[list[str]], separator: str, path: Path, target: st
         return Layout(separator, names, has_header, notes)
     names = _unique_names(records[0], notes)
     if len(records) == 1:
+        shown = ", ".join(name[:40] for name in names[:5])
         more = ", ..." if len(names) > 5 else ""
-        raise DataError(f"{path} has a header row ({', '.join(names[:5])}{more}) but no data below it")
+        raise DataError(f"{path} has a header row ({shown}{more}) but no data below it")
     return Layout(separator, names, has_header, notes)
 
 

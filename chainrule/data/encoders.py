@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
@@ -19,6 +20,8 @@ Rows = NDArray[np.int64]
 MOST_CATEGORIES = 50
 # A value further out than this many standard deviations is cut off there: one wild cell must not overflow float32.
 LARGEST_SCALED = 1e6
+
+_DATE_PARTS = ("day", "month", "weekday")
 
 
 @dataclass(frozen=True)
@@ -131,6 +134,11 @@ class NumericEncoder:
         parts = tuple(
             Part(str(part["name"]), float(part["median"]), scale_from_json(part["scale"])) for part in data["parts"]
         )
+        known = _DATE_PARTS if data["kind"] == "date" else ("value",)
+        if not all(part.name in known and math.isfinite(part.median) for part in parts):
+            raise ValueError("unknown parts of a column")
+        if not parts and not data["indicator"]:
+            raise ValueError("a column without features")
         return cls(str(data["column"]), data["kind"], parts, bool(data["indicator"]))
 
 
@@ -211,8 +219,11 @@ Encoder = NumericEncoder | CategoryEncoder
 
 
 def scale_from_json(data: dict[str, Any]) -> Scale:
-    """Make a scale from ``{"mean": ..., "deviation": ...}``."""
-    return Scale(float(data["mean"]), float(data["deviation"]))
+    """Make a scale from ``{"mean": ..., "deviation": ...}``. Raises ValueError where no values have these."""
+    scale = Scale(float(data["mean"]), float(data["deviation"]))
+    if not (math.isfinite(scale.mean) and 0 < scale.deviation < math.inf):
+        raise ValueError(f"a mean of {scale.mean} with a standard deviation of {scale.deviation}")
+    return scale
 
 
 def _parts(values: Matrix, kind: str) -> dict[str, Matrix]:
@@ -223,7 +234,8 @@ def _parts(values: Matrix, kind: str) -> dict[str, Matrix]:
     days = np.floor(np.where(absent, 0.0, values)).astype("datetime64[D]")
     month = days.astype("datetime64[M]").astype(np.int64) % 12 + 1.0
     weekday = (days.astype(np.int64) + 3) % 7 + 1.0  # 1 is Monday; 1970-01-01 was a Thursday
-    return {"day": values, "month": np.where(absent, np.nan, month), "weekday": np.where(absent, np.nan, weekday)}
+    found = (values, np.where(absent, np.nan, month), np.where(absent, np.nan, weekday))
+    return dict(zip(_DATE_PARTS, found, strict=True))
 
 
 def _rows(count: int) -> str:

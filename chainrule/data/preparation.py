@@ -115,9 +115,10 @@ class Preparation:
                 CategoryEncoder.from_json(item) if item["kind"] == "category" else NumericEncoder.from_json(item)
                 for item in data["encoders"]
             )
-            return cls(encoders, dict(data["dropped"]), data["target"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ModelFileError(f"the model's preparation of columns is damaged: {error!r}") from None
+            dropped, target = {str(name): str(reason) for name, reason in data["dropped"].items()}, data["target"]
+            return cls(encoders, dropped, None if target is None else str(target))
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise ModelFileError(f"the model's preparation of columns is damaged: {error!r:.300}") from None
 
     def _check_columns(self, table: Table) -> None:
         wanted = [encoder.column for encoder in self.encoders]

@@ -51,13 +51,13 @@ class Column:
         if unreadable >= 0:
             expected = {"number": "a number", "boolean": "true or false", "date": "a date such as 2024-05-31"}[kind]
             raise DataError(
-                f"{self.place(unreadable)}: expected {expected}, got {self.cells[unreadable]!r}; "
+                f"{self.place(unreadable)}: expected {expected}, got {self.cells[unreadable]!r:.80}; "
                 "correct the cell, or leave it blank if the value is not known"
             )
         infinite = np.flatnonzero(np.isinf(values))
         if infinite.size:
             raise DataError(
-                f"{self.place(int(infinite[0]))}: the value {self.cells[infinite[0]]!r} is infinite "
+                f"{self.place(int(infinite[0]))}: the value {self.cells[infinite[0]]!r:.80} is infinite "
                 f"({infinite.size} such cells); give a finite number, or leave the cell blank if it is not known"
             )
         return values
@@ -68,7 +68,7 @@ class Column:
 
     def place(self, row: int) -> str:
         """Say where a cell stands, for messages: ``column 'age', line 17 of people.csv``."""
-        return f"column {self.name!r}, line {self.lines[row]} of {self.source}"
+        return f"column {self.name!r:.80}, line {self.lines[row]} of {self.source}"
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,8 @@ class Table:
 
     def __getitem__(self, name: str) -> Column:
         if name not in self:
-            raise DataError(f"{self.source} has no column {name!r}{did_you_mean(name, self.names)}; {self.outline()}")
+            hint = did_you_mean(name, self.names)
+            raise DataError(f"{self.source} has no column {name!r:.80}{hint}; {self.outline()}")
         return self._by_name[name]
 
     @cached_property
@@ -127,7 +128,7 @@ class Table:
 
     def outline(self) -> str:
         """Say which columns there are, for messages: twenty at most, and whether a header row named them."""
-        shown = ", ".join(self.names[:20])
+        shown = ", ".join(name[:40] for name in self.names[:20])
         more = f" and {len(self.names) - 20} more" if len(self.names) > 20 else ""
         header = "" if self.has_header else " (no header row was found, so they are numbered)"
         return f"its columns are {shown}{more}{header}"

@@ -42,7 +42,7 @@ def infer_task(table: Table, task: str | None = None) -> Task:
     counts = _count_labels(column, rows)
     if len(counts) == 1:
         raise TargetError(
-            f"the target {column.name!r} is {column.cells[rows[0]]!r} in every row: there is nothing to learn; "
+            f"the target {column.name!r} is {column.cells[rows[0]]!r:.80} in every row: there is nothing to learn; "
             "name another target"
         )
     found = _infer(column, counts, len(rows)) if task is None else _check_choice(task, column, counts)
@@ -175,7 +175,7 @@ class TargetPreparation:
             row = rows[found.index(-1)]
             label = column.cells[row]
             raise TargetError(
-                f"{column.place(row)}: {label!r} is none of the model's classes "
+                f"{column.place(row)}: {label!r:.80} is none of the model's classes "
                 f"{_some(self.classes)}{did_you_mean(label, self.classes)}"
             )
         return np.array(found, dtype=np.int64)
@@ -219,10 +219,10 @@ class TargetPreparation:
         try:
             scale = None if data["scale"] is None else scale_from_json(data["scale"])
             found = cls(str(data["name"]), data["task"], tuple(map(str, data["classes"])), scale)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ModelFileError(f"the model's preparation of its target is damaged: {error!r}") from None
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise ModelFileError(f"the model's preparation of its target is damaged: {error!r:.300}") from None
         if found.task not in get_args(Task) or (found.scale is None) == (found.task == "regression"):
-            raise ModelFileError(f"the model's preparation of its target is damaged: task {found.task!r}")
+            raise ModelFileError(f"the model's preparation of its target is damaged: task {found.task!r:.80}")
         return found
 
 
@@ -242,5 +242,5 @@ def _label_order(label: str) -> tuple[int, float, str]:
 
 
 def _some(labels: Any) -> str:
-    shown = ", ".join(repr(label) for label in list(labels)[:5])
+    shown = ", ".join(f"{label!r:.80}" for label in list(labels)[:5])
     return shown if len(labels) <= 5 else f"{shown}, ... ({len(labels)} in all)"

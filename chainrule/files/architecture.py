@@ -16,6 +16,8 @@ from chainrule.errors import ModelFileError, did_you_mean
 
 HOMES = ("chainrule.nn", "chainrule.models")
 
+LARGEST = 1 << 63
+
 _NOT_RECORDED = frozenset({"self", "device"})
 _UNNAMED = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 _PLAIN = (bool, int, float, str, type(None))
@@ -69,11 +71,12 @@ def build(description: Any, classes: Mapping[str, Any], where: str = "the networ
         )
     if not inspect.isclass(classes.get(name)):
         hint = did_you_mean(name, [key for key, value in classes.items() if inspect.isclass(value)])
-        raise ModelFileError(f"{where}: chainrule has no class {name!r}{hint}: the file may need a newer chainrule")
+        raise ModelFileError(f"{where}: chainrule has no class {name!r:.80}{hint}: the file may need a newer chainrule")
     try:
         given = {
             key: _given(value, classes, _below(where, key)) for key, value in description.get("arguments", {}).items()
         }
+        _check_arguments(classes[name], given)
         module = classes[name](**given)
         for key, child in description.get("children", {}).items():
             module.add_module(key, build(child, classes, _below(where, key)))
@@ -81,7 +84,17 @@ def build(description: Any, classes: Mapping[str, Any], where: str = "the networ
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         if isinstance(error, ModelFileError):
             raise
-        raise ModelFileError(f"{where}: the description of {name} is damaged: {error}") from None
+        raise ModelFileError(f"{where}: the description of {name} is damaged: {error!s:.300}") from None
+
+
+def _check_arguments(kind: Any, given: Mapping[str, Any]) -> None:
+    """Raises TypeError for values of options that no description has: constructors store them as they are."""
+    for name, item in inspect.signature(kind.__init__).parameters.items():
+        value = given.get(name)
+        if isinstance(item.default, bool) and not isinstance(value, bool | str | None):
+            raise TypeError(f"{name} must be true or false, got {value!r:.80}")
+        if isinstance(item.default, float) and (isinstance(value, bool) or not isinstance(value, int | float | None)):
+            raise TypeError(f"{name} must be a number, got {value!r:.80}")
 
 
 def _below(where: str, key: str) -> str:
@@ -92,7 +105,9 @@ def _given(value: Any, classes: Mapping[str, Any], where: str) -> Any:
     """An argument as the constructor takes it: layers made, lists as tuples."""
     if isinstance(value, dict):
         return build(value, classes, where)
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, int) and abs(value) > LARGEST:
+        raise ValueError(f"a number of {value.bit_length()} bits")
+    return tuple(_given(item, classes, where) for item in value) if isinstance(value, list) else value
 
 
 def _argument(module: Any, parameter: inspect.Parameter) -> Any:

@@ -22,15 +22,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.errors import ModelFileError
+from chainrule.errors import ArgumentError, ModelFileError
 from chainrule.files.atomic import write_atomically
+from chainrule.files.zipped import StoredZip
 
 FORMAT = "chainrule model"
 VERSION = 1
 MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
+RESERVED = "__metadata__"
 
 Arrays = dict[str, NDArray[Any]]
 
+_ELEMENTS = {
+    "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "BOOL": "?",
+    "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1",
+}  # fmt: skip
+_SUFFIXES = (".chain", ".safetensors", ".pt", ".pth")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _FOREIGN_STARTS = {
     b"\x80\x02": "a pickle (an old PyTorch file?)",
@@ -73,17 +80,16 @@ def read_archive(path: str | os.PathLike[str]) -> Archive:
 
     Raises ModelFileError for a file that is missing, of another format, of a newer version, truncated or changed.
     """
-    content = read_bytes(path)
+    return unpack_archive(read_bytes(path), path)
+
+
+def unpack_archive(content: bytes, path: str | os.PathLike[str]) -> Archive:
+    """What ``read_archive`` returns, of the content of a file; ``path`` is for messages."""
     if not content.startswith(b"PK"):
         raise ModelFileError(f"{path} is not a chainrule model file{_what_else(content)}")
-    try:
-        with zipfile.ZipFile(io.BytesIO(content)) as archive:
-            manifest = _read_manifest(path, archive)
-            members = {name: _read_member(path, archive, name) for name in manifest["sha256"]}
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
-        if isinstance(error, ModelFileError):
-            raise
-        raise ModelFileError(f"{path} is truncated or damaged ({error}): copy it again, or save it again") from None
+    archive = StoredZip(content, path)
+    manifest = _read_manifest(path, archive)
+    members = {name: archive.read(name) for name in manifest["sha256"]}
     for name, digest in manifest["sha256"].items():
         if hashlib.sha256(members[name]).hexdigest() != digest:
             raise ModelFileError(f"{path}: {name} was changed or damaged after saving (its checksum differs)")
@@ -97,11 +103,11 @@ def read_archive(path: str | os.PathLike[str]) -> Archive:
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """Return the content of a file. Raises ModelFileError for one that is missing, unreadable or empty."""
     file = Path(path)
-    if file.is_dir():
-        inside = sorted(item.name for item in file.iterdir() if item.suffix in (".chain", ".safetensors"))
-        hint = f"; did you mean {file / inside[0]}?" if inside else ""
-        raise ModelFileError(f"{file} is a folder, expected a model file{hint}")
     try:
+        if file.is_dir():
+            inside = sorted(item.name for item in file.iterdir() if item.suffix in _SUFFIXES)
+            hint = f"; did you mean {file / inside[0]}?" if inside else ""
+            raise ModelFileError(f"{file} is a folder, expected a model file{hint}")
         content = file.read_bytes()
     except FileNotFoundError:
         raise ModelFileError(f"there is no file {file}") from None
@@ -113,52 +119,63 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
 
 
 def pack_arrays(arrays: Arrays) -> bytes:
-    """Return arrays in the safetensors format; each is copied into C order, as the format stores them."""
+    """Return arrays in the safetensors format; each is copied into C order, as the format stores them.
+
+    Raises ArgumentError for the one name that the format has for itself.
+    """
     from safetensors.numpy import save
 
+    if RESERVED in arrays:
+        raise ArgumentError(f"{RESERVED!r} cannot be the name of a tensor: files of weights have it for themselves")
     return bytes(save({name: np.array(array, order="C") for name, array in arrays.items()}))
 
 
 def unpack_arrays(content: bytes, path: str | os.PathLike[str]) -> Arrays:
-    """Inverse of ``pack_arrays``; ``path`` is for the message of ModelFileError."""
-    from safetensors import SafetensorError
-    from safetensors.numpy import load
+    """Inverse of ``pack_arrays``, with bfloat16 as float32; ``path`` is for the message of ModelFileError."""
+    from safetensors import SafetensorError, deserialize
 
     try:
-        return dict(load(content))
+        return {name: _unpacked(name, entry) for name, entry in deserialize(content)}
     except (SafetensorError, ValueError, KeyError) as error:
-        raise ModelFileError(f"{path}: the weights are truncated or damaged: {error}") from None
+        if isinstance(error, ModelFileError):
+            raise ModelFileError(f"{path}: {error}") from None
+        raise ModelFileError(f"{path}: the weights are truncated or damaged: {error!s:.300}") from None
 
 
-def _read_manifest(path: str | os.PathLike[str], archive: zipfile.ZipFile) -> dict[str, Any]:
-    names = archive.namelist()
-    if MANIFEST not in names:
-        hint = " (a PyTorch file?)" if any(name.endswith("data.pkl") for name in names) else ""
+def from_bfloat16(halves: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """The values of bfloat16 numbers, given by their bits: these are the upper half of a float32.
+
+    >>> from_bfloat16(np.array([0x3FC0], np.uint16))
+    array([1.5], dtype=float32)
+    """
+    return (halves.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def _unpacked(name: str, entry: Mapping[str, Any]) -> NDArray[Any]:
+    kind = entry["dtype"]
+    if kind not in _ELEMENTS:
+        raise ModelFileError(f"{name!r:.80} has elements of type {kind}, expected one of {', '.join(_ELEMENTS)}")
+    array = np.frombuffer(entry["data"], _ELEMENTS[kind]).reshape(entry["shape"])
+    return from_bfloat16(array) if kind == "BF16" else array
+
+
+def _read_manifest(path: str | os.PathLike[str], archive: StoredZip) -> dict[str, Any]:
+    if MANIFEST not in archive.names:
+        hint = " (a PyTorch file?)" if any(name.endswith("data.pkl") for name in archive.names) else ""
         raise ModelFileError(f"{path} is a zip archive{hint}, but not a chainrule model file: it has no {MANIFEST}")
-    manifest = _from_json(path, MANIFEST, _read_member(path, archive, MANIFEST))
+    manifest = _from_json(path, MANIFEST, archive.read(MANIFEST))
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise ModelFileError(f"{path} is not a chainrule model file: {MANIFEST} does not say {FORMAT!r}")
     version = manifest.get("version")
     if not isinstance(version, int) or version > VERSION:
         raise ModelFileError(
-            f"{path} has version {version} of the model format, written by chainrule {manifest.get('chainrule')}; "
+            f"{path} has version {version!s:.40} of the model format, written by chainrule "
+            f"{manifest.get('chainrule')!s:.40}; "
             f"this one reads versions up to {VERSION}: install a newer chainrule"
         )
     if not isinstance(manifest.get("sha256"), dict) or "chainrule" not in manifest:
         raise ModelFileError(f"{path}: {MANIFEST} is damaged: it lacks checksums or the version of chainrule")
     return manifest
-
-
-def _read_member(path: str | os.PathLike[str], archive: zipfile.ZipFile, name: str) -> bytes:
-    try:
-        member = archive.getinfo(name)
-    except KeyError:
-        raise ModelFileError(f"{path} is damaged: {name} is missing from it") from None
-    if member.compress_type != zipfile.ZIP_STORED:
-        raise ModelFileError(
-            f"{path}: {name} is compressed, which model files never are: it was packed by another tool"
-        )
-    return archive.read(member)
 
 
 def _to_json(name: str, document: Any) -> bytes:

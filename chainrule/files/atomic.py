@@ -19,13 +19,11 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     Raises ModelFileError, with the reason that the system gives, where that is not possible.
     """
     given, final = Path(path), Path(os.path.realpath(path))
-    if not final.parent.is_dir():
-        raise ModelFileError(f"{given} was not saved: the folder {final.parent} does not exist")
-    if final.is_dir():
-        raise ModelFileError(f"{given} was not saved: it is a folder, expected the name of a file")
-    existed = final.exists()
+    existed = False
     temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
     try:
+        _check_place(given, final)
+        existed = final.exists()
         _write_and_flush(temporary, content)
         os.replace(temporary, final)
         _flush_folder(final.parent)
@@ -35,6 +33,13 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def _check_place(given: Path, final: Path) -> None:
+    if not final.parent.is_dir():
+        raise ModelFileError(f"{given} was not saved: the folder {final.parent} does not exist")
+    if final.is_dir():
+        raise ModelFileError(f"{given} was not saved: it is a folder, expected the name of a file")
 
 
 def _write_and_flush(path: Path, content: bytes) -> None:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import platform
-import sys
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from chainrule.files.architecture import describe
 from chainrule.files.archive import write_archive
+from chainrule.files.provenance import versions
 from chainrule.files.weights import as_arrays
 
 
@@ -25,11 +22,9 @@ def write_network(
 
     The document ``metadata`` says which versions wrote the file. Raises ModelFileError where it cannot be written.
     """
-    version = str(sys.modules["chainrule"].__version__)
-    versions = {"chainrule": version, "numpy": np.__version__, "python": platform.python_version()}
     everything = {
         "architecture": describe(module),
-        "metadata": {"versions": versions, "training": dict(training or {})},
+        "metadata": {"versions": versions(), "training": dict(training or {})},
         **(documents or {}),
     }
-    write_archive(path, everything, as_arrays(module.state_dict()), version)
+    write_archive(path, everything, as_arrays(module.state_dict()), versions()["chainrule"])

@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.errors import ArgumentError
-from chainrule.files.archive import Arrays, pack_arrays, read_archive, read_bytes, unpack_arrays
+from chainrule.errors import ArgumentError, ModelFileError
+from chainrule.files.archive import Arrays, pack_arrays, read_bytes, unpack_archive, unpack_arrays
 from chainrule.files.atomic import write_atomically
+from chainrule.files.pytorch import is_pytorch, read_pytorch
+from chainrule.files.values import DOCUMENT as VALUES
+from chainrule.files.values import read_values
 
 
 def write_weights(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
@@ -22,17 +25,33 @@ def write_weights(path: str | os.PathLike[str], state: Mapping[str, Any]) -> Non
 
 
 def read_weights(path: str | os.PathLike[str]) -> Arrays:
-    """Return the arrays of a safetensors file, or those inside a model file.
+    """Return the arrays of a safetensors file, of a state dict that PyTorch saved, or those inside a model file.
 
-    Raises ModelFileError for a file that is missing, truncated or of another format.
+    Raises ModelFileError for a file that is missing, truncated or of another format, and for nested values.
     """
     content = read_bytes(path)
-    return unpack_arrays(content, path) if _is_safetensors(content) else read_archive(path).arrays
+    if is_safetensors(content):
+        return unpack_arrays(content, path)
+    if is_pytorch(content):
+        return _state(read_pytorch(content, path, np.asarray), path)
+    archive = unpack_archive(content, path)
+    if VALUES in archive.documents:
+        return _state(read_values(archive, path, np.asarray), path)
+    return archive.arrays
 
 
-def is_weights_file(path: str | os.PathLike[str]) -> bool:
-    """Say whether a file holds weights alone. Raises ModelFileError for one that cannot be read."""
-    return _is_safetensors(read_bytes(path))
+def _state(values: Any, path: str | os.PathLike[str]) -> Arrays:
+    """Nested values that are no more than arrays by name. Raises ModelFileError for others, with the fix."""
+    if isinstance(values, dict):
+        nested = [key for key, value in values.items() if not isinstance(value, np.ndarray)]
+        if not nested:
+            return {str(key): value for key, value in values.items()}
+        held = ", ".join(map(repr, list(values)[:8]))
+        states = [key for key in nested if isinstance(values[key], dict)] or nested
+        fix = f"cr.load(path)[{states[0]!r}]"
+    else:
+        held, fix = f"a {type(values).__name__}", "cr.load(path)"
+    raise ModelFileError(f"{path} holds {held}, not weights alone. fix: {fix}")
 
 
 def as_arrays(state: Mapping[str, Any]) -> Arrays:
@@ -46,6 +65,6 @@ def as_arrays(state: Mapping[str, Any]) -> Arrays:
     return arrays
 
 
-def _is_safetensors(content: bytes) -> bool:
+def is_safetensors(content: bytes) -> bool:
     """The format begins with the length of a JSON header, 8 bytes, and the header."""
     return content[8:9] == b"{"

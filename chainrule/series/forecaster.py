@@ -152,9 +152,10 @@ class Forecaster:
 
         `chainrule.load` reads the network alone. Errors: `ArgumentError` before ``fit``, `ModelFileError`.
         """
-        preparation, _ = self._trained()
+        preparation, trainer = self._trained()
         settings = {name: getattr(self, name) for name in ("inputs", "horizon", "targets", "channels_first")}
-        write_network(path, self.network, {DOCUMENT: {**settings, "preparation": preparation.to_json()}})
+        document = {**settings, "preparation": preparation.to_json()}
+        write_network(path, self.network, {DOCUMENT: document}, trainer.training_record())
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], network: nn.Module | None = None) -> Forecaster:
@@ -177,7 +178,7 @@ class Forecaster:
             forecaster = cls(network, log=preparation.log, difference=preparation.difference, **settings)
             forecaster._prepare(preparation)
         except (KeyError, TypeError, ArgumentError, ShapeError) as error:
-            raise ModelFileError(f"{path}: its forecaster is damaged: {error}") from None
+            raise ModelFileError(f"{path}: its forecaster is damaged: {error!s:.300}") from None
         return forecaster
 
     def _prepare(self, preparation: SeriesPreparation) -> None:

@@ -100,8 +100,8 @@ class SeriesPreparation:
             if not (scales and is_usable and type(log) is bool and type(difference) is int and difference >= 0):
                 raise ValueError("scales, log or difference")
             return cls(scales, log, difference)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ModelFileError(f"the model's preparation of series is damaged: {error!r}") from None
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise ModelFileError(f"the model's preparation of series is damaged: {error!r:.300}") from None
 
     def _differences(self, values: Array) -> Array:
         logged = self._logged(values)

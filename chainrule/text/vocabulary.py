@@ -140,9 +140,13 @@ class Vocabulary:
             kind = kinds[options.pop("unit")]
             if not all(isinstance(token, str) for token in options["tokens"]):
                 raise TypeError("tokens are text")
+            if not all(isinstance(options[name], str | None) for name in ("padding", "unknown")):
+                raise TypeError("padding and unknown are text, or null")
+            if not isinstance(options.get("lower", True), bool):
+                raise TypeError("lower is true or false")
             return kind(**options)
         except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"this describes no vocabulary: {error}") from None
+            raise DataError(f"this describes no vocabulary: {error!s:.300}") from None
 
 
 class WordVocabulary(Vocabulary):

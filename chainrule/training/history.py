@@ -116,9 +116,11 @@ class History:
         """Inverse of ``to_json``. Raises ModelFileError for a dictionary that ``to_json`` did not make."""
         try:
             rows = [{str(name): _number_from_json(value) for name, value in row.items()} for row in data["epochs"]]
+            if not all(float(row.get("epoch", 1)).is_integer() for row in rows):
+                raise TypeError("an epoch is a whole number")
             return cls(rows, list(data["findings"]), bool(data["interrupted"]))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ModelFileError(f"the model's training history is damaged: {error!r}") from None
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise ModelFileError(f"the model's training history is damaged: {error!r:.300}") from None
 
 
 def _number_to_json(value: float) -> float | str:
@@ -129,4 +131,6 @@ def _number_to_json(value: float) -> float | str:
 
 
 def _number_from_json(value: float | str) -> float:
-    return float(value) if isinstance(value, str) else value
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise TypeError(f"expected a number, got a {type(value).__name__}")
+    return value if isinstance(value, int) and abs(value) < 1 << 53 else float(value)

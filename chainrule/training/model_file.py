@@ -10,11 +10,15 @@ from typing import Any
 from chainrule import models, nn
 from chainrule.data.preparation import Preparation
 from chainrule.data.target import TargetPreparation
+from chainrule.devices import Device
 from chainrule.errors import ModelFileError, StateDictError
 from chainrule.files.architecture import build
-from chainrule.files.archive import read_archive
+from chainrule.files.archive import Archive, read_archive, read_bytes, unpack_archive, unpack_arrays
 from chainrule.files.network import write_network
-from chainrule.files.weights import is_weights_file, read_weights, write_weights
+from chainrule.files.pytorch import is_pytorch, read_pytorch
+from chainrule.files.values import DOCUMENT as VALUES
+from chainrule.files.values import read_values, write_values
+from chainrule.files.weights import is_safetensors, read_weights, write_weights
 from chainrule.memory import budget
 from chainrule.tensor.creation import from_numpy
 from chainrule.tensor.tensor import Tensor
@@ -70,7 +74,10 @@ def load_model(path: str | os.PathLike[str]) -> LoadedModel:
     Raises ModelFileError for a file that is missing, foreign, truncated or changed, and for a network with layers that
     are not part of ``chainrule``: build that one in Python and give it ``load_weights(path)``.
     """
-    archive = read_archive(path)
+    return _loaded(path, read_archive(path))
+
+
+def _loaded(path: str | os.PathLike[str], archive: Archive) -> LoadedModel:
     documents = archive.documents
     if "architecture" not in documents:
         raise ModelFileError(f"{path} has no architecture: it is not a file that save_model wrote")
@@ -105,38 +112,69 @@ def load_model(path: str | os.PathLike[str]) -> LoadedModel:
     )
 
 
-def save(obj: nn.Module | Mapping[str, Any], f: str | os.PathLike[str]) -> None:
-    """Save a network as a model file, or a state dict (names and tensors) as a safetensors file.
+def save(obj: Any, f: str | os.PathLike[str]) -> None:
+    """Save a network as a model file, a state dict (names and tensors) as a safetensors file, or nested values.
 
-    Raises ArgumentError for anything else, ModelFileError where the file cannot be written.
+    Nested values, such as a checkpoint, are lists, tuples and dictionaries of tensors, arrays, numbers and text: JSON
+    and safetensors in a zip. Parameters and views become tensors of their own.
 
-    >>> save(nn.Linear(8, 1).state_dict(), "weights.safetensors")
+    Raises ArgumentError for anything else, with its place, ModelFileError where the file cannot be written.
+
+    >>> module = nn.Linear(8, 1)
+    >>> save(module.state_dict(), "weights.safetensors")
     >>> sorted(load("weights.safetensors"))
     ['bias', 'weight']
+    >>> save({"epoch": 3, "model": module.state_dict(), "best": (0.5, None)}, "checkpoint.pt")
+    >>> load("checkpoint.pt")["best"]
+    (0.5, None)
     """
     if isinstance(obj, nn.Module):
         save_model(f, obj)
-    else:
+    elif isinstance(obj, Mapping) and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in obj.items()):
         write_weights(f, obj)
+    else:
+        write_values(f, obj, lambda value: isinstance(value, Tensor))
 
 
-def load(f: str | os.PathLike[str]) -> Any:
-    """Load what ``save``, ``Module.save`` or ``Trainer.save`` wrote: the network, or the state dict.
+def load(f: str | os.PathLike[str], map_location: Any = None, *, weights_only: bool = True) -> Any:
+    """Load what ``save``, ``Module.save`` or ``Trainer.save`` wrote, or PyTorch's ``torch.save`` of tensors.
 
-    Raises ModelFileError as ``load_model`` does.
+    The network, the state dict, or the nested values. Of PyTorch's files those of state dicts and checkpoints are read
+    (not whole modules), without PyTorch: see `chainrule.files.pytorch`. Nothing in a file is executed, whatever
+    ``weights_only`` says; ``map_location`` may be the CPU. Both are PyTorch's arguments, for its programs.
+
+    Raises ModelFileError as ``load_model`` does, ArgumentError for another device.
     """
-    return load_weights(f) if is_weights_file(f) else load_model(f).module
+    if map_location is not None:
+        Device(map_location)
+    found = load_anything(f)
+    return found.module if isinstance(found, LoadedModel) else found
+
+
+def load_anything(f: str | os.PathLike[str]) -> Any:
+    """What ``load`` returns, but for a model file all that ``load_model`` does."""
+    content = read_bytes(f)
+    if is_safetensors(content):
+        return _tensors(unpack_arrays(content, f))
+    if is_pytorch(content):
+        return read_pytorch(content, f, from_numpy)
+    archive = unpack_archive(content, f)
+    return read_values(archive, f, from_numpy) if VALUES in archive.documents else _loaded(f, archive)
 
 
 def load_weights(f: str | os.PathLike[str]) -> dict[str, Tensor]:
-    """Return the weights in a safetensors file or in a model file as a state dict, whatever network they belong to.
+    """Return the weights in a safetensors, PyTorch or model file as a state dict, whatever network they belong to.
 
     >>> module = nn.Linear(8, 1)
     >>> save(module, "network.chain")
     >>> module.load_state_dict(load_weights("network.chain"))
     <All keys matched successfully>
     """
-    return {name: from_numpy(array) for name, array in read_weights(f).items()}
+    return _tensors(read_weights(f))
+
+
+def _tensors(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {name: from_numpy(array) for name, array in arrays.items()}
 
 
 def _metadata(path: str | os.PathLike[str], found: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ..data.loader import DataLoader
 from ..data.splits import split_rows
 from ..errors import ArgumentError, DataError, ModelFileError, NonFiniteError, ShapeError
 from ..files.architecture import build, describe
+from ..files.provenance import fingerprint
 from ..nn.memo import has_only_builtin_parts
 from ..nn.regularizers import Regularizer
 from ..tensor.generator import default_generator, get_rng_state, manual_seed, set_rng_state
@@ -40,6 +41,9 @@ from .weights import ClassWeight, check_sample_weight, class_weights
 
 Rows = tuple[Any, Any, Any]
 """X, y and weights or None, as tensors."""
+
+HASHED_BYTES = 1 << 24
+"""Data of up to so many bytes is hashed before training: a few milliseconds. For more it would take too long."""
 
 PREDICTION_ROWS = 1024
 """Rows of one call when predicting; fewer are padded to a power of two, so that a handful of programs serve all."""
@@ -98,6 +102,7 @@ class Trainer:
         self._random_state: dict[str, Any] | None = None
         self._order_seed = seed
         self.history = History()
+        self._data: dict[str, Any] = {}
         self._forward = compile(self._compute)
         self._input_dtype = _parameter_dtype(model)
         self._training, self._validation, self._evaluation = (Passes(self._ingredients) for _ in range(3))
@@ -145,6 +150,7 @@ class Trainer:
         loader = as_loader(X, y, batch_size, shuffle)
         of_arrays = validation_split, sample_weight, class_weight
         training, validation = self._prepare((X, y) if loader is None else loader, validation_data, *of_arrays)
+        self._data = _data_record(training)
         self.history = History()
         with self._pass(self._training, training, batch_size) as rows, contextlib.ExitStack() as stack:
             held_out = None
@@ -380,9 +386,17 @@ class Trainer:
     # Files --------------------------------------------------------------------------------------------------------
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Save the model, the loss with its options, the names of the metrics, the seed and the history in one file."""
-        training = {"loss": describe(self.objective.loss), "metrics": list(self.metrics), "seed": self.seed}
-        save_model(path, self.model, history=self.history, training=training)
+        """Save the model, its history and the `training_record` in one file."""
+        save_model(path, self.model, history=self.history, training=self.training_record())
+
+    def training_record(self) -> dict[str, Any]:
+        """How the model was trained, in JSON types: loss with its options, metrics, optimiser, seed, and on which data.
+
+        Of arrays of up to 16 MiB together the SHA-256 is known (`chainrule.files.provenance.fingerprint` of X, y and
+        weights), of others the number of rows.
+        """
+        made_of = {"loss": describe(self.objective.loss), "metrics": list(self.metrics), "seed": self.seed}
+        return {**made_of, "optimizer": type(self.optimizer).__name__, **self._data}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], optimizer: Any = "adam") -> Trainer:
@@ -398,8 +412,10 @@ class Trainer:
             raise ModelFileError(
                 f"{path} was trained with a loss that no file can hold: {loss}. fix: Trainer(cr.load(path), loss=...)"
             )
-        built = build(loss, vars(nn), "the loss")
-        trainer = cls(loaded.module, built, optimizer, training.get("metrics", ()), seed=training.get("seed"))
+        metrics, seed = training.get("metrics", []), training.get("seed")
+        if not isinstance(metrics, list) or not {str, *map(type, metrics)} == {str} or not isinstance(seed, int | None):
+            raise ModelFileError(f"{path}: the record of its training is damaged: metrics or seed")
+        trainer = cls(loaded.module, build(loss, vars(nn), "the loss"), optimizer, metrics, seed=seed)
         trainer.history = loaded.history or trainer.history
         return trainer
 
@@ -427,3 +443,13 @@ def _parameter_dtype(model: Any) -> DType:
     """The element type that a model computes in."""
     parameter = next(iter(model.parameters()), None)
     return float32 if parameter is None else parameter.dtype
+
+
+def _data_record(data: Rows | DataLoader) -> dict[str, Any]:
+    """What a file says of the rows that a model was trained on."""
+    if isinstance(data, DataLoader):
+        return {} if data.is_iterable else {"rows": len(data.dataset)}
+    arrays = [tensor._array() for tensor in data if tensor is not None]
+    if sum(array.nbytes for array in arrays) > HASHED_BYTES:
+        return {"rows": len(arrays[0])}
+    return {"rows": len(arrays[0]), "data_sha256": fingerprint(arrays)}

@@ -148,7 +148,7 @@ def test_model_files_that_are_none(
     fails(capsys, [*command, bad, *data], "bad.chain is not a chainrule model file: it is a text file")
     with zipfile.ZipFile(bad, "w") as archive:
         archive.writestr("archive/data.pkl", b"")
-    fails(capsys, [*command, bad, *data], "a PyTorch file?")
+    fails(capsys, [*command, bad, *data], "truncated or damaged" if command == ["inspect"] else "a PyTorch file?")
 
 
 def test_a_network_without_a_preparation_cannot_read_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,13 +4,20 @@ import errno
 import os
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+import chainrule as cr
+from chainrule import nn
 from chainrule.errors import ModelFileError
 from chainrule.files import atomic
+from chainrule.files.archive import read_archive
 from chainrule.files.atomic import write_atomically
 
 
@@ -97,3 +104,100 @@ def test_a_missing_folder_and_a_folder_are_named(tmp_path: Path) -> None:
         write_atomically(tmp_path / "absent" / "file", b"")
     with pytest.raises(ModelFileError, match="it is a folder"):
         write_atomically(tmp_path, b"")
+
+
+NETWORKS = """
+import sys
+import numpy as np
+from chainrule.files.archive import write_archive
+for number in range(12):
+    write_archive(sys.argv[1], {"writer": int(sys.argv[2])}, {"x": np.full(20_000, int(sys.argv[2]))}, "1")
+"""
+
+
+def test_two_processes_that_write_one_path_leave_one_whole_file(tmp_path: Path) -> None:
+    path = tmp_path / "model.chain"
+    commands = [[sys.executable, "-c", NETWORKS, str(path), str(writer)] for writer in (1, 2)]
+    running = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+    seen = 0
+    while any(process.poll() is None for process in running):
+        if path.exists():  # a reader never meets a file that is half of one and half of another
+            archive = read_archive(path)
+            assert set(archive.arrays["x"].tolist()) == {archive.documents["writer"]}
+            seen += 1
+        time.sleep(0.002)
+    assert [process.communicate()[1] for process in running] == ["", ""]
+    assert seen > 0
+    assert read_archive(path).documents["writer"] in (1, 2)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+SAVERS = {
+    "module": lambda path: nn.Linear(2, 1).save(path),
+    "weights": lambda path: cr.save(nn.Linear(2, 1).state_dict(), path),
+    "checkpoint": lambda path: cr.save({"epoch": 1, "model": nn.Linear(2, 1).state_dict()}, path),
+    "trainer": lambda path: cr.Trainer(nn.Linear(2, 1)).save(path),
+}
+
+
+@pytest.mark.parametrize("name", SAVERS)
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO], ids=errno.errorcode.get)
+def test_every_way_of_saving_keeps_the_old_file_on_a_full_disk(
+    name: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    SAVERS[name](path)
+    before = path.read_bytes()
+
+    def fail(*_: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(atomic.os, "fsync", fail)
+    reason = os.strerror(number).lower()
+    with pytest.raises(ModelFileError, match=rf"was not saved: {reason}; the file that was there before is unchanged"):
+        SAVERS[name](path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a file, below one that everybody may look into."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name).resolve() / "folder"
+        folder.mkdir()
+        folder.parent.chmod(0o755)
+        (folder / "file").write_bytes(b"old")
+        yield folder
+        folder.chmod(0o755)
+
+
+@contextmanager
+def ordinary_user() -> Iterator[None]:
+    """Whom permissions stop: for root no folder is read-only."""
+    user = os.geteuid()
+    if user == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes")
+def test_a_read_only_folder_is_named(folder: Path) -> None:
+    folder.chmod(0o555)
+    message = rf"{folder}/file was not saved: permission denied \({folder}.*the file that was there before is unchanged"
+    with ordinary_user(), pytest.raises(ModelFileError, match=message):
+        write_atomically(folder / "file", b"new")
+    assert ((folder / "file").read_bytes(), os.listdir(folder)) == (b"old", ["file"])
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes")
+def test_a_folder_that_may_not_be_looked_into_is_named(folder: Path) -> None:
+    folder.chmod(0o600)
+    with ordinary_user():
+        with pytest.raises(ModelFileError, match=rf"{folder}/file was not saved: permission denied"):
+            write_atomically(folder / "file", b"new")
+        with pytest.raises(ModelFileError, match=rf"{folder}/file cannot be read: Permission denied"):
+            read_archive(folder / "file")

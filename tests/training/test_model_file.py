@@ -1,5 +1,6 @@
 """Networks saved and loaded: alone, with all that belongs to them, and as weights."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import chainrule as cr
 from chainrule import nn
 from chainrule.data import Preparation, TargetPreparation, read_csv_table
-from chainrule.errors import ModelFileError
+from chainrule.errors import DataError, ModelFileError
 from chainrule.files.archive import read_archive, write_archive
 from chainrule.training.history import History
 from chainrule.training.model_file import load, load_model, load_weights, save, save_model
@@ -149,6 +150,91 @@ def test_a_damaged_part_is_a_model_file_error(name: str, tmp_path: Path) -> None
         write_archive(path, {**archive.documents, name: damaged}, archive.arrays, "1")
         with pytest.raises(ModelFileError):
             load_model(path)
+
+
+SCALE = {"mean": 0.0, "deviation": 1.0}
+NUMBERS = {"column": "a", "kind": "number", "indicator": False}
+
+
+def part(name: str = "value", median: Any = 0.0, **scale: Any) -> dict[str, Any]:
+    return {"name": name, "median": median, "scale": {**SCALE, **scale}}
+
+
+def prepared(**changes: Any) -> dict[str, Any]:
+    return {"encoders": [{**NUMBERS, "parts": [part()], **changes}], "dropped": {}, "target": None}
+
+
+def epochs(**row: Any) -> dict[str, Any]:
+    return {"epochs": [{"epoch": 1, "loss": 0.5, **row}], "findings": [], "interrupted": False}
+
+
+def vocabulary(**changes: Any) -> dict[str, Any]:
+    return {"unit": "word", "tokens": ["a"], "padding": "<pad>", "unknown": "<unk>", "lower": True, **changes}
+
+
+def leaky(**arguments: Any) -> dict[str, Any]:
+    return {"class": "LeakyReLU", "arguments": arguments}
+
+
+@pytest.mark.parametrize(
+    ("name", "document"),
+    [
+        ("preparation", prepared(parts=[part("day")])), ("preparation", prepared(kind="date", parts=[part("value")])),
+        ("preparation", prepared(parts=[])), ("preparation", prepared(parts=[part(median="inf")])),
+        ("preparation", prepared(parts=[part(deviation=0)])), ("preparation", prepared(parts=[part(mean="nan")])),
+        ("history", epochs(loss=[])), ("history", epochs(loss={})), ("history", epochs(loss=10**400)),
+        ("history", epochs(loss=True)), ("history", epochs(epoch="nan")), ("history", epochs(epoch=0.5)),
+        ("vocabulary", vocabulary(padding=False)), ("vocabulary", vocabulary(unknown=[])),
+        ("vocabulary", vocabulary(lower=1)), ("vocabulary", vocabulary(tokens=[1])),
+        ("architecture", leaky(inplace=10**30)), ("architecture", leaky(inplace=[])),
+        ("architecture", leaky(negative_slope="x")), ("architecture", leaky(negative_slope=True)),
+        ("architecture", leaky(negative_slope=10**400)), ("preparation", prepared(parts=[part(mean=10**400)])),
+    ],
+)  # fmt: skip
+def test_a_part_that_could_not_be_used_is_refused(name: str, document: Any, tmp_path: Path) -> None:
+    path = tmp_path / "net.chain"
+    save(network(), path)
+    archive = read_archive(path)
+    whole = {"preparation": prepared(), "history": epochs(), "vocabulary": vocabulary()}
+    write_archive(path, {**archive.documents, **whole}, archive.arrays, "1")
+    load_model(path)
+    write_archive(path, {**archive.documents, name: document}, archive.arrays, "1")
+    with pytest.raises((ModelFileError, DataError)) as refused:
+        load_model(path)
+    assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize(
+    "record", [{"metrics": 3}, {"metrics": "mae"}, {"metrics": ["mae", []]}, {"seed": "x"}, {"seed": [1]}]
+)
+def test_a_record_of_training_that_no_trainer_wrote_is_refused(record: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "net.chain"
+    trainer = cr.Trainer(nn.Sequential(nn.Linear(3, 1)), seed=3)
+    save_model(path, trainer.model, training={**trainer.training_record(), **record})
+    with pytest.raises(ModelFileError, match="the record of its training is damaged"):
+        cr.Trainer.load(path)
+
+
+def test_a_trainer_records_seed_and_data(tmp_path: Path) -> None:
+    def record(X: Any, y: Any) -> dict[str, Any]:
+        trainer = cr.Trainer(nn.Sequential(nn.Linear(3, 1)), metrics=["mae"], optimizer="sgd", seed=3)
+        assert "rows" not in trainer.training_record()
+        trainer.fit(X, y, epochs=1, verbose=0)
+        trainer.save(tmp_path / "net.chain")
+        found: dict[str, Any] = load_model(tmp_path / "net.chain").metadata["training"]
+        return found
+
+    first = record(X, X.sum(1))
+    assert {name: first[name] for name in ("seed", "metrics", "optimizer", "rows")} == {
+        "seed": 3, "metrics": ["mae"], "optimizer": "SGD", "rows": 4,
+    }  # fmt: skip
+    targets = X.sum(1, keepdims=True)
+    digest = hashlib.sha256()
+    for array in (X, targets):
+        digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+    assert record(X, targets)["data_sha256"] == digest.hexdigest()
+    assert record(X * 2, X.sum(1))["data_sha256"] != first["data_sha256"]
+    assert "data_sha256" not in record(np.zeros((1 << 21, 3), np.float32), np.zeros(1 << 21, np.float32))
 
 
 def test_a_file_without_an_architecture_is_refused(tmp_path: Path) -> None:
