@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import secrets
 from pathlib import Path
@@ -18,11 +19,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
 
     Raises ModelFileError, with the reason that the system gives, where that is not possible.
     """
-    given, final = Path(path), Path(os.path.realpath(path))
-    if not final.parent.is_dir():
-        raise ModelFileError(f"{given} was not saved: the folder {final.parent} does not exist")
-    if final.is_dir():
-        raise ModelFileError(f"{given} was not saved: it is a folder, expected the name of a file")
+    given, final = Path(path), _place(path)
     existed = final.exists()
     temporary = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -35,6 +32,34 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def prepare_place(path: str | os.PathLike[str]) -> None:
+    """Make the folder of a file, if need be, and remove what writers that were killed have left there.
+
+    Raises ModelFileError where `write_atomically` could not write: better now than when there is something to lose.
+    """
+    given, folder = Path(path), Path(os.path.realpath(path)).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        final = _place(path)
+        for leftover in folder.glob(f".{glob.escape(final.name)}.{'[0-9a-f]' * 8}.tmp"):
+            leftover.unlink(missing_ok=True)
+        probe = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        raise ModelFileError(f"{given} cannot be written: {_reason(error)}") from error
+
+
+def _place(path: str | os.PathLike[str]) -> Path:
+    """The file behind links. Raises ModelFileError if it is, or is in, something else."""
+    given, final = Path(path), Path(os.path.realpath(path))
+    if not final.parent.is_dir():
+        raise ModelFileError(f"{given} was not saved: the folder {final.parent} does not exist")
+    if final.is_dir():
+        raise ModelFileError(f"{given} was not saved: it is a folder, expected the name of a file")
+    return final
 
 
 def _write_and_flush(path: Path, content: bytes) -> None:

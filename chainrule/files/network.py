@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from chainrule.files.architecture import describe
-from chainrule.files.archive import write_archive
+from chainrule.files.archive import Arrays, write_archive
 from chainrule.files.weights import as_arrays
 
 
@@ -20,8 +20,9 @@ def write_network(
     module: Any,
     documents: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
+    parts: Mapping[str, Arrays] | None = None,
 ) -> None:
-    """Write a module's architecture and weights, further JSON documents, and a record of its training.
+    """Write a module's architecture and weights, further JSON documents, a record of its training, and parts: arrays.
 
     The document ``metadata`` says which versions wrote the file. Raises ModelFileError where it cannot be written.
     """
@@ -32,4 +33,4 @@ def write_network(
         "metadata": {"versions": versions, "training": dict(training or {})},
         **(documents or {}),
     }
-    write_archive(path, everything, as_arrays(module.state_dict()), version)
+    write_archive(path, everything, as_arrays(module.state_dict()), version, parts)

@@ -141,6 +141,15 @@ METRICS: dict[str, Metric] = {
 HIGHER_IS_BETTER = frozenset({"accuracy", "auc", "f1", "precision", "recall", "r2"})
 
 
+def is_score(name: str) -> bool:
+    """Whether larger values of a measure are better; false for losses, errors, and what is no measure.
+
+    >>> is_score("accuracy"), is_score("rmse")
+    (True, False)
+    """
+    return name in HIGHER_IS_BETTER
+
+
 def find_metric(name: str) -> Metric:
     """Return the metric of a name. Raises ArgumentError for an unknown one, with the closest known name.
 
