@@ -34,17 +34,19 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
             temporary.unlink()
 
 
-def prepare_place(path: str | os.PathLike[str]) -> None:
-    """Make the folder of a file, if need be, and remove what writers that were killed have left there.
+def prepare_place(path: str | os.PathLike[str], *patterns: str) -> None:
+    """Make the folder of a file, if need be, and remove what writers of it that were killed have left there.
 
+    ``patterns`` are names of other files that are written in the same way, with wildcards.
     Raises ModelFileError where `write_atomically` could not write: better now than when there is something to lose.
     """
     given, folder = Path(path), Path(os.path.realpath(path)).parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
         final = _place(path)
-        for leftover in folder.glob(f".{glob.escape(final.name)}.{'[0-9a-f]' * 8}.tmp"):
-            leftover.unlink(missing_ok=True)
+        for name in (glob.escape(final.name), *patterns):
+            for leftover in folder.glob(f".{name}.{'[0-9a-f]' * 8}.tmp"):
+                leftover.unlink(missing_ok=True)
         probe = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
         probe.touch(exist_ok=False)
         probe.unlink()

@@ -59,7 +59,10 @@ class Checkpoint:
         if set(now) != set(self.needed):
             raise self._unfit(f"its callbacks with a state were {_names(self.needed)} then, and are {_names(now)} now")
         if self.epoch > trainer.epochs:
-            raise self._unfit(f"it has trained {self.epoch} epochs, and fit is asked for {trainer.epochs}")
+            raise ModelFileError(
+                f"{self.path} has trained {self.epoch} epochs already, and fit is asked for {trainer.epochs}. fix: "
+                f"epochs={self.epoch} or more, or the checkpoint of an earlier epoch"
+            )
 
     def restore(self, trainer: Trainer) -> None:
         """Put a trainer, whose callbacks have begun, where the file was written."""
@@ -89,7 +92,7 @@ class Checkpoint:
 
     def _unfit(self, reason: str) -> ModelFileError:
         return ModelFileError(
-            f"{self.path} is a checkpoint of another training: {reason}. fix: the call of fit, and the trainer, that it "
+            f"{self.path} is a checkpoint of another training: {reason}. fix: the trainer and the call of fit that it "
             "was written by; or no resume_from, to begin anew (with its weights: cr.load_weights(path))"
         )
 
@@ -176,8 +179,8 @@ def made_of(trainer: Trainer) -> dict[str, Any]:
         "clip_value": trainer.clip_value,
         "seed": trainer.seed,
         "shuffle": trainer.shuffles,
-        "batch_size": trainer.training_rows.batch_size,
         "the training data's": trainer.training_rows.description(),
+        "batch_size": trainer.training_rows.batch_size,
         "the validation data's": None if rows is None else rows.description(),
     }
 

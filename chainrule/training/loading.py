@@ -101,7 +101,7 @@ class LoaderPass(Pass):
 
     def description(self) -> dict[str, Any]:
         """What tells these data from others: how much there is, for rows may be another at every look."""
-        return {"rows": None if self.X.is_iterable else len(self.X.dataset), "batches": self.steps}
+        return {"number of rows": None if self.X.is_iterable else len(self.X.dataset), "number of batches": self.steps}
 
     def generators(self) -> list[Generator]:
         """Those of the loader and of its samplers."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import secrets
 import warnings
@@ -72,7 +73,8 @@ class ModelCheckpoint(Callback):
         return [self._path_of(epoch) for _, epoch in self._kept]
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        prepare_place(self.path)
+        stem, suffix = glob.escape(self.path.stem), glob.escape(self.path.suffix)
+        prepare_place(self.path, f"{stem}.epoch-*{suffix}")
         self._kept, self._has_failed = [], False
         self._run = secrets.token_hex(8)
         self._found = run_of(self.path)

@@ -238,7 +238,7 @@ class ArrayPass(Pass):
         """What tells these data from others: the number of rows, and a checksum of all, or of many, of them."""
         parts = {"X": self.X, "y": self.y, "weights": self.weights}
         sums = {f"checksum of {name}": checksum(data._array()) for name, data in parts.items() if data is not None}
-        return {"rows": self.rows, **sums}
+        return {"number of rows": self.rows, **sums}
 
 
 class Passes:

@@ -54,8 +54,8 @@ class Trainer:
       ``"hinge"`` ...: `chainrule.training.names.LOSSES`), a loss module or a function of (output, target).
     - ``optimizer``: a name (``"sgd"``, ``"adam"``, ``"adamw"``, ``"rmsprop"``, ``"lion"`` ...), a function of the
       parameters, or an optimiser.
-    - ``metrics``: names (``"accuracy"``, ``"auc"``, ``"f1"``, ``"mse"``, ``"mae"``, ``"r2"`` ...), measured on
-      validation data.
+    - ``metrics``: names (``"accuracy"``, ``"auc"``, ``"f1"``, ``"mse"``, ``"mae"``, ``"r2"`` ..., and those of
+      scikit-learn's scorers, such as ``"balanced_accuracy"``, if that is installed), measured on validation data.
     - ``clip_norm``: limits the norm of all gradients together, ``clip_value`` each element, in this order if both are
       given (`nn.utils.clip_grad_norm_`, `clip_grad_value_`).
     - ``callbacks``: early stopping, schedules, averages of weights ... (`chainrule.training`). ``regularizers``: see
@@ -91,7 +91,7 @@ class Trainer:
         self.model = model
         self.objective = Objective(find_loss(loss), regularizers)
         self.optimizer = find_optimizer(optimizer, [p for p in model.parameters() if p.requires_grad])
-        self.metrics = {name: find_metric(name) for name in metrics}
+        self.metrics = {name: find_metric(name, self.objective.tells_classes) for name in metrics}
         self.callbacks = list(callbacks)
         self.clip_norm, self.clip_value = clip_norm, clip_value
         self.epochs = self.steps_per_epoch = 0
