@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import math
 import os
 import secrets
 import warnings
@@ -112,11 +113,14 @@ class ModelCheckpoint(Callback):
         In this order, so that a kill in between leaves one too many rather than one too few.
         """
         monitor = monitored(self, self.monitor, row)
-        value = row[monitor] if row[monitor] == row[monitor] else float("inf")
         sign = -1 if is_maximised(monitor, self.mode) else 1
-        ranked = sorted([*self._kept, (value, epoch)], key=lambda item: (sign * item[0], item[1]))
-        before, self._kept = self._kept, ranked[: self.keep]
-        if (value, epoch) in self._kept:
+
+        def rank(item: tuple[float, int]) -> Any:
+            return math.isnan(item[0]), sign * item[0], item[1]
+
+        this = row[monitor], epoch
+        before, self._kept = self._kept, sorted([*self._kept, this], key=rank)[: self.keep]
+        if this in self._kept:
             try:
                 write_checkpoint(self._path_of(epoch), trainer, self._run)
             except ModelFileError:

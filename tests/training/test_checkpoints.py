@@ -35,7 +35,7 @@ Array = np.ndarray[Any, Any]
 EPOCHS = 6
 
 
-class Crash(Exception):
+class CrashError(Exception):
     pass
 
 
@@ -47,7 +47,7 @@ class CrashAfter(Callback):
 
     def after_epoch(self, trainer: Any, row: dict[str, float]) -> None:
         if row["epoch"] == self.epoch:
-            raise Crash
+            raise CrashError
 
 
 @pytest.fixture(autouse=True)
@@ -91,7 +91,7 @@ def assert_same(one: Any, other: Any) -> None:
 def assert_resumes_exactly(make: Callable[[Any], cr.Trainer], fit: Any = fit, crash: int = 3) -> None:
     """A training, and one that is lost after an epoch and resumed by other objects, with another random state."""
     whole = fit(make([]))
-    with pytest.raises(Crash):
+    with pytest.raises(CrashError):
         fit(make([ModelCheckpoint("model.chain"), CrashAfter(crash)]))
     resumed = make([ModelCheckpoint("model.chain")])
     for parameter in resumed.model.parameters():
@@ -185,7 +185,7 @@ def test_a_loader_with_random_transforms_goes_on_to_the_bit(has_generator: bool)
 def test_a_trainer_that_was_used_before_goes_back_to_the_checkpoint() -> None:
     whole = fit(trainer([LRSchedule(lr_scheduler.StepLR, step_size=2)], sgd))
     used = trainer([LRSchedule(lr_scheduler.StepLR, step_size=2), ModelCheckpoint("model.chain"), CrashAfter(3)], sgd)
-    with pytest.raises(Crash):
+    with pytest.raises(CrashError):
         fit(used)
     used.callbacks.pop()
     assert_same(fit(used, resume=True), whole)
@@ -290,7 +290,9 @@ def test_a_checkpoint_of_another_training_is_refused_and_nothing_changes(name: s
 
 
 def test_a_schedule_of_another_length_is_refused() -> None:
-    make: Any = lambda: plain_trainer([LRSchedule(lr_scheduler.OneCycleLR, max_lr=0.1), ModelCheckpoint("model.chain")])
+    def make() -> cr.Trainer:
+        return plain_trainer([LRSchedule(lr_scheduler.OneCycleLR, max_lr=0.1), ModelCheckpoint("model.chain")])
+
     fit(make())
     with pytest.raises(ArgumentError, match="OneCycleLR began with total_steps=6, and would go on with total_steps=7"):
         fit(make(), resume=True, epochs=7)
@@ -330,13 +332,26 @@ def test_the_best_and_the_latest_are_there() -> None:
             accuracy = trainer.history["val_accuracy"]
             ranked = sorted(range(len(accuracy)), key=lambda number: (-accuracy[number], number))[:2]
             assert [path.name for path in checkpoint.best] == [f"model.epoch-{number + 1}.chain" for number in ranked]
-            assert {path.name for path in Path("runs/a").iterdir()} == {"model.chain", *(p.name for p in checkpoint.best)}
+            found = {path.name for path in Path("runs/a").iterdir()}
+            assert found == {"model.chain", *(path.name for path in checkpoint.best)}
             epochs.append(len(cr.Trainer.load("runs/a/model.chain").history))
 
     _, rows = fit(trainer([checkpoint, Look()], sgd))
     assert epochs == list(range(1, EPOCHS + 1))
     best = max(row["val_accuracy"] for row in rows)
     assert cr.Trainer.load(checkpoint.best[0]).history["val_accuracy"][-1] == best
+
+
+def test_figures_that_are_not_numbers_are_never_the_best() -> None:
+    checkpoint = ModelCheckpoint("model.chain", monitor="score", mode="max", keep=2)
+
+    class Score(Callback):
+        def on_epoch_end(self, trainer: Any, row: dict[str, float]) -> bool:
+            row["score"] = [1.0, float("nan"), 3.0, float("nan"), 2.0, 0.0][int(row["epoch"]) - 1]
+            return False
+
+    fit(plain_trainer([Score(), checkpoint]))
+    assert [path.name for path in checkpoint.best] == ["model.epoch-3.chain", "model.epoch-5.chain"]
 
 
 def test_checkpoints_every_few_epochs_and_at_the_end() -> None:
@@ -402,7 +417,7 @@ def test_two_trainings_that_write_one_file_are_told_apart() -> None:
             return False
 
     first = plain_trainer([ModelCheckpoint("model.chain"), TrainAnother()])
-    with pytest.raises(ModelFileError, match="written by another training since this one began.*fix: a file of its own"):
+    with pytest.raises(ModelFileError, match="by another training since this one began.*fix: a file of its own"):
         fit(first)
     assert len(first.history) == 2
     assert len(cr.Trainer.load("model.chain").history) == 4
