@@ -51,7 +51,7 @@ class Checkpoint:
 
     def check(self, trainer: Trainer) -> None:
         """Errors: `ModelFileError` unless a trainer and the data that it is about to train on are those of the file."""
-        found = _difference(self.made_of, made_of(trainer), "")
+        found = _difference(self.made_of, trainer.made_of, "")
         if found is not None:
             place, before, now = found
             raise self._unfit(f"{place} was {before} then, and is {now} now")

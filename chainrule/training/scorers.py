@@ -54,7 +54,7 @@ def scorer_metric(name: str, tells_classes: bool) -> Callable[[ArrayLike, ArrayL
 def _predicted_numbers() -> Any:
     from sklearn.base import BaseEstimator, RegressorMixin
 
-    class Predicted(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    class Predicted(RegressorMixin, BaseEstimator):
         def predict(self, X: Numbers) -> Numbers:
             return X
 
@@ -64,7 +64,7 @@ def _predicted_numbers() -> Any:
 def _predicted_classes(count: int) -> Any:
     from sklearn.base import BaseEstimator, ClassifierMixin
 
-    class Predicted(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
+    class Predicted(ClassifierMixin, BaseEstimator):
         classes_ = np.arange(count)
 
         def predict(self, X: Numbers) -> NDArray[np.int64]:

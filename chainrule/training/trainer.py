@@ -184,11 +184,12 @@ class Trainer:
 
     def _run_epochs(self, callbacks: Sequence[Callback], checkpoint: Checkpoint | None) -> None:
         """All epochs, or those behind a checkpoint, and what must be done however they end."""
-        step = self._training_step(self.training_rows)
+        training, validation, shuffles = self.training_rows, self.validation_rows, self.shuffles  # fits nest
+        step = self._training_step(training)
+        if checkpoint is not None or any(isinstance(callback, ModelCheckpoint) for callback in callbacks):
+            self.made_of = made_of(self)
         if checkpoint is not None:
             checkpoint.check(self)
-        if any(isinstance(callback, ModelCheckpoint) for callback in callbacks):
-            self.made_of = made_of(self)
         self.history = History() if checkpoint is None else checkpoint.history
         self.first_epoch = 1 if checkpoint is None else checkpoint.epoch + 1
         begun: list[Callback] = []
@@ -200,7 +201,10 @@ class Trainer:
                 checkpoint.restore(self)
             if checkpoint is None or not checkpoint.is_ended(self):
                 for epoch in range(self.first_epoch, self.epochs + 1):
-                    self._run_epoch(epoch, step, callbacks)
+                    self.epochs_before += 1
+                    if shuffles and self.order_seed is not None:
+                        training.shuffle(self.order_seed, self.epochs_before)
+                    self._run_epoch(epoch, training, step, validation, callbacks)
                     if self.stopped_by:
                         break
         except KeyboardInterrupt:
@@ -225,12 +229,10 @@ class Trainer:
         if self.clip_value is not None:
             yield partial(nn.utils.clip_grad_value_, parameters, self.clip_value)
 
-    def _run_epoch(self, epoch: int, step: Any, callbacks: Sequence[Callback]) -> None:
+    def _run_epoch(
+        self, epoch: int, training: Pass, step: Any, validation: Pass | None, callbacks: Sequence[Callback]
+    ) -> None:
         """One epoch and its row of the history."""
-        self.epochs_before += 1
-        training, validation = self.training_rows, self.validation_rows
-        if self.shuffles and self.order_seed is not None:
-            training.shuffle(self.order_seed, self.epochs_before)
         for callback in callbacks:
             callback.on_epoch_begin(self)
         started = time.perf_counter()
