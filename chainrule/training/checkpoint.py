@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import ChainruleError, ModelFileError
 from ..files.architecture import describe
-from ..files.archive import read_archive
+from ..files.archive import Arrays, read_archive
 from ..files.network import write_network
 from ..files.state import pack_state, unpack_state
 from ..tensor.generator import Generator, default_generator
@@ -97,11 +97,24 @@ class Checkpoint:
         )
 
 
-def write_checkpoint(path: str | os.PathLike[str], trainer: Trainer, run: str) -> None:
-    """Write where a training is at the end of an epoch; ``run`` tells it from other trainings.
+@dataclass(frozen=True)
+class Snapshot:
+    """What a checkpoint of this moment holds, beside the network."""
 
-    Errors: `ModelFileError` for a state that no file can hold, and, with an `OSError` as its cause, where the file
-    cannot be written; an earlier one is then unchanged.
+    trainer: Trainer
+    documents: dict[str, Any]
+    arrays: Arrays
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Errors: `ModelFileError` where the file cannot be written; an earlier one is then unchanged."""
+        trainer = self.trainer
+        write_network(path, trainer.model, self.documents, trainer.training_record(), {DOCUMENT: self.arrays})
+
+
+def take_snapshot(trainer: Trainer, run: str) -> Snapshot:
+    """Gather where a training is at the end of an epoch; ``run`` tells it from other trainings.
+
+    Errors: `ModelFileError` for a state that no file can hold.
     """
     state = {
         "optimizer": trainer.optimizer.exact_state(),
@@ -121,12 +134,11 @@ def write_checkpoint(path: str | os.PathLike[str], trainer: Trainer, run: str) -
         "made_of": pack_state(trainer.made_of)[0],
         "state": packed,
     }
-    documents = {"history": trainer.history.to_json(), DOCUMENT: document}
-    write_network(path, trainer.model, documents, trainer.training_record(), {DOCUMENT: arrays})
+    return Snapshot(trainer, {"history": trainer.history.to_json(), DOCUMENT: document}, arrays)
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Read what `write_checkpoint` wrote. Errors: `ModelFileError` for any other file."""
+    """Read what a `Snapshot` has written. Errors: `ModelFileError` for any other file."""
     archive = read_archive(path)
     document, arrays = archive.documents.get(DOCUMENT), archive.parts.get(DOCUMENT)
     if document is None or arrays is None:
@@ -155,7 +167,7 @@ def run_of(path: str | os.PathLike[str]) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             return str(json.loads(archive.read(f"{DOCUMENT}.json"))["run"])
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, TypeError):
+    except (OSError, EOFError, zipfile.BadZipFile, KeyError, ValueError, TypeError, RuntimeError):
         return None
 
 

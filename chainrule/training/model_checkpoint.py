@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ArgumentError, ModelFileError, did_you_mean
 from ..files.atomic import prepare_place
 from .callbacks import Callback, check_mode, is_maximised, monitored
-from .checkpoint import Checkpoint, read_checkpoint, run_of, write_checkpoint
+from .checkpoint import Checkpoint, read_checkpoint, run_of, take_snapshot
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -85,14 +85,21 @@ class ModelCheckpoint(Callback):
         if epoch % self.every and epoch != trainer.epochs and not trainer.stopped_by:
             return
         self._check_that_nobody_else_writes()
+        before = self._kept
+        if self.keep:
+            self._rank(epoch, row)
+        snapshot = take_snapshot(trainer, self._run)
         try:
-            if self.keep:
-                self._keep(trainer, epoch, row)
-            write_checkpoint(self.path, trainer, self._run)
+            # In this order, so that a kill in between leaves one file too many rather than one too few.
+            if any(epoch == kept for _, kept in self._kept):
+                snapshot.write(self._path_of(epoch))
+            for _, dropped in set(before) - set(self._kept):
+                self._path_of(dropped).unlink(missing_ok=True)
+            snapshot.write(self.path)
             self._found, self._has_failed = self._run, False
-        except ModelFileError as error:
-            if not isinstance(error.__cause__, OSError):
-                raise
+        except (ModelFileError, OSError) as error:
+            best = self._kept if self._path_of(epoch).exists() else before
+            self._kept = [item for item in best if self._path_of(item[1]).exists()]
             if not self._has_failed:
                 warnings.warn(
                     f"epoch {epoch}: {error}. The training goes on without this checkpoint, and tries again after "
@@ -107,27 +114,15 @@ class ModelCheckpoint(Callback):
     def load_state_dict(self, state: dict[str, Any], trainer: Trainer) -> None:
         self._kept = [(value, epoch) for value, epoch in state["kept"] if self._path_of(epoch).exists()]
 
-    def _keep(self, trainer: Trainer, epoch: int, row: dict[str, float]) -> None:
-        """Write a checkpoint of its own if the epoch is among the best, and remove that which is not any more.
-
-        In this order, so that a kill in between leaves one too many rather than one too few.
-        """
+    def _rank(self, epoch: int, row: dict[str, float]) -> None:
+        """Let an epoch take its place among the best, if it has one."""
         monitor = monitored(self, self.monitor, row)
         sign = -1 if is_maximised(monitor, self.mode) else 1
 
         def rank(item: tuple[float, int]) -> Any:
             return math.isnan(item[0]), sign * item[0], item[1]
 
-        this = row[monitor], epoch
-        before, self._kept = self._kept, sorted([*self._kept, this], key=rank)[: self.keep]
-        if this in self._kept:
-            try:
-                write_checkpoint(self._path_of(epoch), trainer, self._run)
-            except ModelFileError:
-                self._kept = before
-                raise
-        for _, dropped in set(before) - set(self._kept):
-            self._path_of(dropped).unlink(missing_ok=True)
+        self._kept = sorted([*self._kept, (row[monitor], epoch)], key=rank)[: self.keep]
 
     def _path_of(self, epoch: int) -> Path:
         return self.path.with_name(f"{self.path.stem}.epoch-{epoch}{self.path.suffix}")

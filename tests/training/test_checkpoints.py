@@ -395,6 +395,38 @@ def test_a_full_disk_costs_neither_the_earlier_checkpoint_nor_the_training(monke
     assert kept == {"model.chain", *(f"model.epoch-{epoch}.chain" for epoch in (1, 2, 5, 6))}
 
 
+def test_the_best_before_the_disk_was_full_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    class Better(Callback):
+        def on_epoch_end(self, trainer: Any, row: dict[str, float]) -> bool:
+            row["score"] = row["epoch"]
+            if row["epoch"] == 5:
+                monkeypatch.setattr(atomic.os, "fsync", fail)
+            return False
+
+    checkpoint = ModelCheckpoint("model.chain", monitor="score", mode="max")
+    with pytest.warns(UserWarning, match="epoch 5"):
+        fit(plain_trainer([Better(), checkpoint]))
+    assert [path.name for path in checkpoint.best] == ["model.epoch-4.chain"]
+    assert {path.name for path in Path().iterdir()} == {"model.chain", "model.epoch-4.chain"}
+
+
+def test_a_folder_that_vanishes_costs_no_training() -> None:
+    class Vanish(Callback):
+        def on_epoch_end(self, trainer: Any, row: dict[str, float]) -> bool:
+            if row["epoch"] == 2:
+                os.rename("runs", "elsewhere")
+            return False
+
+    checkpoint = ModelCheckpoint("runs/model.chain", keep=1)
+    with pytest.warns(UserWarning, match="epoch 2: .* was not saved: the folder .*runs does not exist") as found:
+        assert_same(fit(trainer([checkpoint, Vanish()])), fit(trainer()))
+    assert (len(found), checkpoint.best) == (1, [])
+    assert len(cr.Trainer.load("elsewhere/model.chain").history) == 1
+
+
 def test_a_place_that_cannot_be_written_is_an_error_before_the_first_epoch() -> None:
     Path("file").write_text("text")
     for path, message in (("file/model.chain", "cannot be written"), (".", "it is a folder")):
