@@ -24,7 +24,10 @@ import numpy as np
 
 from chainrule.cli import train
 from chainrule.cli.network import Plan, build_network, make_plan, make_trainer
+from chainrule.cli.preparing import Options, PreparedData, prepare
+from chainrule.cli.program import FRACTIONS
 from chainrule.cli.scores import baseline, probabilities, score
+from chainrule.data import split_table
 from chainrule.training.metrics import auc, r2
 
 from .harness import Benchmark, Faster, Measure, per_step, thread_count
@@ -38,11 +41,11 @@ SEEDS = 3
 
 
 @cache
-def prepared(table: str, seed: int = 0) -> tuple[train.PreparedData, Plan]:
+def prepared(table: str, seed: int = 0) -> tuple[PreparedData, Plan]:
     """The rows as the command prepares them, and the plan that it makes."""
     file, target = TABLES[table]
-    options = train.Options(Path(os.environ.get("CHAINRULE_DATA", ".")) / file, target, seed=seed)
-    data = train.prepare(options)
+    options = Options(Path(os.environ.get("CHAINRULE_DATA", ".")) / file, target, seed=seed)
+    data = prepare(options)
     plan = make_plan(
         data.target, data.train.X.shape[1], len(data.train.y), hidden=options.hidden, epochs=options.epochs, seed=seed
     )
@@ -81,7 +84,7 @@ def torch_train(table: str, fused: bool = False) -> Callable[[], Measure]:
     return setup
 
 
-def train_in_torch(data: train.PreparedData, plan: Plan, epochs: int, fused: bool) -> Any:
+def train_in_torch(data: PreparedData, plan: Plan, epochs: int, fused: bool) -> Any:
     """Train the network of a plan in PyTorch and return it with the weights of its best epoch."""
     import torch
 
@@ -135,7 +138,7 @@ def torch_targets(y: np.ndarray) -> Any:
     return torch.from_numpy(y.astype(np.float32)).reshape(-1, 1)
 
 
-def chainrule_score(data: train.PreparedData, plan: Plan) -> tuple[float, int, float]:
+def chainrule_score(data: PreparedData, plan: Plan) -> tuple[float, int, float]:
     """The test score of the whole command, how many epochs it trained, and the seconds."""
     trainer = make_trainer(plan, build_network(plan))
     began = time.perf_counter()
@@ -145,7 +148,7 @@ def chainrule_score(data: train.PreparedData, plan: Plan) -> tuple[float, int, f
     return scores[0].network or 0.0, len(history), seconds
 
 
-def torch_score(data: train.PreparedData, plan: Plan, epochs: int) -> float:
+def torch_score(data: PreparedData, plan: Plan, epochs: int) -> float:
     """The test score of the same training in PyTorch."""
     import torch
 
@@ -163,7 +166,7 @@ def boosting_score(table: str, seed: int) -> tuple[float, float]:
 
     data, plan = prepared(table, seed)
     X, categorical = raw_columns(data.table)
-    train_rows, validation_rows, test_rows = train.split_table(data.table, data.target.task, train.FRACTIONS, seed=seed)
+    train_rows, validation_rows, test_rows = split_table(data.table, data.target.task, FRACTIONS, seed=seed)
     rows = np.concatenate([train_rows, validation_rows])
     kind: Any = HistGradientBoostingRegressor if plan.task == "regression" else HistGradientBoostingClassifier
     model = kind(categorical_features=categorical, random_state=seed)

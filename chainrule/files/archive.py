@@ -3,6 +3,7 @@
     manifest.json          {"format": "chainrule model", "version": 1, "chainrule": "0.1.0", "sha256": {member: digest}}
     architecture.json      any number of documents
     weights.safetensors    arrays by name (huggingface.co/docs/safetensors)
+    state.safetensors      more arrays, for those who ask: any number of such parts
 
 Members are stored uncompressed: nothing can unpack to more than the file's own size. Equal contents give equal bytes.
 """
@@ -28,7 +29,7 @@ from chainrule.files.zipped import StoredZip
 
 FORMAT = "chainrule model"
 VERSION = 1
-MANIFEST, WEIGHTS = "manifest.json", "weights.safetensors"
+MANIFEST, WEIGHTS, ARRAYS = "manifest.json", "weights.safetensors", ".safetensors"
 RESERVED = "__metadata__"
 
 Arrays = dict[str, NDArray[Any]]
@@ -52,20 +53,28 @@ _FOREIGN_STARTS = {
 
 @dataclass(frozen=True)
 class Archive:
-    """What a model file holds: JSON documents by name (without ``.json``) and arrays by name."""
+    """What a model file holds: JSON documents by name (without ``.json``), arrays by name, and parts: more of these."""
 
     documents: dict[str, Any]
     arrays: Arrays
     chainrule_version: str
+    parts: dict[str, Arrays]
 
 
-def write_archive(path: str | os.PathLike[str], documents: Mapping[str, Any], arrays: Arrays, version: str) -> None:
+def write_archive(
+    path: str | os.PathLike[str],
+    documents: Mapping[str, Any],
+    arrays: Arrays,
+    version: str,
+    parts: Mapping[str, Arrays] | None = None,
+) -> None:
     """Write a model file atomically; ``version`` is that of the chainrule that writes it.
 
     Raises ModelFileError where it cannot be written; an older file of that name is then unchanged.
     """
     members = {f"{name}.json": _to_json(name, document) for name, document in documents.items()}
     members[WEIGHTS] = pack_arrays(arrays)
+    members.update({f"{name}{ARRAYS}": pack_arrays(part) for name, part in (parts or {}).items()})
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in members.items()}
     manifest = {"format": FORMAT, "version": VERSION, "chainrule": version, "sha256": digests}
     buffer = io.BytesIO()
@@ -96,8 +105,10 @@ def unpack_archive(content: bytes, path: str | os.PathLike[str]) -> Archive:
     weights = members.pop(WEIGHTS, None)
     if weights is None:
         raise ModelFileError(f"{path} has no weights: its manifest does not name {WEIGHTS}")
+    packed = {name: members.pop(name) for name in list(members) if name.endswith(ARRAYS)}
     documents = {name.removesuffix(".json"): _from_json(path, name, text) for name, text in members.items()}
-    return Archive(documents, unpack_arrays(weights, path), str(manifest["chainrule"]))
+    parts = {name.removesuffix(ARRAYS): unpack_arrays(content, path) for name, content in packed.items()}
+    return Archive(documents, unpack_arrays(weights, path), str(manifest["chainrule"]), parts)
 
 
 def read_bytes(path: str | os.PathLike[str]) -> bytes:

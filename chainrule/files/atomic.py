@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import secrets
 from pathlib import Path
@@ -33,6 +34,27 @@ def write_atomically(path: str | os.PathLike[str], content: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def prepare_place(path: str | os.PathLike[str], *patterns: str) -> None:
+    """Make the folder of a file, if need be, and remove what writers of it that were killed have left there.
+
+    ``patterns`` are names of other files that are written in the same way, with wildcards.
+    Raises ModelFileError where `write_atomically` could not write: better now than when there is something to lose.
+    """
+    given, folder = Path(path), Path(os.path.realpath(path)).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        final = Path(os.path.realpath(path))
+        _check_place(given, final)
+        for name in (glob.escape(final.name), *patterns):
+            for leftover in folder.glob(f".{name}.{'[0-9a-f]' * 8}.tmp"):
+                leftover.unlink(missing_ok=True)
+        probe = final.with_name(f".{final.name}.{secrets.token_hex(4)}.tmp")
+        probe.touch(exist_ok=False)
+        probe.unlink()
+    except OSError as error:
+        raise ModelFileError(f"{given} cannot be written: {_reason(error)}") from error
 
 
 def _check_place(given: Path, final: Path) -> None:

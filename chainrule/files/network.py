@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from chainrule.files.architecture import describe
-from chainrule.files.archive import write_archive
+from chainrule.files.archive import Arrays, write_archive
 from chainrule.files.provenance import versions
 from chainrule.files.weights import as_arrays
 
@@ -17,8 +17,9 @@ def write_network(
     module: Any,
     documents: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
+    parts: Mapping[str, Arrays] | None = None,
 ) -> None:
-    """Write a module's architecture and weights, further JSON documents, and a record of its training.
+    """Write a module's architecture and weights, further JSON documents, a record of its training, and parts: arrays.
 
     The document ``metadata`` says which versions wrote the file. Raises ModelFileError where it cannot be written.
     """
@@ -27,4 +28,4 @@ def write_network(
         "metadata": {"versions": versions(), "training": dict(training or {})},
         **(documents or {}),
     }
-    write_archive(path, everything, as_arrays(module.state_dict()), versions()["chainrule"])
+    write_archive(path, everything, as_arrays(module.state_dict()), versions()["chainrule"], parts)

@@ -36,10 +36,9 @@ def write_values(path: str | os.PathLike[str], value: Any, is_tensor: Callable[[
     Raises ArgumentError, with the place, for what is neither tensor, array, number, text, list, tuple nor dictionary,
     ModelFileError where the file cannot be written.
     """
-    writer = _Writer(is_tensor)
-    document = writer.json(value, ())
+    document, arrays = pack_values(value, is_tensor)
     metadata = {"versions": versions()}
-    write_archive(path, {DOCUMENT: document, "metadata": metadata}, writer.arrays, versions()["chainrule"])
+    write_archive(path, {DOCUMENT: document, "metadata": metadata}, arrays, versions()["chainrule"])
 
 
 def read_values(archive: Archive, path: str | os.PathLike[str], make_tensor: Callable[[NDArray[Any]], Any]) -> Any:
@@ -48,9 +47,29 @@ def read_values(archive: Archive, path: str | os.PathLike[str], make_tensor: Cal
     Raises ModelFileError for a document that `write_values` did not make; ``path`` is for its message.
     """
     try:
-        return _Reader(archive.arrays, make_tensor).value(archive.documents[DOCUMENT], 0)
+        return unpack_values(archive.documents[DOCUMENT], archive.arrays, make_tensor)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ModelFileError(f"{path}: {DOCUMENT}.json is damaged: {type(error).__name__} {error!s:.200}") from None
+
+
+def pack_values(value: Any, is_tensor: Callable[[Any], bool]) -> tuple[Any, Arrays]:
+    """Return nested values in JSON types, and the arrays that these name.
+
+    Raises ArgumentError as `write_values` does.
+
+    >>> pack_values({"best": float("inf"), "rates": (0.1, 0.2)}, callable)[0]
+    {'entries': [['best', {'number': 'inf'}], ['rates', {'tuple': [0.1, 0.2]}]]}
+    """
+    writer = _Writer(is_tensor)
+    return writer.json(value, ()), writer.arrays
+
+
+def unpack_values(document: Any, arrays: Arrays, make_tensor: Callable[[NDArray[Any]], Any]) -> Any:
+    """Inverse of `pack_values`, with ``make_tensor`` of an array for every tensor.
+
+    Raises KeyError, TypeError, ValueError or AttributeError for another document.
+    """
+    return _Reader(arrays, make_tensor).value(document, 0)
 
 
 class _Writer:

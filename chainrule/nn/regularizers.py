@@ -47,6 +47,13 @@ class Regularizer:
     def constrain(self, model: Module) -> None:
         """Change the parameters after the optimiser's step."""
 
+    def state_dict(self) -> dict[str, Any]:
+        """What is kept from step to step, in numbers and arrays: checkpoints hold it."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on where ``state_dict`` was taken."""
+
 
 # Parameters -----------------------------------------------------------------------------------------------------------
 
@@ -326,6 +333,12 @@ class GradientNoise(Regularizer):
     def steps(self) -> int:
         """How many steps have had noise."""
         return int(self._steps.item())
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"steps": self.steps}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._steps._array()[...] = state_dict["steps"]
 
     def change_gradients(self, model: Module) -> None:
         with no_grad():

@@ -71,6 +71,18 @@ class ParameterGroup(dict[str, Any]):
             self._note_change()
         return self._varying[name]
 
+    @property
+    def varying(self) -> list[str]:
+        """The options that are run-time values."""
+        return list(self._varying)
+
+    def let_vary(self, names: Iterable[str]) -> None:
+        """Let these options be run-time values, and no others."""
+        self._varying.clear()
+        for name in names:
+            self._make_variable(name, self[name])
+        self._note_change()
+
     def write_numbers(self) -> None:
         """Write all run-time values to where programs read them: a program may have overwritten them."""
         self._rate[...] = float(self["lr"])
@@ -430,6 +442,24 @@ class Optimizer:
             self._share_counter(members, self.betas_of(group), steps, values)
             if self.shows_steps:
                 self.note_steps(members)
+
+    def exact_state(self) -> dict[str, Any]:
+        """`state_dict`, and what it leaves out but the last bits of further steps follow from.
+
+        That is the powers of betas as they were multiplied up, and which options are run-time values.
+        """
+        counters = [self._counters.get(parameter) for parameter in self._all.parameters]
+        powers = {n: counter.stored_powers() for n, counter in enumerate(counters) if counter is not None}
+        return {**self.state_dict(), "powers": powers, "varying": [group.varying for group in self.param_groups]}
+
+    def load_exact_state(self, saved: Mapping[str, Any]) -> None:
+        """Go on to the bit where `exact_state` was taken. Errors: those of `load_state_dict`."""
+        for group, names in zip(self.param_groups, saved["varying"], strict=True):
+            group.let_vary(names)
+        self.load_state_dict(saved)
+        parameters = self._all.parameters
+        for number, powers in saved["powers"].items():
+            self._counters[parameters[number]].load_powers(powers)
 
     def betas_of(self, group: ParameterGroup) -> Sequence[Any]:
         """The numbers whose powers the rule needs."""

@@ -109,6 +109,16 @@ class Counter:
         pairs = zip(self.betas, self._powers, strict=True)
         return [pow(beta, self.steps) if power is None else power for beta, power in pairs]
 
+    def stored_powers(self) -> list[float | None]:
+        """β^t as they are kept; None for betas whose powers are computed in every step."""
+        return [None if power is None else float(memory_of(power)) for power in self._powers]
+
+    def load_powers(self, values: Sequence[float | None]) -> None:
+        """Go on with these, where they are kept."""
+        for power, value in zip(self._powers, values, strict=True):
+            if power is not None and value is not None:
+                memory_of(power)[...] = value
+
     def advance(self) -> None:
         """Record one step more."""
         write(self.steps, self.steps + 1)

@@ -32,6 +32,13 @@ class WeightAverage(Callback):
     def on_fit_begin(self, trainer: Trainer) -> None:
         self.averaged = self._new_average(trainer)
 
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self.averaged is None else {"averaged": dict(self.averaged.state_dict())}
+
+    def load_state_dict(self, state: dict[str, Any], trainer: Trainer) -> None:
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+
     def on_fit_end(self, trainer: Trainer) -> None:
         if self.averaged is None or not self.averaged.n_averaged.item():
             return
@@ -109,7 +116,19 @@ class SWA(WeightAverage):
         self.averaged.update_parameters(trainer.model)
         if self.lr is not None:
             if self._schedule is None:
-                trainer.optimizer.has_stepped = True
-                self._schedule = SWALR(trainer.optimizer, self.lr, self.anneal_epochs)
+                self._schedule = self._new_schedule(trainer, self.lr)
             self._schedule.step()
         return False
+
+    def _new_schedule(self, trainer: Trainer, rate: float) -> SWALR:
+        trainer.optimizer.has_stepped = True
+        return SWALR(trainer.optimizer, rate, self.anneal_epochs)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "schedule": None if self._schedule is None else self._schedule.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any], trainer: Trainer) -> None:
+        super().load_state_dict(state, trainer)
+        if state["schedule"] is not None and self.lr is not None:
+            self._schedule = self._new_schedule(trainer, self.lr)
+            self._schedule.load_state_dict(state["schedule"])

@@ -110,11 +110,11 @@ class LRFinder:
 @contextmanager
 def _as_before(trainer: Trainer) -> Iterator[None]:
     """Leave the model and the optimiser as they were."""
-    weights, state = trainer.copy_weights(), trainer.optimizer.state_dict()
+    weights, state = trainer.copy_weights(), trainer.optimizer.exact_state()
     was_training = trainer.model.training
     try:
         yield
     finally:
         trainer.set_weights(weights)
-        trainer.optimizer.load_state_dict(state)
+        trainer.optimizer.load_exact_state(state)
         trainer.model.train(was_training)

@@ -10,6 +10,7 @@ import numpy as np
 from ..data.datasets import Dataset, IterableDataset
 from ..data.loader import DataLoader
 from ..errors import ArgumentError, DataError
+from ..tensor.generator import Generator
 from .arrays import as_features, as_targets
 from .steps import Array, Pass, look_at, view_of
 
@@ -100,6 +101,17 @@ class LoaderPass(Pass):
         """What a model predicts for all rows, and their targets."""
         pairs = [(predict(X), np.array(y._array())) for X, y in self._batches()]
         return joined(output for output, _ in pairs), joined(target for _, target in pairs)
+
+    def description(self) -> dict[str, Any]:
+        """What tells these data from others: how much there is, for rows may be another at every look."""
+        return {"number of rows": None if self.X.is_iterable else len(self.X.dataset), "number of batches": self.steps}
+
+    def generators(self) -> list[Generator]:
+        """Those of the loader and of its samplers."""
+        loader = self.X
+        parts = [loader, loader.sampler, loader.batch_sampler, getattr(loader.batch_sampler, "sampler", None)]
+        found = [getattr(part, "generator", None) for part in parts]
+        return [generator for generator in found if isinstance(generator, Generator)]
 
     def _batches(self) -> Iterator[tuple[Any, Any]]:
         for number, batch in enumerate(self.X):

@@ -71,7 +71,19 @@ class LossPlateau(Callback):
             self._before = now
         self.values.append(value)
         self._settled = self._settled + 1 if has_settled else 0
+        return self.stays_stopped(trainer)
+
+    def stays_stopped(self, trainer: Trainer) -> bool:
+        """Unless there is more patience now."""
         return self._settled >= self.patience
+
+    def state_dict(self) -> dict[str, Any]:
+        estimate = float(memory_of(self._estimate))
+        return {"estimate": estimate, "values": self.values, "settled": self._settled, "before": self._before}
+
+    def load_state_dict(self, state: dict[str, Any], trainer: Trainer) -> None:
+        memory_of(self._estimate)[...] = state["estimate"]
+        self.values, self._settled, self._before = state["values"], state["settled"], state["before"]
 
 
 def _distance(now: list[np.ndarray[Any, Any]], before: list[np.ndarray[Any, Any]]) -> float:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from chainrule.errors import ArgumentError, ShapeError, TargetError, did_you_mean
+from chainrule.training.scorers import scorer_metric, scorer_names
 
 Metric = Callable[[ArrayLike, ArrayLike], float]
 Numbers = NDArray[np.float64]
@@ -141,15 +142,32 @@ METRICS: dict[str, Metric] = {
 HIGHER_IS_BETTER = frozenset({"accuracy", "auc", "f1", "precision", "recall", "r2"})
 
 
-def find_metric(name: str) -> Metric:
-    """Return the metric of a name. Raises ArgumentError for an unknown one, with the closest known name.
+def is_score(name: str) -> bool:
+    """Whether larger values of a measure are better; false for losses, errors, and what is no measure.
+
+    >>> is_score("accuracy"), is_score("rmse")
+    (True, False)
+    """
+    return name in HIGHER_IS_BETTER or (name not in ("loss", *METRICS) and name in scorer_names())
+
+
+def find_metric(name: str, tells_classes: bool = True) -> Metric:
+    """Return the metric of a name, one of scikit-learn's scorers among them if that is installed.
+
+    ``tells_classes`` says what predictions are for scorers: probabilities of classes, or numbers.
+    Raises ArgumentError for an unknown name, with the closest known one.
 
     >>> find_metric("accuracy")([1, 0], [1, 1])
     0.5
     """
-    if name not in METRICS:
-        raise ArgumentError(f"there is no metric {name!r}{did_you_mean(name, METRICS)}; known are {', '.join(METRICS)}")
-    return METRICS[name]
+    if name in METRICS:
+        return METRICS[name]
+    scorers = scorer_names()
+    if name in scorers:
+        return scorer_metric(name, tells_classes)
+    more = "and the scorers of scikit-learn" if scorers else 'and, with "chainrule[sklearn]", scorers of scikit-learn'
+    hint = did_you_mean(name, [*METRICS, *scorers])
+    raise ArgumentError(f"there is no metric {name!r}{hint}; known are {', '.join(METRICS)}, {more}")
 
 
 def _two_class_auc(positive: NDArray[np.bool_], scores: Numbers) -> float:

@@ -101,6 +101,11 @@ class Objective:
 
     # For metrics ----------------------------------------------------------------------------------------------------
 
+    @property
+    def tells_classes(self) -> bool:
+        """Whether `scores` are probabilities of classes."""
+        return self.targets == "classes" or self.threshold is not None
+
     def labels(self, targets: Array) -> Array | None:
         """The class number of each row; None where rows have none, or several."""
         if self.targets == "classes":

@@ -16,9 +16,12 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from chainrule.errors import ArgumentError
+from chainrule.training.callbacks import Callback
 
 if TYPE_CHECKING:
     import rich.progress
+
+    from .trainer import Trainer
 
 Verbose = int | Literal["auto"]
 
@@ -29,13 +32,13 @@ BAR_WIDTH = 20
 class Progress:
     """Shows nothing: the display of ``verbose=0``, and the calls that the training loop makes to every display.
 
-    ``start(epochs, rows)`` with the most epochs there may be and the rows of one epoch; ``advance(rows)`` after some
-    rows; ``end_epoch(row)`` with the epoch's numbers; ``close()`` in any case. Calls are cheap enough to follow every
-    native call: a display is redrawn ten times a second at most.
+    ``start(epochs, rows, done)`` with the most epochs there may be, the rows of one epoch and how many epochs were
+    trained before; ``advance(rows)`` after some rows; ``end_epoch(row)`` with the epoch's numbers; ``close()`` in any
+    case. Calls are cheap enough to follow every native call: a display is redrawn ten times a second at most.
     """
 
-    def start(self, epochs: int, rows: int) -> None:
-        """Begin: at most so many epochs of so many rows each."""
+    def start(self, epochs: int, rows: int, done: int = 0) -> None:
+        """Begin: at most so many epochs of so many rows each, of which some are done."""
 
     def advance(self, rows: int) -> None:
         """Say that so many more rows were trained on."""
@@ -50,9 +53,12 @@ class Progress:
 class Pace:
     """Counts rows and tells speed and time left; the clock stands still in no phase, so validation counts too."""
 
-    def __init__(self, epochs: int, rows: int, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(
+        self, epochs: int, rows: int, done: int = 0, clock: Callable[[], float] = time.perf_counter
+    ) -> None:
         self.epochs, self.rows = epochs, rows
-        self.epoch, self.in_epoch = 0, 0
+        self.epoch, self.in_epoch = done, 0
+        self._done = done
         self._clock = clock
         self._begin = clock()
 
@@ -68,19 +74,24 @@ class Pace:
     @property
     def share(self) -> float:
         """How much of all epochs is done, between 0 and 1."""
-        part = min(self.in_epoch / self.rows, 1.0) if self.rows else 0.0
-        return min((self.epoch + part) / self.epochs, 1.0) if self.epochs else 1.0
+        return min((self.epoch + self._part) / self.epochs, 1.0) if self.epochs else 1.0
 
     @property
     def rows_per_second(self) -> float:
         """Mean speed since the start."""
         elapsed = self._clock() - self._begin
-        return (self.epoch * self.rows + self.in_epoch) / elapsed if elapsed > 0 else 0.0
+        return ((self.epoch - self._done) * self.rows + self.in_epoch) / elapsed if elapsed > 0 else 0.0
 
     @property
     def seconds_left(self) -> float | None:
         """Seconds to the last epoch at the mean speed; None before anything is done. Early stopping may end sooner."""
-        return (self._clock() - self._begin) * (1 - self.share) / self.share if self.share > 0 else None
+        here = self.epoch - self._done + self._part
+        return (self._clock() - self._begin) * max(self.epochs - self._done - here, 0) / here if here > 0 else None
+
+    @property
+    def _part(self) -> float:
+        """How much of the current epoch is done, between 0 and 1."""
+        return min(self.in_epoch / self.rows, 1.0) if self.rows else 0.0
 
 
 class LinePerEpoch(Progress):
@@ -89,9 +100,9 @@ class LinePerEpoch(Progress):
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
-    def start(self, epochs: int, rows: int) -> None:
-        """Begin: at most so many epochs of so many rows each."""
-        self._pace = Pace(epochs, rows)
+    def start(self, epochs: int, rows: int, done: int = 0) -> None:
+        """Begin: at most so many epochs of so many rows each, of which some are done."""
+        self._pace = Pace(epochs, rows, done)
 
     def end_epoch(self, row: Mapping[str, float]) -> None:
         """Write the line of an epoch."""
@@ -109,13 +120,13 @@ class LiveLine(Progress):
         self._latest: Mapping[str, float] = {}
         self._next_redraw = 0.0
 
-    def start(self, epochs: int, rows: int) -> None:
-        """Draw an empty bar."""
+    def start(self, epochs: int, rows: int, done: int = 0) -> None:
+        """Draw the bar."""
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn
         from rich.progress import Progress as RichProgress
 
-        self._pace = Pace(epochs, rows)
+        self._pace = Pace(epochs, rows, done)
         columns = (TextColumn("{task.fields[before]}"), BarColumn(BAR_WIDTH), TextColumn("{task.fields[after]}"))
         self._bar = RichProgress(*columns, console=Console(file=self._stream), auto_refresh=False)
         self._task = self._bar.add_task("", total=1.0, before=_epoch_text(self._pace), after="")
@@ -169,6 +180,35 @@ def make_progress(verbose: Verbose = "auto", stream: TextIO | None = None) -> Pr
         return LinePerEpoch(output)
     in_notebook = stream is None and "ipykernel" in sys.modules
     return LiveLine(stream) if verbose != 0 and (output.isatty() or in_notebook) else Progress()
+
+
+class ProgressBar(Callback):
+    """The progress display as a callback: in place of that of ``fit``, for another stream than standard output.
+
+    ``verbose`` is that of ``fit``.
+
+    >>> import sys
+    >>> trainer = cr.Trainer(nn.Linear(1, 1), callbacks=[ProgressBar(verbose=2, stream=sys.stdout)], seed=0)
+    >>> history = trainer.fit([[0.0], [1.0]], [1.0, 1.0], epochs=2)
+    epoch 1/2  loss ... rows/s
+    epoch 2/2  loss ... rows/s
+    """
+
+    def __init__(self, verbose: Verbose = 1, stream: TextIO | None = None) -> None:
+        self._display = make_progress(verbose, stream)
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        self._display.start(trainer.epochs, trainer.training_rows.rows, trainer.first_epoch - 1)
+
+    def on_rows(self, trainer: Trainer, rows: int) -> None:
+        self._display.advance(rows)
+
+    def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> bool:
+        self._display.end_epoch(row)
+        return False
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        self._display.close()
 
 
 def _epoch_text(pace: Pace, ended: bool = False) -> str:

@@ -18,8 +18,7 @@ from ..tensor.operands import enter_all
 from ..tensor.recording import pending
 from ..tensor.structure import note_change
 from ..types import float64, int64
-from .callbacks import Callback, monitored
-from .metrics import HIGHER_IS_BETTER
+from .callbacks import Callback, check_mode, is_maximised, monitored
 
 if TYPE_CHECKING:
     from .trainer import Trainer
@@ -95,6 +94,21 @@ class LRSchedule(Callback):
     def on_fit_end(self, trainer: Trainer) -> None:
         self._rates.restore(trainer.optimizer)
 
+    def state_dict(self) -> dict[str, Any]:
+        return {} if self.scheduler is None else self.scheduler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any], trainer: Trainer) -> None:
+        if self.scheduler is None:
+            return
+        for name in LENGTHS:
+            now = getattr(self.scheduler, name, None)
+            if state.get(name) != now:
+                raise ArgumentError(
+                    f"LRSchedule: {type(self.scheduler).__name__} began with {name}={state.get(name)}, and would go on "
+                    f"with {name}={now}. fix: as many epochs as before, or {name}={state.get(name)}"
+                )
+        self.scheduler.load_state_dict(state)
+
 
 class ReduceLROnPlateau(Callback):
     """Lower the learning rate when a quantity of the history stops improving: `lr_scheduler.ReduceLROnPlateau`.
@@ -108,11 +122,9 @@ class ReduceLROnPlateau(Callback):
     """
 
     def __init__(self, monitor: str | None = None, *, mode: str = "auto", **options: Any) -> None:
-        if mode not in ("auto", "min", "max"):
-            raise ArgumentError(f"mode must be 'auto', 'min' or 'max', got {mode!r}")
         _check_names(lr_scheduler.ReduceLROnPlateau, options)
         self.monitor = monitor
-        self.mode = mode
+        self.mode = check_mode(mode)
         self.options = options
         self.scheduler: lr_scheduler.ReduceLROnPlateau | None = None
 
@@ -122,11 +134,18 @@ class ReduceLROnPlateau(Callback):
     def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> bool:
         monitor = monitored(self, self.monitor, row)
         if self.scheduler is None:
-            is_score = monitor.removeprefix("val_") in HIGHER_IS_BETTER
-            mode = ("max" if is_score else "min") if self.mode == "auto" else self.mode
+            mode = "max" if is_maximised(monitor, self.mode) else "min"
             self.scheduler = lr_scheduler.ReduceLROnPlateau(trainer.optimizer, mode, **self.options)
         self.scheduler.step(row[monitor])
         return False
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"scheduler": None if self.scheduler is None else self.scheduler.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any], trainer: Trainer) -> None:
+        if state["scheduler"] is not None:
+            self.scheduler = lr_scheduler.ReduceLROnPlateau(trainer.optimizer, **self.options)
+            self.scheduler.load_state_dict(state["scheduler"])
 
 
 def _check_names(function: Any, options: Iterable[str]) -> None:

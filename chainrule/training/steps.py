@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import operator
 import time
@@ -15,6 +16,7 @@ from ..compiler.capture import Loop
 from ..execution.shuffle import shuffle
 from ..nn.normalization import BatchNorm1d
 from ..ops import indexing
+from ..tensor.generator import Generator
 from ..tensor.gradmode import no_grad
 from ..tensor.operands import enter_all, from_array
 from ..tensor.recording import make_slot, pending, set_stored, stored
@@ -30,6 +32,9 @@ CALL_SECONDS = 0.05
 
 MAX_PASSES = 4
 """Passes of one kind that a trainer keeps; the one unused for longest goes first."""
+
+CHECKED_BYTES = 1 << 26
+"""How much of data is read to tell them from others."""
 
 
 class Counter:
@@ -94,6 +99,14 @@ class Pass:
     def outputs(self, predict: Callable[[Any], Array]) -> tuple[Array, Array]:
         """What a model predicts for all rows, and their targets."""
         raise NotImplementedError
+
+    def description(self) -> dict[str, Any]:
+        """What tells these data from others, in JSON types."""
+        raise NotImplementedError
+
+    def generators(self) -> list[Generator]:
+        """The sources of random numbers that these data have of their own."""
+        return []
 
     @property
     def steps(self) -> int:
@@ -221,6 +234,12 @@ class ArrayPass(Pass):
         """What a model predicts for all rows, and their targets."""
         return predict(self.X), self.y._array()
 
+    def description(self) -> dict[str, Any]:
+        """What tells these data from others: the number of rows, and a checksum of all, or of many, of them."""
+        parts = {"X": self.X, "y": self.y, "weights": self.weights}
+        sums = {f"checksum of {name}": checksum(data._array()) for name, data in parts.items() if data is not None}
+        return {"number of rows": self.rows, **sums}
+
 
 class Passes:
     """The passes that a trainer can use again, because other data have the same types."""
@@ -245,6 +264,14 @@ class Passes:
             if len(self._unused) >= MAX_PASSES:
                 self._unused.pop(next(iter(self._unused)))
             self._unused[key] = found
+
+
+def checksum(array: Array) -> str:
+    """A checksum of type, shape and elements, of evenly spaced rows if there are more than `CHECKED_BYTES`."""
+    stride = -(-array.nbytes // CHECKED_BYTES) or 1
+    content = hashlib.sha256(f"{array.dtype} {array.shape} ".encode())
+    content.update(np.ascontiguousarray(array[::stride]).data)
+    return content.hexdigest()[:16]
 
 
 _NOTHING = allocate(0)

@@ -28,14 +28,16 @@ from ..tensor.segment import state
 from ..types import DType, float32
 from .arrays import as_features, as_targets, check_features, single_dimension
 from .callbacks import Callback, records_in_step
+from .checkpoint import Checkpoint, made_of
 from .history import History
 from .loading import LoaderPass, as_loader, inputs, joined
 from .metrics import find_metric
+from .model_checkpoint import ModelCheckpoint, find_checkpoint
 from .model_file import load_model, save_model
 from .monte_carlo import Spread, predict_with_spread
 from .names import find_loss, find_optimizer
 from .objective import Objective
-from .progress import Verbose, make_progress
+from .progress import ProgressBar, Verbose
 from .steps import Pass, Passes, evaluation_step, training_step
 from .weights import ClassWeight, check_sample_weight, class_weights
 
@@ -56,8 +58,8 @@ class Trainer:
       ``"hinge"`` ...: `chainrule.training.names.LOSSES`), a loss module or a function of (output, target).
     - ``optimizer``: a name (``"sgd"``, ``"adam"``, ``"adamw"``, ``"rmsprop"``, ``"lion"`` ...), a function of the
       parameters, or an optimiser.
-    - ``metrics``: names (``"accuracy"``, ``"auc"``, ``"f1"``, ``"mse"``, ``"mae"``, ``"r2"`` ...), measured on
-      validation data.
+    - ``metrics``: names (``"accuracy"``, ``"auc"``, ``"f1"``, ``"mse"``, ``"mae"``, ``"r2"`` ..., and those of
+      scikit-learn's scorers, such as ``"balanced_accuracy"``, if that is installed), measured on validation data.
     - ``clip_norm``: limits the norm of all gradients together, ``clip_value`` each element, in this order if both are
       given (`nn.utils.clip_grad_norm_`, `clip_grad_value_`).
     - ``callbacks``: early stopping, schedules, averages of weights ... (`chainrule.training`). ``regularizers``: see
@@ -93,14 +95,17 @@ class Trainer:
         self.model = model
         self.objective = Objective(find_loss(loss), regularizers)
         self.optimizer = find_optimizer(optimizer, [p for p in model.parameters() if p.requires_grad])
-        self.metrics = {name: find_metric(name) for name in metrics}
+        self.metrics = {name: find_metric(name, self.objective.tells_classes) for name in metrics}
         self.callbacks = list(callbacks)
         self.clip_norm, self.clip_value = clip_norm, clip_value
         self.epochs = self.steps_per_epoch = 0
+        self.first_epoch = 1
+        self.stopped_by: list[Callback] = []
         self.seed = seed
-        self._epochs_before = 0  # of all fits so far, and what random numbers they have left to the next
+        self.epochs_before = 0  # of all fits so far, and what random numbers they have left to the next
         self._random_state: dict[str, Any] | None = None
-        self._order_seed = seed
+        self.order_seed = seed
+        self.shuffles = True
         self.history = History()
         self._data: dict[str, Any] = {}
         self._forward = compile(self._compute)
@@ -122,6 +127,7 @@ class Trainer:
         class_weight: ClassWeight = None,
         shuffle: bool = True,
         verbose: Verbose = "auto",
+        resume_from: str | os.PathLike[str] | None = None,
     ) -> History:
         """Train for ``epochs`` and return the history: loss, metrics and validation figures per epoch.
 
@@ -134,30 +140,44 @@ class Trainer:
         ``{class: weight}`` or ``"balanced"`` (in training only); the loss is Σ wᵢ·lossᵢ / Σ wᵢ, metrics are not
         weighted. Ctrl-C ends training; callbacks then restore the best weights and the history says so.
 
-        Errors: `DataError` for unusable data, `NonFiniteError` if the loss stops being finite.
+        ``resume_from``: a file that `ModelCheckpoint` wrote in such a call. The epochs that it lacks are trained, and
+        the weights in the end are those of a training that was never interrupted, to the last bit. Where a
+        `ModelCheckpoint` of this trainer has yet to write the file, training begins with epoch 1.
+
+        Errors: `DataError` for unusable data, `NonFiniteError` if the loss stops being finite, `ModelFileError` for a
+        checkpoint of another training; nothing is changed then.
         """
         if not all(isinstance(number, int | np.integer) and number >= 1 for number in (epochs, batch_size)):
             raise ArgumentError(
                 f"epochs and batch_size must be whole numbers of at least 1, got {epochs!r} and {batch_size!r}"
             )
-        if self._order_seed is None:
-            self._order_seed = int(default_generator.numpy().integers(1 << 63))
-        if self.seed is not None:
-            if self._random_state is None:
-                manual_seed(self.seed)
-            else:
-                set_rng_state(self._random_state)
+        checkpoint = find_checkpoint(resume_from, self.callbacks)
+        self._begin_random_numbers()
         loader = as_loader(X, y, batch_size, shuffle)
         of_arrays = validation_split, sample_weight, class_weight
         training, validation = self._prepare((X, y) if loader is None else loader, validation_data, *of_arrays)
-        self._data = _data_record(training)
-        self.history = History()
+        self.epochs, self.shuffles, self._data = epochs, shuffle, _data_record(training)
         with self._pass(self._training, training, batch_size) as rows, contextlib.ExitStack() as stack:
             held_out = None
             if validation is not None:
                 held_out = stack.enter_context(self._pass(self._validation, validation, PREDICTION_ROWS))
-            self._run_epochs(epochs, rows, held_out, self._order_seed if shuffle else None, make_progress(verbose))
+            self.training_rows, self.validation_rows, self.steps_per_epoch = rows, held_out, rows.steps
+            self._run_epochs(self._with_display(verbose), checkpoint)
         return self.history
+
+    def _begin_random_numbers(self) -> None:
+        """What the seed says; a further fit goes on with the numbers of the last one."""
+        if self.order_seed is None:
+            self.order_seed = int(default_generator.numpy().integers(1 << 63))
+        if self._random_state is not None and self.seed is not None:
+            set_rng_state(self._random_state)
+        elif self.seed is not None:
+            manual_seed(self.seed)
+
+    def _with_display(self, verbose: Verbose) -> list[Callback]:
+        """The callbacks, and the display of ``verbose`` unless one of them shows how far the training is."""
+        has_display = any(isinstance(callback, ProgressBar) for callback in self.callbacks)
+        return [*([] if has_display else [ProgressBar(verbose)]), *self.callbacks]
 
     def _pass(
         self, passes: Passes, data: Rows | DataLoader, batch_size: int
@@ -167,31 +187,37 @@ class Trainer:
             return contextlib.nullcontext(LoaderPass(data, self.objective.targets, self._ingredients))
         return passes.over(*data, batch_size)
 
-    def _run_epochs(
-        self, epochs: int, training: Pass, validation: Pass | None, seed: int | None, progress: Any
-    ) -> None:
-        """All epochs, shuffled as ``seed`` says unless it is None, and what must be done however they end."""
+    def _run_epochs(self, callbacks: Sequence[Callback], checkpoint: Checkpoint | None) -> None:
+        """All epochs, or those behind a checkpoint, and what must be done however they end."""
+        training, validation, shuffles = self.training_rows, self.validation_rows, self.shuffles  # fits nest
         step = self._training_step(training)
-        self.epochs, self.steps_per_epoch, self.training_rows = epochs, training.steps, training
-        for callback in self.callbacks:
-            callback.on_fit_begin(self)
-        progress.start(epochs, training.rows)
+        if checkpoint is not None or any(isinstance(callback, ModelCheckpoint) for callback in callbacks):
+            self.made_of = made_of(self)
+        if checkpoint is not None:
+            checkpoint.check(self)
+        self.history = History() if checkpoint is None else checkpoint.history
+        self.first_epoch = 1 if checkpoint is None else checkpoint.epoch + 1
+        begun: list[Callback] = []
         try:
-            for epoch in range(1, epochs + 1):
-                self._epochs_before += 1
-                if seed is not None:
-                    training.shuffle(seed, self._epochs_before)
-                for callback in self.callbacks:
-                    callback.on_epoch_begin(self)
-                if self._run_epoch(epoch, training, step, validation, progress):
-                    break
+            for callback in callbacks:
+                callback.on_fit_begin(self)
+                begun.append(callback)
+            if checkpoint is not None:
+                checkpoint.restore(self)
+            if checkpoint is None or not checkpoint.is_ended(self):
+                for epoch in range(self.first_epoch, self.epochs + 1):
+                    self.epochs_before += 1
+                    if shuffles and self.order_seed is not None:
+                        training.shuffle(self.order_seed, self.epochs_before)
+                    self._run_epoch(epoch, training, step, validation, callbacks)
+                    if self.stopped_by:
+                        break
         except KeyboardInterrupt:
             self.history.interrupted = True
         finally:
-            progress.close()
             self._random_state = get_rng_state()
             self.model.eval()
-            for callback in self.callbacks:
+            for callback in begun:
                 callback.on_fit_end(self)
 
     def _training_step(self, training: Pass) -> Callable[[int], None]:
@@ -208,10 +234,14 @@ class Trainer:
         if self.clip_value is not None:
             yield partial(nn.utils.clip_grad_value_, parameters, self.clip_value)
 
-    def _run_epoch(self, epoch: int, training: Pass, step: Any, validation: Pass | None, progress: Any) -> bool:
-        """One epoch and its row of the history; True to stop."""
+    def _run_epoch(
+        self, epoch: int, training: Pass, step: Any, validation: Pass | None, callbacks: Sequence[Callback]
+    ) -> None:
+        """One epoch and its row of the history."""
+        for callback in callbacks:
+            callback.on_epoch_begin(self)
         started = time.perf_counter()
-        training.run(step, progress.advance)
+        training.run(step, partial(self._advance, callbacks))
         row: dict[str, float] = {"epoch": epoch, "loss": training.mean_loss}
         if "accuracy" in self.metrics:
             row["accuracy"] = training.accuracy
@@ -224,9 +254,14 @@ class Trainer:
             row.update({f"val_{name}": value for name, value in self._measure(validation).items()})
         row["seconds"] = time.perf_counter() - started
         self.history.append(row)
-        progress.end_epoch(row)
-        wants_stop = [callback.on_epoch_end(self, row) for callback in self.callbacks]  # all of them see every epoch
-        return any(wants_stop)
+        # All of them see every epoch, before those that look at what it has come to.
+        self.stopped_by = [callback for callback in callbacks if callback.on_epoch_end(self, row)]
+        for callback in callbacks:
+            callback.after_epoch(self, row)
+
+    def _advance(self, callbacks: Sequence[Callback], rows: int) -> None:
+        for callback in callbacks:
+            callback.on_rows(self, rows)
 
     def _prepare(
         self,

@@ -203,3 +203,18 @@ def test_only_state_dicts_can_be_saved_as_weights(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="'a' of the state dict is a object"):
         write_weights(tmp_path / "file", {"a": object()})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_parts_come_back_and_are_checked_as_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "model.chain"
+    write_archive(path, DOCUMENTS, arrays(), "1.2.3", {"state": {"moment": np.arange(3)}})
+    archive = read_archive(path)
+    assert archive.documents == DOCUMENTS
+    assert archive.parts["state"]["moment"].tolist() == [0, 1, 2]
+
+    def damage(members: dict[str, bytes]) -> None:
+        members["state.safetensors"] = members["state.safetensors"][:-1] + b"\x07"
+
+    repack(path, damage)
+    with pytest.raises(ModelFileError, match="state.safetensors was changed or damaged after saving"):
+        read_archive(path)

@@ -18,7 +18,7 @@ from chainrule import nn
 from chainrule.errors import ModelFileError
 from chainrule.files import atomic
 from chainrule.files.archive import read_archive
-from chainrule.files.atomic import write_atomically
+from chainrule.files.atomic import prepare_place, write_atomically
 
 
 def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
@@ -80,7 +80,7 @@ def test_an_interruption_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest
 LIMITED = """
 import resource, sys
 from chainrule.errors import ModelFileError
-from chainrule.files.atomic import write_atomically
+from chainrule.files.atomic import prepare_place, write_atomically
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 try:
     write_atomically(sys.argv[1], b"n" * 5000)
@@ -201,3 +201,22 @@ def test_a_folder_that_may_not_be_looked_into_is_named(folder: Path) -> None:
             write_atomically(folder / "file", b"new")
         with pytest.raises(ModelFileError, match=rf"{folder}/file cannot be read: Permission denied"):
             read_archive(folder / "file")
+
+
+def test_a_place_is_prepared_and_cleared_of_what_was_left(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "deeper" / "file.chain"
+    prepare_place(path)
+    assert list(path.parent.iterdir()) == []
+    kept = [".file.chain.tmp", ".file.chain.0123abcd.tmp.txt", ".other.chain.0123abcd.tmp"]
+    for name in [*kept, ".file.chain.0123abcd.tmp", ".file-7.chain.0123abcd.tmp"]:
+        (path.parent / name).write_bytes(b"")
+    prepare_place(path, "file-*.chain")
+    assert sorted(item.name for item in path.parent.iterdir()) == sorted(kept)
+
+
+def test_a_place_that_cannot_be_prepared_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(ModelFileError, match="cannot be written: file exists"):
+        prepare_place(tmp_path / "file" / "model.chain")
+    with pytest.raises(ModelFileError, match="it is a folder"):
+        prepare_place(tmp_path)

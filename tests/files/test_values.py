@@ -141,7 +141,7 @@ def circular() -> list[Any]:
         (circular(), "more than 100 lists and dictionaries lie in each other"),
         (Own(), "the value is a Own"),
     ],
-    ids=str,
+    ids=lambda given: given if isinstance(given, str) else "value",
 )  # fmt: skip
 def test_what_cannot_be_saved_is_named_with_its_place(value: Any, message: str, tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match=message):

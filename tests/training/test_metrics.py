@@ -1,9 +1,13 @@
 """Metrics against scikit-learn, on random data with ties, and their errors."""
 
+import sys
+
 import numpy as np
 import pytest
 
+import chainrule as cr
 from chainrule.errors import ArgumentError, ShapeError, TargetError
+from chainrule.training import EarlyStopping
 from chainrule.training.metrics import (
     HIGHER_IS_BETTER,
     METRICS,
@@ -125,6 +129,58 @@ def test_all_tied_scores_have_auc_one_half() -> None:
 
 def test_log_loss_of_a_sure_mistake_is_finite() -> None:
     assert np.isfinite(log_loss([1, 0], [0.0, 0.0]))
+
+
+class Logistic:
+    """Two or three classes as scikit-learn's own estimator tells them, for its scorers to judge."""
+
+    def __init__(self, classes: int) -> None:
+        linear = pytest.importorskip("sklearn.linear_model")
+        rng = np.random.default_rng(0)
+        self.X = rng.normal(size=(200, 4))
+        self.y = (self.X[:, 0] + rng.normal(size=200) > 0).astype(int) + (classes == 3) * (self.X[:, 1] > 1)
+        self.estimator = linear.LogisticRegression().fit(self.X, self.y)
+        self.probabilities = self.estimator.predict_proba(self.X)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_scorers_of_classes_judge_as_they_judge_an_estimator(classes: int) -> None:
+    problem = Logistic(classes)
+    names = ["balanced_accuracy", "neg_log_loss", "f1_weighted", "matthews_corrcoef", "roc_auc_ovr"]
+    for name in [*names, *(["roc_auc", "average_precision", "neg_brier_score"] if classes == 2 else [])]:
+        expected = sklearn_metrics.get_scorer(name)(problem.estimator, problem.X, problem.y)
+        assert find_metric(name)(problem.y, problem.probabilities) == pytest.approx(expected, rel=1e-9), name
+        if classes == 2:
+            one = problem.probabilities[:, 1:]
+            assert find_metric(name)(problem.y.reshape(-1, 1), one) == pytest.approx(expected, rel=1e-9), name
+
+
+def test_scorers_of_numbers_judge_as_they_judge_an_estimator() -> None:
+    y, p = np.random.default_rng(0).normal(size=(2, 50))
+    for name, function in (("explained_variance", "explained_variance_score"), ("neg_max_error", "max_error")):
+        expected = getattr(sklearn_metrics, function)(y, p) * (-1 if name.startswith("neg_") else 1)
+        assert find_metric(name, tells_classes=False)(y, p.reshape(-1, 1)) == pytest.approx(expected)
+
+
+def test_a_trainer_takes_scorers_and_stops_by_them() -> None:
+    y = np.arange(60) % 2
+    X = np.random.default_rng(0).normal(size=(60, 2)) + 3 * y[:, None]
+    cr.manual_seed(0)
+    stopping = EarlyStopping("val_balanced_accuracy", patience=3)
+    options = {"metrics": ["balanced_accuracy", "accuracy"], "callbacks": [stopping], "seed": 0}
+    trainer = cr.Trainer(cr.nn.Linear(2, 1), "bce_with_logits", lambda p: cr.optim.Adam(p, lr=0.3), **options)
+    history = trainer.fit(X, y, epochs=50, validation_split=0.5, verbose=0)
+    values = history["val_balanced_accuracy"]
+    assert values == pytest.approx(history["val_accuracy"])  # the split is stratified: equally many of both
+    assert stopping.best == max(values)
+    with pytest.raises(TargetError, match="scikit-learn's 'roc_auc' cannot judge this network: multi_class must be"):
+        cr.Trainer(cr.nn.Linear(2, 3), "cross_entropy", metrics=["roc_auc"]).evaluate(X, np.arange(60) % 3)
+
+
+def test_without_scikit_learn_its_scorers_are_an_error_that_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn.metrics", None)
+    with pytest.raises(ArgumentError, match=r'no metric .balanced_accuracy.*with "chainrule\[sklearn\]", scorers'):
+        find_metric("balanced_accuracy")
 
 
 @pytest.mark.parametrize(

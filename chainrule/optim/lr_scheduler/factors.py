@@ -131,6 +131,9 @@ class MultiStepLR(FactorLR):
     def total_factor(self) -> float:
         return float(self.gamma ** bisect_right(sorted(self.milestones.elements()), self.last_epoch))
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict({**state_dict, "milestones": Counter(state_dict["milestones"])})
+
 
 class ConstantLR(FactorLR):
     """The rate times ``factor`` for the first ``total_iters`` steps."""
