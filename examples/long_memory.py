@@ -98,7 +98,7 @@ def copying_chance(blanks: int) -> float:
 
 
 ADDING = Problem("adding", adding, 200, 200, 2, 1, adding_loss, lambda _: 1 / 6, 0.06, 1000, 64, 5e-3)
-COPYING = Problem("copying", copying, 10, 100, 10, 10, copying_loss, copying_chance, 0.02, 10_000, 128, 1e-2, copied)
+COPYING = Problem("copying", copying, 10, 100, 10, 10, copying_loss, copying_chance, 0.04, 10_000, 128, 1e-2, copied)
 NETWORKS = ("RNN", "LSTM", "GRU", "SRU")
 LEARNED = 0.1
 """Rows grow longer when the loss is below this share of that without memory."""

@@ -4,10 +4,9 @@
     CHAINRULE_DATA=folder python examples/sentence_cnn.py trec --variant non-static
 
 ``mr``: 10,662 sentences, good or bad, in ten folds; ``trec``: 5,452 questions of six kinds, and 500 to test on. A tenth
-of the training sentences is held out and says after which epoch the network is best; five epochs that are no better are
-the end. Vocabulary and, for other variants than rand, word vectors (skip-gram with negative sampling) come from the
-training sentences alone. Source: Kim 2014, table 2: 76.1 % on mr and 91.2 % on trec for rand; 81.5 % and 93.6 % for
-non-static with vectors from 100 billion words.
+of the training sentences is held out and says after which epoch the network is best. Vocabulary and, for other variants
+than rand, word vectors (skip-gram with negative sampling) come from the training sentences alone. Source: Kim 2014,
+table 2: 76.1 % on mr and 91.2 % on trec for rand; 81.5 % and 93.6 % for non-static with vectors from 100 billion words.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ from chainrule.data import DataLoader, Dataset
 from chainrule.training import EarlyStopping
 
 Sentences = Sequence[tuple[list[str], int]]
-PATIENCE = 5
 
 
 class Fold(NamedTuple):
@@ -98,7 +96,7 @@ def train(
     classes = 1 + max(label for _, label in fold.training)
     model = cr.models.SentenceCNN(len(vocabulary), classes, variant, vectors, features)
     recipe = model.recipe
-    best = EarlyStopping("val_accuracy", patience=PATIENCE)
+    best = EarlyStopping("val_accuracy", patience=epochs)
     trainer = cr.Trainer(
         model, recipe.loss, recipe.optimizer, ["accuracy"], [best], recipe.regularizers, seed=seed
     )
