@@ -4,13 +4,15 @@
 
 Adding: 200 steps of a number in [0, 1] and a mark; the answer is the sum of the two marked numbers. The mean squared
 error of always saying 1 is 1/6. Copying: ten symbols of eight kinds, 100 blank steps, and then the symbols are asked
-for; the cross-entropy of remembering nothing is 10 ln 8 / 120. Every batch is new, so that training loss is test loss.
+for; the cross-entropy of remembering nothing is 10 ln 8 / 120. Copying is learned with 10 blanks first, and with half
+as many more whenever those are learned. Every batch is new, and networks are tested on new rows of the full length.
 Gates start as memories of all lengths up to that of the sequence. Then the norm of the loss's gradient by the inputs
 of each step, for a plain network whose recurrent weights are orthogonal times a scale; and training from large ones,
 with and without clipping. Prints tables; with an output folder it draws there (PNG). Figures: docs/experiments.md.
 
 Sources: Hochreiter & Schmidhuber 1997 (both problems); Arjovsky, Shah, Bengio 2016, section 5 (their form here);
-Tallec & Ollivier 2018 (the start of gates); Pascanu, Mikolov, Bengio 2013 (gradients through time, clipping).
+Tallec & Ollivier 2018 (the start of gates); Bengio, Louradour, Collobert, Weston 2009 (easier problems first);
+Pascanu, Mikolov, Bengio 2013 (gradients through time, clipping).
 """
 
 from __future__ import annotations
@@ -54,19 +56,25 @@ def copying(rows: int, blanks: int, random: np.random.Generator) -> tuple[Array,
 
 
 class Problem(NamedTuple):
-    """How to draw rows, sizes, the loss, what it is without memory, where it is solved; how it is trained."""
+    """How to draw rows of a length, sizes, the loss, what it is without memory at a length; how it is trained.
+
+    ``first`` is the length of the first rows, ``steps`` that of the problem. It is solved below ``solved``, a share of
+    the loss without memory. ``right`` says which share of the answers is exact, where they are symbols.
+    """
 
     name: str
     draw: Callable[[int, int, np.random.Generator], tuple[Array, Array]]
+    first: int
     steps: int
     inputs: int
     outputs: int
     loss: Callable[[Any, Any], Any]
-    chance: float
+    chance: Callable[[int], float]
     solved: float
     most: int
     hidden: int
     rate: float
+    right: Callable[[Any, Any], Any] | None = None
 
 
 def adding_loss(outputs: Any, sums: Any) -> Any:
@@ -79,10 +87,21 @@ def copying_loss(outputs: Any, answers: Any) -> Any:
     return nn.functional.cross_entropy(outputs.flatten(0, 1), answers.flatten())
 
 
-ADDING = Problem("adding", adding, 200, 2, 1, adding_loss, 1 / 6, 0.01, 1000, 64, 5e-3)
-COPYING_CHANCE = LENGTH * math.log(SYMBOLS) / (100 + 2 * LENGTH)
-COPYING = Problem("copying", copying, 100, 10, 10, copying_loss, COPYING_CHANCE, COPYING_CHANCE / 10, 10_000, 128, 2e-3)
+def copied(outputs: Any, answers: Any) -> Any:
+    """The share of symbols that are said right."""
+    return (outputs[-LENGTH:].argmax(-1) == answers[-LENGTH:]).float().mean()
+
+
+def copying_chance(blanks: int) -> float:
+    """The cross-entropy of a network that knows when to say symbols, but not which."""
+    return LENGTH * math.log(SYMBOLS) / (blanks + 2 * LENGTH)
+
+
+ADDING = Problem("adding", adding, 200, 200, 2, 1, adding_loss, lambda _: 1 / 6, 0.06, 1000, 64, 5e-3)
+COPYING = Problem("copying", copying, 10, 100, 10, 10, copying_loss, copying_chance, 0.04, 10_000, 128, 1e-2, copied)
 NETWORKS = ("RNN", "LSTM", "GRU", "SRU")
+LEARNED = 0.1
+"""Rows grow longer when the loss is below this share of that without memory."""
 
 
 class Network(nn.Module):
@@ -114,11 +133,17 @@ def remember_up_to(layer: nn.Module, steps: int) -> None:
 
 
 class Run(NamedTuple):
-    """How many steps were made, mean losses of equal parts of them, after which it was solved (None: not), seconds."""
+    """How many steps were made, and mean losses of equal parts of them as shares of those without memory.
+
+    Then after which step it was solved (None: not), the loss and the share of right answers on new rows of the full
+    length (None where answers are no symbols), and seconds of the processor.
+    """
 
     steps: int
     losses: list[float]
     solved_after: int | None
+    loss: float
+    right: float | None
     seconds: float
 
 
@@ -138,14 +163,28 @@ def train(problem: Problem, kind: str, rows: int = 32) -> Run:
         optimizer.step()
         return loss
 
-    random = np.random.default_rng(0)
-    started, losses, share = time.perf_counter(), [], max(1, problem.most // 100)
+    random, started, losses = np.random.default_rng(0), time.process_time(), []
+    length, share, solved_after = problem.first, max(1, problem.most // 100), None
     for number in range(share, problem.most + 1, share):
-        batches = (problem.draw(rows, problem.steps, random) for _ in range(share))
-        losses.append(float(np.mean([step(*map(cr.tensor, batch)).item() for batch in batches])))
-        if losses[-1] < problem.solved:
-            return Run(number, losses, number, time.perf_counter() - started)
-    return Run(number, losses, None, time.perf_counter() - started)
+        batches = (problem.draw(rows, length, random) for _ in range(share))
+        mean = np.mean([step(*map(cr.tensor, batch)).item() for batch in batches])
+        losses.append(float(mean) / problem.chance(length))
+        if length == problem.steps and losses[-1] < problem.solved:
+            solved_after = number
+            break
+        if losses[-1] < LEARNED:
+            length = min(problem.steps, length + length // 2)
+    seconds = time.process_time() - started
+    return Run(number, losses, solved_after, *evaluate(problem, network), seconds)
+
+
+def evaluate(problem: Problem, network: Network, rows: int = 500) -> tuple[float, float | None]:
+    """The loss, and the share of right answers, on new rows."""
+    x, answers = map(cr.tensor, problem.draw(rows, problem.steps, np.random.default_rng(1)))
+    with cr.no_grad():
+        outputs = network(x)
+        right = None if problem.right is None else problem.right(outputs, answers).item()
+        return problem.loss(outputs, answers).item(), right
 
 
 SCALES = (0.7, 1.0, 1.5)
@@ -213,11 +252,14 @@ class Found(NamedTuple):
 
 def report(found: Found) -> None:
     """Print the tables in Markdown."""
-    print("\n| problem | network | chance | loss | solved after | seconds |\n|---|---|---|---|---|---|")
-    chances = {problem.name: problem.chance for problem in (ADDING, COPYING)}
+    print("\n| problem | network | without memory | loss | right | solved after | seconds |")
+    print("|---|---|---|---|---|---|---|")
+    chances = {problem.name: problem.chance(problem.steps) for problem in (ADDING, COPYING)}
     for (problem, kind), run in found.runs.items():
         solved = "not" if run.solved_after is None else f"{run.solved_after} steps"
-        print(f"| {problem} | {kind} | {chances[problem]:.4f} | {run.losses[-1]:.4f} | {solved} | {run.seconds:.0f} |")
+        right = "" if run.right is None else f"{100 * run.right:.2f} %"
+        figures = f"{chances[problem]:.4f} | {run.loss:.4f} | {right} | {solved} | {run.seconds:.0f}"
+        print(f"| {problem} | {kind} | {figures} |")
     print("\n| recurrent weights | gradient 10 steps back | 50 | 99 |\n|---|---|---|---|")
     for scale, norms in found.gradients.items():
         print(f"| {scale} · orthogonal |", " | ".join(f"{norms[-1 - back]:.1e}" for back in (10, 50, 99)), "|")
@@ -235,11 +277,12 @@ def draw(found: Found, folder: Path) -> Path:
 
     figure, axes = pyplot.subplots(2, 2, figsize=(11, 7.5), layout="constrained")
     for problem, place in zip((ADDING, COPYING), axes[0], strict=True):
-        place.axhline(problem.chance, color="grey", linestyle="--", linewidth=0.8, label="without memory")
+        place.axhline(1, color="grey", linestyle="--", linewidth=0.8, label="without memory")
         for (name, kind), run in found.runs.items():
             if name == problem.name:
                 place.semilogy(np.linspace(0, 1, len(run.losses) + 1)[1:] * run.steps, run.losses, label=kind)
-        place.set(title=f"{problem.name}, {problem.steps} steps", xlabel="training step", ylabel="loss")
+        title = f"{problem.name}, T = {problem.steps}"
+        place.set(title=title, xlabel="training step", ylabel="loss, without memory = 1")
     for scale, norms in found.gradients.items():
         axes[1, 0].semilogy(norms, label=f"{scale} · orthogonal")
     axes[1, 0].set(title="gradient by the input of each step", xlabel="step", ylabel="norm, last step = 1")
@@ -261,7 +304,7 @@ def main(output: str | None = None) -> None:
     for problem in (ADDING, COPYING):
         for kind in NETWORKS:
             runs[problem.name, kind] = run = train(problem, kind)
-            print(problem.name, kind, run.steps, f"steps, loss {run.losses[-1]:.4f}, {run.seconds:.0f} s", flush=True)
+            print(problem.name, kind, run.steps, f"steps, loss {run.loss:.4f}, {run.seconds:.0f} s", flush=True)
     gradients = {scale: gradients_through_time(scale) for scale in SCALES}
     found = Found(runs, gradients, {clip: train_from_large_weights(clip) for clip in (None, 1.0)})
     report(found)

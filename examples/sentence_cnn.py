@@ -119,10 +119,10 @@ def main() -> None:
     folder = Path(os.environ.get("CHAINRULE_DATA", "data"))
     accuracies = []
     for fold in movie_reviews(folder, options.folds) if options.data == "mr" else questions(folder):
-        start = time.perf_counter()
+        start = time.process_time()
         verbose = 2 if options.verbose else 0
         accuracies.append(train(fold, options.variant, options.epochs, options.pretraining, verbose=verbose))
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         print(f"fold {len(accuracies):2}  accuracy {accuracies[-1]:.4f}  {seconds:.0f} s", flush=True)
     print(f"{options.data} {options.variant}: mean accuracy {np.mean(accuracies):.4f} of {len(accuracies)} folds")
 

@@ -306,7 +306,7 @@ class Simple(Recurrence):
     """f, r = σ(W x + v⊙c + b), c' = f⊙c + (1-f)⊙W x, h = r⊙c' + α(1-r)⊙x, or with W x in place of x.
 
     No product needs the state. Inputs of another size than the states have a fourth block of weights, which projects
-    them. α = √(1 + 2e^b), with b the first value of the bias of r, keeps the variance of x.
+    them. α = √(1 + 2e^b), with b where the bias of r starts (0 if there is none), keeps the variance of x.
     """
 
     rescale: bool = True
@@ -315,7 +315,8 @@ class Simple(Recurrence):
     @property
     def scale(self) -> float:
         """α, the paper's scaling correction."""
-        return math.sqrt(1 + 2 * math.exp(self.highway_bias)) if self.rescale else 1.0
+        bias = self.highway_bias if self.use_bias else 0.0
+        return math.sqrt(1 + 2 * math.exp(bias)) if self.rescale else 1.0
 
     def shapes(self, inputs: int) -> dict[str, Shape]:
         blocks = 3 if inputs == self.hidden else 4

@@ -38,7 +38,9 @@ def test_an_answer_is_exact_only_as_a_whole(example: ModuleType) -> None:
     class Right:
         def answer(self, sources, length):
             texts = [example.VOCABULARY.decode(row) for row in sources.numpy()]
-            return example.cr.tensor(example.encode([f"{text[::-1]}>" for text in texts], length))
+            answers = example.encode([f"{text[::-1]}>" for text in texts])
+            assert answers.shape[1] == length
+            return example.cr.tensor(answers)
 
     pairs = [("abc", "cba"), ("ab", "ba"), ("abc", "cbb"), ("ab", "bab")]
     assert example.exact(Right(), pairs) == 0.5

@@ -146,6 +146,18 @@ def test_simple_recurrent_units_keep_the_variance_of_their_input() -> None:
     assert variance[False] < 0.1
 
 
+@pytest.mark.parametrize(("bias", "highway_bias", "gate"), [(True, -2.0, -2.0), (True, 1.0, 1.0), (False, -2.0, 0.0)])
+def test_the_correction_keeps_the_variance_at_any_highway_bias(bias: bool, highway_bias: float, gate: float) -> None:
+    """h = r c + (1 - r) α x has the variance of x if c has it and is independent of x: r² + (1 - r)² α² = 1."""
+    layer = nn.SRU(HIDDEN, HIDDEN, bias=bias, highway_bias=highway_bias).double()
+    with cr.no_grad():
+        layer.weight_ih_l0.zero_()  # the gates are constant, c is 0
+    x = inputs(HIDDEN)
+    skipped = values(layer(cr.tensor(x))[0]) / x
+    r = sigmoid(gate)
+    np.testing.assert_allclose(r**2 + skipped**2, 1, rtol=1e-10)
+
+
 @pytest.mark.parametrize("options", [{"num_layers": 2, "bidirectional": True}, {"bidirectional": True}])
 def test_layers_and_directions_are_made_of_single_ones(options: dict[str, Any]) -> None:
     """An SRU whose directions and layers are run one by one; the first layer projects, the second one does too."""
