@@ -43,7 +43,9 @@ class Schedule(NamedTuple):
 
 
 def schedule(order: Sequence[Vertex], roots: tuple[Vertex, ...], is_simplified: bool = False) -> Schedule | None:
-    """How to evaluate ``roots`` to the bit as their program would; None if there is no rule for what others have added.
+    """How to evaluate ``roots`` to the bit as their program would.
+
+    None if there is no rule for what others have added, or for the order in which a program makes its sums.
 
     ``order`` holds all that they need, operands first.
     """

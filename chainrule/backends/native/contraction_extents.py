@@ -39,8 +39,8 @@ LEAST_CHUNKED_ROWS = 288
 PARTS = 8
 """Tasks of sums that are split: each adds a part of all sums, and has a part of the operands in its caches."""
 
-MOST_SPLIT_BYTES = 160 << 10
-"""Of more results the sums of a task would not stay in its caches."""
+MOST_SPLIT_RESULTS = 40 << 10
+"""The sums of more results would not stay in the caches of a task."""
 
 LEAST_SPLIT_WORK = 1 << 23
 """Multiplications from which on splitting sums pays."""
@@ -248,7 +248,7 @@ def splits_sums(results: int, terms: int) -> bool:
     Gradients of weights of convolutions have few results, of many terms: there tasks that have the results apart would
     each read all of both operands.
     """
-    return results * 4 <= MOST_SPLIT_BYTES and terms >= results and results * terms >= LEAST_SPLIT_WORK
+    return results <= MOST_SPLIT_RESULTS and terms >= results and results * terms >= LEAST_SPLIT_WORK
 
 
 def _even_chunk(extent: int, most: int) -> int:
