@@ -44,8 +44,8 @@ from .weights import ClassWeight, check_sample_weight, class_weights
 Rows = tuple[Any, Any, Any]
 """X, y and weights or None, as tensors."""
 
-HASHED_BYTES = 1 << 24
-"""Data of up to so many bytes is hashed before training: a few milliseconds. For more it would take too long."""
+HASHED_BYTES = 1 << 20
+"""Data of up to so many bytes is hashed before training, in less than a millisecond; a fit may be as short."""
 
 PREDICTION_ROWS = 1024
 """Rows of one call when predicting; fewer are padded to a power of two, so that a handful of programs serve all."""
@@ -427,7 +427,7 @@ class Trainer:
     def training_record(self) -> dict[str, Any]:
         """How the model was trained, in JSON types: loss with its options, metrics, optimiser, seed, and on which data.
 
-        Of arrays of up to 16 MiB together the SHA-256 is known (`chainrule.files.provenance.fingerprint` of X, y and
+        Of arrays of up to 1 MiB together the SHA-256 is known (`chainrule.files.provenance.fingerprint` of X, y and
         weights), of others the number of rows.
         """
         made_of = {"loss": describe(self.objective.loss), "metrics": list(self.metrics), "seed": self.seed}
