@@ -174,9 +174,10 @@ class RecurrentLayer(Module):
             outputs: list[Any] = []
             for suffix in self._suffixes(layer):
                 tensors = (*states, *self._parameters_with(suffix).values())
-                options = {"recurrence": self.recurrence, "number": len(ends), "reverse": bool(outputs)}
-                options["recompute"] = self.recompute
-                output, *last = take_all_steps(x, steps.mask, *tensors, **options)
+                output, *last = take_all_steps(
+                    x, steps.mask, *tensors, recurrence=self.recurrence, number=len(ends), reverse=bool(outputs),
+                    recompute=self.recompute,
+                )  # fmt: skip
                 outputs.append(output)
                 ends.append(tuple(last))
             x = outputs[0] if len(outputs) == 1 else shaping.cat(outputs, -1)

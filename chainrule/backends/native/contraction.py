@@ -99,21 +99,18 @@ class Emission:
         self._add_chunks(first, (first + extents.part).minimum(extents.depth[0].extent))
 
     def _scratch_of(self, part: Value) -> Value:
-        extents = self.extents
-        shared = worker_scratch(self.f, self.body.plan, 0)
-        return shared.byte(part * (extents.shared_bytes // extents.parts))
+        return worker_scratch(self.f, self.body.plan, 0).byte(part * self.extents.task_bytes)
 
     def add_parts(self) -> None:
         """Add the sums of all parts to those of the first, and do with them what is to be done."""
         extents, f = self.extents, self.f
         self.first_tile = self.first_panel = f.index(0)
         self._use_scratch(self._scratch_of(f.index(0)))
-        distance = extents.shared_bytes // extents.parts
         with f.loop(0, extents.sums_bytes // extents.size, extents.lanes, name="sum") as loop:
             place = self.sums.at(loop.index, self.element)
             total = f.load(place, self.vector)
             for part in range(1, extents.parts):
-                total = total + f.load(place.byte(part * distance), self.vector)
+                total = total + f.load(place.byte(part * extents.task_bytes), self.vector)
             f.store(total, place)
         self._finish_all()
 

@@ -236,10 +236,10 @@ class Extents:
         self.panel_bytes = packed if self.packs else 0
         kept = self.block_tiles * self.group if self.chunks > 1 else 1
         self.sums_bytes = whole_lines(kept * self.pixels * self.width * self.size)
-        self.scratch_bytes = self.panel_bytes + self.sums_bytes
-        self.shared_bytes = 0
-        if self.parts > 1:  # every task has its own, for what it leaves there is read when all are done
-            self.shared_bytes, self.scratch_bytes = self.parts * self.scratch_bytes, 0
+        self.task_bytes = self.panel_bytes + self.sums_bytes
+        # Every part has its own, for what it leaves there is read when all are done.
+        self.scratch_bytes = self.task_bytes if self.parts == 1 else 0
+        self.shared_bytes = self.parts * self.task_bytes if self.parts > 1 else 0
 
 
 def splits_sums(results: int, terms: int) -> bool:

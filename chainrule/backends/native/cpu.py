@@ -46,7 +46,6 @@ FULL_WIDTH = (
 )  # fmt: skip
 """Processors, by LLVM's names, that multiply two vectors of 512 bits in a cycle; others with AVX-512 take two."""
 
-
 LEVELS = {"avx512": "", "avx2": "-avx512f", "sse": "-avx"}
 """Names that limit code for x86 to a level; removing a feature also removes all that need it."""
 
