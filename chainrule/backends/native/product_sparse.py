@@ -38,8 +38,8 @@ LEAST_DEPTH = 32
 LEAST_VECTORS, MOST_VECTORS = 4, 8
 """Vectors of a panel: independent sums, and multiplications that share the look-up of a factor."""
 
-BLOCK_ROWS = 32
-"""Rows of a task whose sums wait for further blocks of k; twice as many where there is one block."""
+BLOCK_ROWS = 64
+"""Rows of a task, which share a packed panel."""
 
 SAMPLES = 32
 """Vectors of the left operand that are looked at to estimate how many zeros there are."""
@@ -53,8 +53,8 @@ class Call(NamedTuple):
 
     ``scratch`` is for the packed panel and, behind it, sums; ``find``, ``pack`` and ``finish`` are functions. In
     elements: the distances of left's rows and values of k, of right's rows (or columns, where these are not
-    consecutive), of right's columns, of the rows of right to prefetch, and of sums that wait for further blocks of k
-    (0 if there is one).
+    consecutive), of right's columns, and of sums that wait for further blocks of k (0 if there is one).
+    ``is_in_place``: 1 if the rows of right are a panel where they are, else 0.
     ``inner``: how many tasks share a panel or, where no sums wait, a block of ``block_rows`` rows.
     """
 
@@ -69,7 +69,7 @@ class Call(NamedTuple):
     left_depth: Value
     right_line: Value
     right_column: Value
-    right_ahead: Value
+    is_in_place: Value
     waiting_row: Value
     block_rows: Value
     rows: Value
@@ -99,7 +99,9 @@ class Sparse:
         self.row_bytes = self.width * BYTES[self.element]
         self.length = BITS if product.depth >= BITS else LEAST_DEPTH
         self.keeps_sums = product.depth > self.length
-        self.block_rows = BLOCK_ROWS if self.keeps_sums else 2 * BLOCK_ROWS
+        # Threads share out the panels of a deep product; of a single one, its rows.
+        is_single_panel = self.keeps_sums and product.columns == self.width
+        self.block_rows = BLOCK_ROWS // 2 if is_single_panel else BLOCK_ROWS
         self.panel_bytes = whole_lines(self.length * self.row_bytes)
         sums_bytes = whole_lines((self.block_rows if self.keeps_sums else 1) * self.row_bytes)
         self.scratch_bytes = self.panel_bytes + sums_bytes
@@ -117,21 +119,21 @@ class Sparse:
         panels, row_blocks = product.columns // self.width, -(-product.rows // self.block_rows)
         left_row, left_depth = product.left.strides[-2:]
         right_depth, right_column = product.right.strides[-2:]
-        # Prefetching columns that are to be transposed does not pay: the same row is asked for again and again.
-        line, ahead = (right_depth, right_depth) if right_column == 1 else (right_column, 0)
+        line = right_depth if right_column == 1 else right_column
+        is_in_place = right_column == 1 and right_depth == self.width
         inner = row_blocks if self.keeps_sums else panels
         with module.function(name, KERNEL_ARGUMENTS) as f:
             buffers, begin, end, _ = f.arguments
             find = self._find_along_rows(f) if left_depth == 1 else self._find_across_rows(f)
             if right_column == 1:
-                pack = self._pack_rows(f, is_in_place=right_depth == self.width)
+                pack = self._pack_rows(f, is_in_place)
             else:
                 pack = self._pack_columns(f, right_depth)
             functions = [f.global_pointer(name) for name in (find, pack, self._finish_function(f, plan))]
             pointers = [buffers, worker_scratch(f, plan, self.scratch_bytes), *functions, *_operands(f, plan, product)]
             waiting = self.width if self.keeps_sums else 0
             extents = (self.block_rows, product.rows, product.depth, inner)
-            numbers = (left_row, left_depth, line, right_column, ahead, waiting, *extents)
+            numbers = (left_row, left_depth, line, right_column, int(is_in_place), waiting, *extents)
             f.call(self._multiply_function(f), [*pointers, *map(f.index, numbers), begin, end])
         return KernelInfo(name, panels * row_blocks, True, self.scratch_bytes)
 
@@ -144,7 +146,7 @@ class Sparse:
             site = Site(f, plan, self.product, self.lanes, has_whole_rows=False)
             for access in site.far_accesses():
                 following = site.operand(access, (row + 1) * access.strides[-2] + column)
-                _prefetch(f, following, self.width * plan.buffers[access.buffer].dtype.size, write=True)
+                _prefetch_written(f, following, self.width * plan.buffers[access.buffer].dtype.size)
             with f.loop(0, self.width, self.lanes, name="finish") as loop:
                 vector = f.load(sums.at(loop.index, self.element), Type(self.element, self.lanes))
                 strip = site.point.enter(site.order[-2], column + loop.index, 0, self.lanes)
@@ -160,7 +162,7 @@ class Sparse:
             return name
         with f.module.function(name, Call.arguments(), exported=False) as f:
             call = Call(*f.arguments)
-            words = f.allocate("int64", 2 * BLOCK_ROWS + self.lanes)
+            words = f.allocate("int64", BLOCK_ROWS + self.lanes)
             with f.loop(call.begin, call.end, name="task") as task:
                 outer, inner, waits = task.index // call.inner, task.index % call.inner, call.waiting_row > 0
                 first = waits.select(inner, outer) * call.block_rows
@@ -175,30 +177,23 @@ class Sparse:
             start = loop.index.minimum(call.depth - self.length)
             todo = f.constant(-1, INDEX) << (loop.index - start)
             everything = f.call(call.pack, [right, call.right_line, start, call.scratch], INDEX)
-            is_in_place = call.right_ahead.equal(self.width)
-            panel = is_in_place.select(right.at(start * call.right_line, self.element), call.scratch)
+            panel = call.is_in_place.equal(1).select(right.at(start * call.right_line, self.element), call.scratch)
             left = call.left.at(first * call.left_row + start * call.left_depth, self.element)
             # One of left's strides is 1.
             f.call(call.find, [left, call.left_row + call.left_depth - 1, count, words])
             is_last = loop.index + self.length >= call.depth
             before = loop.index.equal(0).select(self._zeros(f), sums := call.scratch.byte(self.panel_bytes))
             before_row = loop.index.equal(0).select(f.index(0), call.waiting_row)
-            following = right.at((loop.index + self.length) * call.right_ahead, self.element)
-            carried = [left, words.at(self.lanes, "int64"), before, sums, following]
+            carried = [left, words.at(self.lanes, "int64"), before, sums]
             with f.loop(0, count, carried=carried, name="row") as row:
-                factors, word, before, after, ahead = row.values
+                factors, word, before, after = row.values
                 bits = (f.load(word, INDEX) | everything) & todo
                 f.call(self._add_function(f), [factors, panel, before, after, bits, call.left_depth])
                 with f.when(is_last, name="last"):
                     f.call(call.finish, [call.buffers, after, first + row.index, column])
-                with f.when(~is_last, name="ahead"):
-                    _prefetch(f, factors.at(self.length, self.element), self.length * BYTES[self.element], write=False)
-                    for number in range(self.length // BLOCK_ROWS):
-                        _prefetch(f, ahead.at(call.right_ahead * number, self.element), self.row_bytes, write=False)
                 row.next([
                     factors.at(call.left_row, self.element), word.at(1, "int64"), before.at(before_row, self.element),
                     after.at(call.waiting_row, self.element),
-                    ahead.at(call.right_ahead * (self.length // BLOCK_ROWS), self.element),
                 ])  # fmt: skip
 
     def _zeros(self, f: Function) -> Value:
@@ -316,13 +311,13 @@ FIND_ARGUMENTS = [("left", POINTER), ("distance", INDEX), ("count", INDEX), ("wo
 as the last vector of rows may begin before the first row."""
 
 
-def _prefetch(f: Function, pointer: Value, bytes: int, write: bool) -> None:
-    """Ask for so many bytes, which will perhaps be written, too: then they are taken away from other processors."""
-    name = f"prefetch_{bytes}_{'write' if write else 'read'}"
+def _prefetch_written(f: Function, pointer: Value, bytes: int) -> None:
+    """Ask for so many bytes that will be written: they are taken away from other processors."""
+    name = f"prefetch_{bytes}"
     if not f.module.defines(name):
         with f.module.function(name, [("pointer", POINTER)], exported=False) as inner:
             for line in range(0, bytes, LINE_BYTES):
-                inner.prefetch(inner.arguments[0].byte(line), write=write)
+                inner.prefetch(inner.arguments[0].byte(line), write=True)
     f.call(name, [pointer])
 
 
