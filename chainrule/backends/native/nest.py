@@ -2,7 +2,8 @@
 
 `schedule` decides which loops there are; here they are written. The vector dimension is walked in blocks of a few
 vectors and ends in a rest of fixed size, so that trip counts and masks are constants. Reductions keep several
-accumulators, in the order that `order` lays down. Small nests become straight code.
+accumulators, in the order that `order` lays down. Loads across the vectors are turned in registers, a square of
+elements at a time. Small nests become straight code.
 """
 
 from __future__ import annotations
@@ -12,9 +13,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from chainrule.backends.native.body import Body, Piece, Point
+from chainrule.backends.native.body import Body, Piece, Point, place
 from chainrule.backends.native.kernel import KernelInfo
-from chainrule.backends.native.language import KERNEL_ARGUMENTS, Function, Module, Value
+from chainrule.backends.native.language import KERNEL_ARGUMENTS, Function, Module, Type, Value
 from chainrule.backends.native.order import chunk_length, part_length
 from chainrule.backends.native.reduction import Accumulators, accumulation, across_lanes
 from chainrule.backends.native.schedule import (
@@ -27,8 +28,10 @@ from chainrule.backends.native.schedule import (
     simplify,
     split_reduction,
     sum_lanes,
+    turned_dimension,
 )
-from chainrule.passes.plan import Nest, Plan
+from chainrule.backends.native.transposition import transpose
+from chainrule.passes.plan import Instruction, Nest, Plan
 
 STRAIGHT_CODE = 48  # instructions up to which a loop is written out
 LONG_CODE = 128  # instructions for all accumulators above which they take turns in one loop
@@ -157,6 +160,9 @@ class Unrolling:
 
     def block(self, position: int) -> int:
         """Indices in a block."""
+        schedule = self.schedule
+        if schedule.turned is not None and schedule.order[position] in (schedule.turned, schedule.vector):
+            return schedule.lanes
         return self.lanes(position) * self.copies(position)
 
 
@@ -190,15 +196,65 @@ class NestEmitter:
             self._reduced([point])
             return
         dimension = self.schedule.order[position]
-        if dimension == self.schedule.vector:
+        if dimension == self.schedule.turned:
+            self._squares(point, position, span)
+        elif dimension == self.schedule.vector:
             self._blocks(
                 position, span, None, lambda pieces: self._reduced([point.enter(dimension, *piece) for piece in pieces])
             )
         else:
-            whole = self.whole(position + 1)
-            self._loop(
-                position, span, 1, None, lambda index: self._kept(point.enter(dimension, index), position + 1, whole)
-            )
+            self._rows(point, position, span)
+
+    def _rows(self, point: Point, position: int, span: Span) -> None:
+        """The points of a dimension one by one."""
+        dimension, whole = self.schedule.order[position], self.whole(position + 1)
+        self._loop(
+            position, span, 1, None, lambda index: self._kept(point.enter(dimension, index), position + 1, whole)
+        )
+
+    # Loops over squares that are turned
+
+    def _squares(self, point: Point, position: int, span: Span) -> None:
+        """Squares of both dimensions, then the columns and the rows that are left."""
+        f, lanes = self.f, self.schedule.lanes
+        height, width = (self.extent(position + i) // lanes * lanes for i in range(2))
+        dimension, vector = self.schedule.order[position : position + 2]
+
+        def rows(index: Value) -> None:
+            squares = Span(f.index(0), f.index(width), False)
+            self._loop(position + 1, squares, lanes, None, lambda column: self._square(point, index, column))
+            if width < self.extent(position + 1):
+                for row in range(lanes):
+                    inner = point.enter(dimension, index, row)
+                    for piece in self.body.pieces(f.index(width), self.extent(position + 1) - width, lanes):
+                        inner.enter(vector, *piece)
+
+        self._loop(position, Span(span.start, span.stop.minimum(height), False), lanes, None, rows)
+        rest = Span(f.index(height), f.index(self.extent(position)), True)
+        if height < self.extent(position) and span.reaches_end is True:
+            self._rows(point, position, rest)
+        elif height < self.extent(position) and isinstance(span.reaches_end, Value):
+            with f.when(span.reaches_end, name="rest"):
+                self._rows(point, position, rest)
+
+    def _square(self, point: Point, row: Value, column: Value) -> None:
+        """A square of points, from a row and a column on."""
+        turned, vector, lanes = self.schedule.turned, self.schedule.vector, self.schedule.lanes
+        assert turned is not None and vector is not None
+        items = {i: item for i, item in enumerate(self.nest.body) if turned_dimension(item, vector) == turned}
+        loaded = {number: self._turned(point, item, row, column) for number, item in items.items()}
+        for offset in range(lanes):
+            given = {number: vectors[offset] for number, vectors in loaded.items()}
+            point.enter(turned, row, offset).enter(vector, column, given=given)
+
+    def _turned(self, point: Point, item: Instruction, row: Value, column: Value) -> list[Value]:
+        """What an instruction loads at a square: a vector along the columns for every row."""
+        access, element, lanes = item.access, item.dtype.name, self.schedule.lanes
+        assert access is not None and self.schedule.vector is not None
+        stride = access.strides[self.schedule.vector]
+        start = point.pointers[place(access)].at(column * stride + row + access.offset, element).freeze()
+        vectors = [self.f.load(start.at(i * stride, element), Type(element, lanes)) for i in range(lanes)]
+        return transpose(vectors, lanes)
 
     # Loops over reduced dimensions
 
@@ -340,7 +396,7 @@ class NestEmitter:
         full = extent // block * block
         if full:
             stop = span.stop if full == extent else span.stop.minimum(full)
-            offsets = [copy * lanes for copy in range(unrolling.copies(position))]
+            offsets = range(0, block, lanes)
             main = Span(span.start, stop, False)
             self._loop(position, main, block, sums, lambda index: body([Piece(index, o, lanes, None) for o in offsets]))
         if full == extent:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from chainrule.backends.native.language import BYTES, Function, Type, Value
+from chainrule.backends.native.transposition import transpose
 
 PIECE_BYTES = 16
 """Transposing works within 16 bytes: shuffles inside of them are the cheapest on every processor."""
@@ -84,28 +85,8 @@ def _transpose_block(
             if panel.columns % piece and number:
                 column = (column < panel.columns).select(column, f.index(panel.columns - 1))
             vectors.append(f.load(source.at(column * panel.column_stride, element), Type(element, lanes), depth))
-        turned = _transpose(vectors, piece)
+        turned = transpose(vectors, piece)
         for k in range(depth):
             group, member = divmod(k, piece)
             row = turned[member].shuffle(range(group * piece, (group + 1) * piece))
             f.store(row, target.at(loop.index + k * width, element))
-
-
-def _transpose(vectors: list[Value], piece: int) -> list[Value]:
-    """Transpose the squares of ``piece`` lanes: lane group g of result m holds lane g · piece + m of every vector."""
-    if piece == 2:
-        first, second = vectors
-        return [interleave(first, second, piece, upper) for upper in (False, True)]
-    a, b, c, d = vectors
-    halves = [(interleave(a, c, piece, upper), interleave(b, d, piece, upper)) for upper in (False, True)]
-    return [interleave(first, second, piece, upper) for first, second in halves for upper in (False, True)]
-
-
-def interleave(first: Value, second: Value, piece: int, upper: bool) -> Value:
-    """In every group of ``piece`` lanes: the lower or the upper half of both vectors' groups, lane by lane in turn."""
-    offset = piece // 2 if upper else 0
-    lanes = []
-    for group in range(0, first.lanes, piece):
-        for lane in range(group + offset, group + offset + piece // 2):
-            lanes += [lane, first.lanes + lane]
-    return first.shuffle(lanes, second)

@@ -41,8 +41,10 @@ class Schedule:
     """A simplified nest and its loops.
 
     ``order``: dimensions, outermost first; the first ``kept`` of them are kept (not reduced). ``vector``: the dimension
-    of the lanes, None for scalar code. ``period``: see `sum_period`. ``parallel``: the outermost loop may be split
-    among threads. ``nanoseconds``: a rough estimate of the work.
+    of the lanes, None for scalar code. ``turned``: the dimension outside of it along which loads are consecutive that
+    are not along the vectors; as many of its points as a vector has lanes are done at a time, and those loads turned in
+    registers. ``period``: see `sum_period`. ``parallel``: the outermost loop may be split among threads.
+    ``nanoseconds``: a rough estimate of the work.
     """
 
     nest: Nest
@@ -50,6 +52,7 @@ class Schedule:
     kept: int
     vector: int | None
     lanes: int
+    turned: int | None
     period: int
     parallel: bool
     nanoseconds: float
@@ -170,15 +173,37 @@ def make_schedule(nest: Nest, target: Target) -> Schedule:
     choices = [Vectors(nest, d, d in axes, target) for d in reversed(candidates)]
     best = min(choices or [Vectors(nest, None, False, target)], key=lambda choice: choice.cost)
     vector = best.dimension
-    if vector is not None and vector in free:
-        free.remove(vector)
-        kept = [*free, *sorted(serial.difference(axes)), vector]
-    else:
-        kept = [*free, *sorted(serial.difference(axes))]
+    turned = None if axes or serial else _turned(nest, best)
+    inner = [d for d in (turned, vector) if d in free]
+    kept = [*(d for d in free if d not in inner), *sorted(serial.difference(axes)), *inner]
     order = (*kept, *axes)
     nanoseconds = NANOSECONDS * best.cost * math.prod(nest.domain)
     parallel = bool(kept) and kept[0] not in serial
-    return Schedule(nest, order, len(kept), vector, best.lanes, period, parallel, nanoseconds)
+    return Schedule(nest, order, len(kept), vector, best.lanes, turned, period, parallel, nanoseconds)
+
+
+TURNED_LENGTH = 8
+"""Machine instructions of a body that are worth repeating for every lane, so that loads can be turned in registers."""
+
+
+def _turned(nest: Nest, vectors: Vectors) -> int | None:
+    """The dimension along which the loads are consecutive that would take the elements of a vector one by one."""
+    vector, lanes = vectors.dimension, vectors.lanes
+    if vector is None or lanes == 1 or code_length(nest.body) + len(nest.stores) > TURNED_LENGTH:
+        return None
+    dimensions = {turned_dimension(item, vector) for item in nest.body} - {None}
+    fitting = [d for d in dimensions if d is not None and min(nest.domain[d], nest.domain[vector]) >= lanes]
+    return min(fitting, default=None)
+
+
+def turned_dimension(item: Instruction, vector: int) -> int | None:
+    """The dimension along which an instruction loads consecutive elements, if along the vectors it does not."""
+    access = item.access
+    if item.operation != "load" or access is None or access.dynamic or item.dtype.size < 4:
+        return None
+    if abs(access.strides[vector]) <= 1 or 1 not in access.strides:
+        return None
+    return access.strides.index(1)
 
 
 FEW_SUMS = 8
