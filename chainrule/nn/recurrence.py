@@ -20,7 +20,6 @@ from ..tensor.partition import split
 from ..tensor.recording import pending, type_of
 from ..tensor.remembered import remembered
 from ..tensor.segment import state as recording
-from ..tensor.shaping import cat
 from ..types import Shape
 from . import init
 from .functional.linear import linear
@@ -332,16 +331,15 @@ class Simple(Recurrence):
         init.lecun_uniform_(weight)
 
     def given(self, p: Parameters, x: Any) -> Any:
-        parts = linear(x, p["weight_ih"]).split(self.hidden, -1)
-        gates = cat(parts[1:3], -1)
-        gates = gates + p["bias_ih"] if self.use_bias else gates
-        skip = parts[3] if len(parts) == 4 else x
-        return parts[0], gates, skip * self.scale
+        """W x, and x; cut into blocks by each step, as that needs no copies of blocks."""
+        return linear(x, p["weight_ih"]), x
 
     def step(self, p: Parameters, state: State, given: Any) -> tuple[State, Any]:
         (c,) = state
-        new, gates, skip = given
-        f, r = gates.split(self.hidden, -1)
+        of_x, x = given
+        new, f, r, *projected = of_x.split(self.hidden, -1)
+        if self.use_bias:
+            f, r = (gate + bias for gate, bias in zip((f, r), p["bias_ih"].split(self.hidden), strict=True))
         f, r = (f + p["weight_cf"] * c).sigmoid(), (r + p["weight_cr"] * c).sigmoid()
         c = f * c + (1 - f) * new
-        return (c,), r * c + (1 - r) * skip
+        return (c,), r * c + (1 - r) * (self.scale * (projected[0] if projected else x))

@@ -206,6 +206,10 @@ def _fading(adjoint: Vertex) -> Vertex:
 
 
 _VIEWS = ("reshape", "transpose", "broadcast", "slice", "flip")
+_CHEAP = (
+    "add", "subtract", "multiply", "negative", "absolute", "where", "cast",
+    "equal", "not_equal", "less", "less_equal", "logical_and", "logical_or", "logical_not",
+)  # fmt: skip
 
 
 def _reversed_run(
@@ -214,9 +218,12 @@ def _reversed_run(
     """The run, in the other direction, of a body with these outputs, which read vertices of the body of ``run``.
 
     ``carried`` maps inputs of the new body to the first values of its carries, ``given`` others to stacks. Vertices of
-    the old body that depend on no step, and views, are computed again; all others become inputs, stacked or invariant.
+    the old body that depend on no step, views, and what follows cheaply from others are computed again; all others
+    become inputs, stacked or invariant.
     """
     taken = _taken_over(run)
+    for vertex in _following(run, taken, topological_order(outputs, taken)):
+        del taken[vertex]
     stacks, fixed, new = dict[Vertex, Vertex](), dict[Vertex, Vertex](), dict[Vertex, Vertex]()
     for vertex in topological_order(outputs, taken):
         if vertex in given:
@@ -252,6 +259,23 @@ def _taken_over(run: Run) -> dict[Vertex, int | None]:
             if not is_fixed[vertex] and vertex.primitive.name not in _VIEWS:
                 taken[vertex] = None
     return taken
+
+
+def _following(run: Run, taken: dict[Vertex, int | None], order: Sequence[Vertex]) -> list[Vertex]:
+    """What a reversed body need not take over: one cheap operation gives it from what the body reads anyway.
+
+    Stacking a vertex costs a store and a load, at each step, that may go to memory.
+    """
+    read = {vertex for vertex in order if vertex in taken}
+    known = {vertex for vertex, position in taken.items() if position is not None and position >= run.carries}
+    following = list[Vertex]()
+    for vertex in run.body.members:
+        is_known = all(operand in known for operand in vertex.inputs)
+        if vertex in read and taken[vertex] is None and is_known and vertex.primitive.name in _CHEAP:
+            following.append(vertex)
+        if vertex in read or (vertex not in taken and is_known):
+            known.add(vertex)
+    return following
 
 
 def _samples(rng: np.random.Generator) -> list[Sample]:

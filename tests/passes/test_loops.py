@@ -8,8 +8,8 @@ import pytest
 from chainrule.autodiff.reverse import gradients
 from chainrule.graph.graph import Graph
 from chainrule.graph.vertex import Vertex, apply
-from chainrule.ops.arithmetic import add, multiply
-from chainrule.ops.elementwise import TANH, exp
+from chainrule.ops.arithmetic import add, multiply, subtract
+from chainrule.ops.elementwise import SIGMOID, TANH, exp
 from chainrule.ops.loop import LOOP, Run, find_runs
 from chainrule.ops.matmul import matmul
 from chainrule.ops.movement import broadcast, reshape, swap_last_axes
@@ -78,6 +78,22 @@ def test_a_training_step_has_one_product_in_each_loop() -> None:
     assert products_in_loops(graph) == [1, 1]
     (backward,) = (run for run in find_runs(optimize(graph).order()) if run.reverse)
     assert backward.carries == 1  # the adjoint; the sums for weights and bias are gone
+    same_values(graph)
+
+
+def test_what_follows_cheaply_is_not_stacked() -> None:
+    """c' = f⊙c + (1 - f)⊙2x with f = σ(x + c): backwards reads f, c and x; 1 - f and 2x are computed again."""
+
+    def body(c: Vertex, x: Vertex, one: Vertex) -> tuple[list[Vertex], list[Vertex]]:
+        f = apply(SIGMOID, add(x, c))
+        return [add(multiply(f, c), multiply(subtract(one, f), add(x, x)))], []
+
+    inputs = [vertex(3), vertex(STEPS, 3), vertex(3)]
+    run = loop_of(body, inputs[:1], inputs[1:2], inputs[2:])
+    found = gradients(sum_(run.carry(0), (0,)), inputs[:2])
+    graph = Graph(tuple(inputs), tuple(each for each in found if each is not None))
+    (forward,) = (results for run, results in find_runs(optimize(graph).order()).items() if not run.reverse)
+    assert len([each for each in forward if each.attributes["result"] == "stack"]) == 2  # f and c
     same_values(graph)
 
 

@@ -102,6 +102,20 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("level", TARGETS)
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+@pytest.mark.parametrize("shape", [(16, 16), (17, 16), (16, 19), (15, 40), (3, 33, 47), (2, 40, 100), (300, 130)])
+def test_reading_across_the_vectors(shape, dtype, level):
+    """y[..., i, j] = x[..., j, i] + z[..., i, j] in whole squares, with rows and columns left over, in any split."""
+    rng, b = np.random.default_rng(0), Builder()
+    turned = (*shape[:-2], shape[-1], shape[-2])
+    x = b.array((rng.normal(size=turned) * 50).astype(dtype))
+    y, z = (b.array((rng.normal(size=shape) * 50).astype(dtype)) for _ in range(2))
+    across = b.load(x, (*strides_of(turned)[:-2], 1, shape[-2]))
+    total = b.add("add", dtype, across, b.load(z, strides_of(shape)))
+    check(b, b.nest(shape, [Store(Access(y, strides_of(shape)), total)]), level, parts=3)
+
+
+@pytest.mark.parametrize("level", TARGETS)
 @pytest.mark.parametrize("operation", ["sum", "max", "min"])
 @pytest.mark.parametrize(("shape", "axes"), SHAPES)
 def test_reductions(shape, axes, operation, level):
