@@ -42,7 +42,7 @@ PARTS = 8
 MOST_SPLIT_RESULTS = 40 << 10
 """The sums of more results would not stay in the caches of a task."""
 
-LEAST_SPLIT_WORK = 1 << 23
+LEAST_SPLIT_WORK = 1 << 20
 """Multiplications from which on splitting sums pays."""
 
 LEAST_USES = 48
@@ -168,6 +168,7 @@ class Extents:
         self.depth = _merged([Loop(*step, ranges.get(number)) for number, step in enumerate(steps)])
         self.is_scattered = abs(self.depth[-1].left) * self.size >= LINE_BYTES and f.module.target.multiplies_two
         self.cut, self.chunk = self._choose_chunk()
+        self._split_sums()
         outside = math.prod(loop.extent for loop in self.depth[: self.cut])
         self.chunks = outside * -(-self.depth[self.cut].extent // self.chunk)
         packed = tuple(
@@ -176,6 +177,16 @@ class Extents:
         self.steps = packed if self.packs else tuple(loop.right for loop in self.depth)
         loops = [loop._replace(right=step) for loop, step in zip(self.depth, self.steps, strict=True)][self.cut :]
         self.loops = [loops[0], *_merged(loops[1:])] if self.chunks > 1 else _merged(loops)
+
+    def _split_sums(self) -> None:
+        """Parts of the first dimension of the depth, and how many indices each has."""
+        kernel, first = self.kernel, self.depth[0]
+        self.part, self.parts = first.extent, 1
+        if first.range is None and splits_sums(math.prod(kernel.domain), kernel.terms):
+            self.part = -(-first.extent // PARTS)
+            self.parts = -(-first.extent // self.part)
+        if self.cut == 0:
+            self.chunk = min(self.chunk, self.part)
 
     def _choose_chunk(self) -> tuple[int, int]:
         """Which dimension of the depth is cut into chunks, and how many indices a chunk has, at most."""
@@ -201,12 +212,7 @@ class Extents:
         return -(-columns // self.lanes)
 
     def _split_into_tasks(self) -> None:
-        kernel, first = self.kernel, self.depth[0].extent
-        work = math.prod(kernel.domain) * kernel.terms
-        self.part, self.parts = first, 1
-        if self.chunks > 1 and self.depth[0].range is None and splits_sums(math.prod(kernel.domain), kernel.terms):
-            self.part = -(-first // PARTS)
-            self.parts = -(-first // self.part)
+        work = math.prod(self.kernel.domain) * self.kernel.terms
         if self.parts > 1:
             self.block_tiles, self.blocks, self.group, self.groups = self.tiles, 1, self.panels, 1
             self.tasks = self.parts

@@ -26,6 +26,9 @@ COSTS = {
 
 NANOSECONDS = 0.25
 
+FOLD = 4.0
+"""Vector instructions to begin a sum and to add up its accumulators."""
+
 FAR_ELEMENTS = 1 << 18
 FAR_COST = 1.5  # of an element at a place among so many that it is likely to come from memory: about 10 bytes in 1 ns
 
@@ -177,9 +180,15 @@ def make_schedule(nest: Nest, target: Target) -> Schedule:
     inner = [d for d in (turned, vector) if d in free]
     kept = [*(d for d in free if d not in inner), *sorted(serial.difference(axes)), *inner]
     order = (*kept, *axes)
-    nanoseconds = NANOSECONDS * best.cost * math.prod(nest.domain)
+    nanoseconds = NANOSECONDS * (best.cost * math.prod(nest.domain) + _folds(nest, kept, best))
     parallel = bool(kept) and kept[0] not in serial
     return Schedule(nest, order, len(kept), vector, best.lanes, turned, period, parallel, nanoseconds)
+
+
+def _folds(nest: Nest, kept: Sequence[int], vectors: Vectors) -> float:
+    """Vector instructions that sums take besides those for each point."""
+    results = math.prod(nest.domain[d] for d in kept)
+    return FOLD * len(nest.reductions) * results * (vectors.per_point if vectors.dimension in kept else 1.0)
 
 
 TURNED_LENGTH = 8

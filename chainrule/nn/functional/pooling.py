@@ -224,7 +224,7 @@ def _average(
     name = f"avg_pool{rank}d"
     windows = make_windows(name, x.shape, sizes, rank, ceil_mode)
     check_half(name, windows)
-    total = _totals(cast(x, _float_dtype(x)), windows)
+    total = _totals(cast(x, _float_dtype(x)), len(x.shape) - rank, windows)
     return divide(total, divisor) if divisor is not None else _divided(total, windows, counts_padding)
 
 
@@ -232,18 +232,21 @@ def _float_dtype(x: Vertex) -> DType:
     return x.dtype if x.dtype.is_floating_point else float32
 
 
-def _totals(x: Vertex, windows: Sequence[Window]) -> Vertex:
-    """The sums over all windows, from the first axis to the last, so that long rows are added as a whole."""
-    for axis, window in enumerate(windows, len(x.shape) - len(windows)):
-        x = _total_along(x, axis, window)
+def _totals(x: Vertex, first: int, windows: Sequence[Window]) -> Vertex:
+    """The sums over the windows along axes from ``first`` on, the first one first, so that long rows are added whole.
+
+    Disjoint windows are cut out of all axes before the first sum, as its result would have to be copied to be cut where
+    channels are last in memory. Their gradient is a repetition.
+    """
+    if not all(window.is_disjoint and window.dilation == 1 for window in windows):
+        for axis, window in enumerate(windows, first):
+            x = functools.reduce(add, taps(x, axis, window))
+        return x
+    for axis, window in reversed([*enumerate(windows, first)]):
+        x = along(laid_out(x, axis, window), axis + 1, 0, window.kernel)
+    for axis in range(first, first + len(windows)):
+        x = sum_(x, (axis + 1,))
     return x
-
-
-def _total_along(x: Vertex, axis: int, window: Window) -> Vertex:
-    """The sums over the windows along one axis. Their gradient is a repetition where windows are disjoint."""
-    if window.is_disjoint and window.dilation == 1:
-        return sum_(along(laid_out(x, axis, window), axis + 1, 0, window.kernel), (axis + 1,))
-    return functools.reduce(add, taps(x, axis, window))
 
 
 def _divided(total: Vertex, windows: Sequence[Window], counts_padding: bool) -> Vertex:
@@ -307,7 +310,7 @@ def _norm(x: Vertex, *, rank: int, p: float, sizes: tuple[Any, ...], ceil_mode: 
     x = cast(x, _float_dtype(x))
     powers = multiply(x, x) if p == 2 else x if p == 1 else power(x, p)
     count = math.prod(window.kernel for window in windows)
-    total = multiply(_divided(_totals(powers, windows), windows, True), count)
+    total = multiply(_divided(_totals(powers, len(x.shape) - rank, windows), windows, True), count)
     is_zero = equal(total, 0)
     return where(is_zero, 0.0, power(where(is_zero, 1.0, total), 1 / p))
 
@@ -381,7 +384,7 @@ def _adaptive_average(x: Vertex, *, rank: int, output_size: Any) -> Vertex:
 
 
 def _totals_along(parts: Parts, axis: int, window: Window) -> Parts:
-    return (_total_along(parts[0], axis, window),)
+    return (_totals(parts[0], axis, (window,)),)
 
 
 def _mean_of(segments: Sequence[Parts], count: int) -> Parts:
