@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -178,6 +178,7 @@ def tensor_type(dtype: DType, shape: Shape) -> TensorType:
     return found
 
 
+@lru_cache(maxsize=4096)
 def contiguous_strides(shape: Shape) -> tuple[int, ...]:
     """Return row-major strides, in elements.
 

@@ -47,6 +47,7 @@ def overlaps(shape: Shape, strides: Shape | None) -> bool:
     return False
 
 
+@lru_cache(maxsize=4096)
 def reshaped_strides(shape: Shape, strides: Shape, wanted: Shape) -> Shape | None:
     """The strides with which the same elements have the shape ``wanted``; None if they must be copied for that.
 

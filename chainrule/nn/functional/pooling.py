@@ -224,8 +224,10 @@ def _average(
     name = f"avg_pool{rank}d"
     windows = make_windows(name, x.shape, sizes, rank, ceil_mode)
     check_half(name, windows)
-    total = _totals(cast(x, _float_dtype(x)), len(x.shape) - rank, windows)
-    return divide(total, divisor) if divisor is not None else _divided(total, windows, counts_padding)
+    x, first = cast(x, _float_dtype(x)), len(x.shape) - rank
+    if divisor is not None:
+        return divide(_totals(x, first, windows), divisor)
+    return _means(x, first, windows, counts_padding)
 
 
 def _float_dtype(x: Vertex) -> DType:
@@ -249,18 +251,21 @@ def _totals(x: Vertex, first: int, windows: Sequence[Window]) -> Vertex:
     return x
 
 
-def _divided(total: Vertex, windows: Sequence[Window], counts_padding: bool) -> Vertex:
+def _means(x: Vertex, first: int, windows: Sequence[Window], counts_padding: bool) -> Vertex:
     """Sums divided by the number of elements of their windows."""
     same, differing = 1, None
-    for axis, window in enumerate(windows, len(total.shape) - len(windows)):
+    for axis, window in enumerate(windows, first):
         edge = window.padding if counts_padding else 0
         last = (window.outputs - 1) * window.stride - window.padding + window.kernel
         if last <= window.size + edge and edge == window.padding:
             same *= window.kernel
         else:
-            count = cast(_counts(window, edge, len(total.shape) - axis - 1), total.dtype)
+            count = cast(_counts(window, edge, len(x.shape) - axis - 1), x.dtype)
             differing = count if differing is None else multiply(differing, count)
-    return divide(total, same if differing is None else multiply(differing, same))
+    if differing is None and same & (same - 1) == 0:
+        # A power of two scales without rounding, so it may come first, where it takes no pass of its own.
+        return _totals(multiply(x, 1 / same), first, windows)
+    return divide(_totals(x, first, windows), same if differing is None else multiply(differing, same))
 
 
 def _counts(window: Window, edge: int, axes_behind: int) -> Vertex:
@@ -310,7 +315,7 @@ def _norm(x: Vertex, *, rank: int, p: float, sizes: tuple[Any, ...], ceil_mode: 
     x = cast(x, _float_dtype(x))
     powers = multiply(x, x) if p == 2 else x if p == 1 else power(x, p)
     count = math.prod(window.kernel for window in windows)
-    total = multiply(_divided(_totals(powers, len(x.shape) - rank, windows), windows, True), count)
+    total = multiply(_means(powers, len(x.shape) - rank, windows, True), count)
     is_zero = equal(total, 0)
     return where(is_zero, 0.0, power(where(is_zero, 1.0, total), 1 / p))
 
