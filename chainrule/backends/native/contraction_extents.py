@@ -39,7 +39,7 @@ LEAST_CHUNKED_ROWS = 288
 PARTS = 8
 """Tasks of sums that are split: each adds a part of all sums, and has a part of the operands in its caches."""
 
-MOST_SPLIT_RESULTS = 40 << 10
+MOST_SPLIT_RESULTS = 64 << 10
 """The sums of more results would not stay in the caches of a task."""
 
 LEAST_SPLIT_WORK = 1 << 20
@@ -254,7 +254,7 @@ def splits_sums(results: int, terms: int) -> bool:
     Gradients of weights of convolutions have few results, of many terms: there tasks that have the results apart would
     each read all of both operands.
     """
-    return results <= MOST_SPLIT_RESULTS and terms >= results and results * terms >= LEAST_SPLIT_WORK
+    return results <= MOST_SPLIT_RESULTS and 4 * terms >= results and results * terms >= LEAST_SPLIT_WORK
 
 
 def _even_chunk(extent: int, most: int) -> int:
