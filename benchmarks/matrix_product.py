@@ -83,8 +83,7 @@ class Native:
         self.function = prototype(self.library.address(self.name))
 
     def run(self, repeats: int) -> None:
-        with launch() as pool:
-            self.function(ctypes.addressof(self.pointers), repeats, pool)
+        launch(lambda pool: self.function(ctypes.addressof(self.pointers), repeats, pool))
 
 
 def chainrule_product(case: Case, left: np.ndarray, right: np.ndarray) -> Native:

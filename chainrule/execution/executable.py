@@ -73,8 +73,7 @@ class Executable:
             self._allocate_scratch()
         pointers[self._scratch_slot] = self._scratch_address
         if self.layout.is_parallel:
-            with launch() as pool:
-                self._entry(argument, repeats, pool)
+            launch(lambda pool: self._entry(argument, repeats, pool))
         elif repeats == 1:
             self._short_entry(argument, 1, None)
         else:

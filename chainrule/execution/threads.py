@@ -1,13 +1,12 @@
 """The thread pool: Python threads that stay in a native loop, where compiled programs give them work without any
 Python.
 
-A program takes the pool's address for one run::
+A program is given the pool's address for one run::
 
-    with launch() as pool:          # 0: run on the calling thread alone
-        driver(..., pool)           # called so that the GIL is released (ctypes.CFUNCTYPE)
+    launch(lambda pool: driver(..., pool))      # called so that the GIL is released (ctypes.CFUNCTYPE)
 
-The address is that of a `ControlBlock`, whose first word is the address of a native function. The driver calls it,
-or, when the pool is 0, the kernel itself with all tasks::
+If it is 0, the program runs on the calling thread alone. The address is that of a `ControlBlock`, whose first word is
+the address of a native function. The driver calls it, or, when the pool is 0, the kernel itself with all tasks::
 
     void fork_join(ptr pool, ptr kernel, ptr buffers, i64 tasks)
     void kernel(ptr buffers, i64 begin, i64 end, i64 worker)
@@ -25,8 +24,9 @@ import ctypes
 import os
 import platform
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 from functools import cache
+from typing import TypeVar
 
 from chainrule.backends.native.cpu import host_target
 from chainrule.backends.native.jit import Library, compile_module
@@ -35,6 +35,8 @@ from chainrule.execution.threads_ir import LINE, ControlBlock, threads_ir
 from chainrule.settings import settings, usable_cpus
 
 SPIN_PAUSES = 16384  # pauses a worker spins for the next order before it sleeps: about 400 µs, a step of a Python loop
+
+Result = TypeVar("Result")
 
 _Post = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
 _ForkJoin = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64)
@@ -127,39 +129,41 @@ _pool: ThreadPool | None = None
 _lock = threading.Lock()  # held while a program runs with the pool, and while the pool starts or stops
 
 
-@contextlib.contextmanager
-def launch() -> Iterator[int]:
-    """Lend the pool to one run of a program: yields its address, or 0 when the program is to run on the calling
-    thread alone.
+def launch(program: Callable[[int], Result]) -> Result:
+    """Lend the pool to one run of a program, which is called with its address, or with 0 when it is to run on the
+    calling thread alone.
 
     The pool starts, or changes its size, when it is first needed. While one run has it, another (from a second Python
     thread, or nested in a callback) gets 0 rather than waiting: it computes the same bits alone, and cannot wait for
     itself. (Two that start at the very same moment may also run one after the other.)
 
-    >>> with launch() as pool:
-    ...     pass  # driver(buffers, pool)
+    >>> launch(lambda pool: "driver(buffers, pool)")
+    'driver(buffers, pool)'
     """
     lock = _lock  # a fork during the launch changes the global one
     if settings.threads == 1 or lock.locked():
-        yield 0
-        return
-    # Not acquire(blocking=False): Ctrl-C could come between it and the next line, and the lock would stay taken.
+        return program(0)
+    # Not acquire(blocking=False), nor a context manager of our own: Ctrl-C could come between taking the lock and the
+    # code that gives it back, and the pool would be lent for as long as the traceback is kept.
     with lock:
         pool = _current_pool()
         pool.open()
         try:
-            yield pool.address
+            return program(pool.address)
         finally:
             pool.close()
 
 
 def share(kernel: int, buffers: int, tasks: int) -> None:
     """Run the tasks of one kernel, given by its address, on the pool's threads."""
-    with launch() as pool:
+
+    def run(pool: int) -> None:
         if pool:
             _ForkJoin(ControlBlock.from_address(pool).fork_join)(pool, kernel, buffers, tasks)
         else:
             Shared(kernel)(buffers, 0, tasks, 0)
+
+    launch(run)
 
 
 def is_running() -> bool:

@@ -13,6 +13,7 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -153,8 +154,7 @@ def meet(pool: int, size: int) -> list[int]:
 
 def workers_after_launch(size: int) -> list[int]:
     """What a process finds that launches with the number of threads it is set to."""
-    with launch() as pool:
-        return meet(pool, size)
+    return launch(lambda pool: meet(pool, size))
 
 
 @pytest.fixture
@@ -212,8 +212,7 @@ def test_the_number_of_threads_does_not_change_a_bit() -> None:
     for number in (1, 2, 3, 4):
         set_num_threads(number)
         sums = np.zeros(101, np.float32)
-        with launch() as pool:
-            run(pool, "row_sums", [rows, sums], 101)
+        launch(partial(run, kernel="row_sums", buffers=[rows, sums], tasks=101))
         np.testing.assert_array_equal(sums, sequential)
 
 
@@ -248,8 +247,7 @@ def test_launch_starts_the_pool_and_changes_its_size() -> None:
     assert workers_after_launch(2) == [0, 1]
     assert former is not None and not any(thread.is_alive() for thread in former._threads)
     set_num_threads(1)
-    with launch() as pool:
-        assert pool == 0
+    assert launch(int) == 0
 
 
 def test_a_launch_within_a_launch_runs_alone() -> None:
@@ -257,26 +255,27 @@ def test_a_launch_within_a_launch_runs_alone() -> None:
     others: list[int] = []
 
     def launch_elsewhere() -> None:
-        with launch() as pool:
-            others.append(pool)
+        others.append(launch(int))
 
-    with launch() as pool:
-        assert pool != 0
-        with launch() as nested:
-            assert nested == 0
-            assert record(nested, tasks=3)[1].tolist() == [1, 1, 1, 0]
+    def program(pool: int) -> int:
+        assert launch(int) == 0
+        assert launch(lambda nested: record(nested, tasks=3))[1].tolist() == [1, 1, 1, 0]
         thread = threading.Thread(target=launch_elsewhere)
         thread.start()
         thread.join()
+        return pool
+
+    pool = launch(program)
     assert others == [0]
     launch_elsewhere()
     assert others == [0, pool]
+    assert pool != 0
 
 
 def test_an_exception_during_a_launch_gives_the_pool_back() -> None:
     set_num_threads(2)
-    with pytest.raises(ZeroDivisionError), launch():
-        raise ZeroDivisionError
+    with pytest.raises(ZeroDivisionError):
+        launch(lambda pool: 1 // (pool - pool))
     assert workers_after_launch(2) == [0, 1]
 
 
@@ -315,12 +314,16 @@ def test_wrong_numbers_of_threads_are_refused(number: object) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_forked_child_starts_its_own_pool_and_the_parent_goes_on() -> None:
     set_num_threads(2)
-    with launch() as pool:
+
+    def program(pool: int) -> int:
         record(pool, tasks=2)  # the worker spins, and the pool is taken, at the moment of the fork
         child = os.fork()
         if child == 0:
             os._exit(0 if workers_after_launch(2) == [0, 1] else 1)
         assert meet(pool, 2) == [0, 1]
+        return child
+
+    child = launch(program)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert workers_after_launch(2) == [0, 1]
 
@@ -348,13 +351,11 @@ ENDINGS = {
     "while workers sleep": ("time.sleep(0.01)", 0),
     "by sys.exit": ("sys.exit(3)", 3),
     "by an exception": ("raise SystemError('on purpose')", 1),
-    "by an exception during a launch": ("with launch(): raise SystemError('on purpose')", 1),
+    "by an exception during a launch": ("launch(lambda pool: exec('raise SystemError(\"on purpose\")'))", 1),
     "while another thread runs a program": (
         """
-        def run_for_ever():
-            with launch() as pool:
-                record(pool, 4, 10**12)
-        threading.Thread(target=run_for_ever, daemon=True).start()
+        run_for_ever = lambda pool: record(pool, 4, 10**12)
+        threading.Thread(target=launch, args=[run_for_ever], daemon=True).start()
         time.sleep(0.05)
         """,
         0,
@@ -381,8 +382,7 @@ def test_control_c_ends_a_program_that_launches_again_and_again() -> None:
         print(workers_after_launch(2), flush=True)
         try:
             while True:
-                with launch() as pool:
-                    record(pool, 4, 1000)
+                launch(lambda pool: record(pool, 4, 1000))
         except KeyboardInterrupt:
             print(workers_after_launch(2))
         """
@@ -405,8 +405,7 @@ def test_the_environment_sets_the_number_of_threads() -> None:
 def test_the_cpus_of_the_process_are_honoured() -> None:
     process = python(
         """
-        with launch() as pool:
-            assert (get_num_threads(), pool) == (1, 0)
+        assert (get_num_threads(), launch(int)) == (1, 0)
         set_num_threads(3)
         for _ in range(5):
             assert workers_after_launch(3) == [0, 1, 2]
@@ -433,6 +432,6 @@ def test_workers_that_moved_may_still_use_every_cpu(start: Callable[..., ThreadP
 
 
 def test_the_pool_can_be_the_first_thing_compiled_in_a_process() -> None:
-    first = "from chainrule.execution.threads import *\nset_num_threads(2)\nwith launch() as pool: assert pool"
+    first = "from chainrule.execution.threads import *\nset_num_threads(2)\nassert launch(int)"
     process = python("assert workers_after_launch(2) == [0, 1]", before_import=first)
     assert process.communicate(timeout=60) == ("", "")
