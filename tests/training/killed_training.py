@@ -2,7 +2,8 @@
 
 Arguments: its name in `TRAININGS`, a folder, and perhaps a moment at which it kills itself with SIGKILL (``during``,
 ``before`` or ``after``) and a number n: halfway through the n-th file that it writes, before that file is renamed, or
-after. At the end ``result.npz`` in the folder has the weights and the history. `kills.py` runs it.
+after. A line is printed after every native call, and before every checkpoint. At the end ``result.npz`` in the folder
+has the weights and the history. `kills.py` runs it.
 """
 
 from __future__ import annotations
@@ -20,11 +21,8 @@ import chainrule as cr
 from chainrule import nn
 from chainrule.data import DataLoader, Dataset, StreamedTable, csv_blocks
 from chainrule.files import atomic
-from chainrule.training import EMA, EarlyStopping, LRSchedule, ModelCheckpoint, ReduceLROnPlateau
+from chainrule.training import EMA, Callback, EarlyStopping, LRSchedule, ModelCheckpoint, ReduceLROnPlateau
 from chainrule.vision import transforms
-
-Fit = Callable[..., Any]
-"""`Trainer.fit` of a new trainer with these callbacks, on data that are always the same."""
 
 EPOCHS = 12
 DIABETES = Path(__file__).parents[2] / "examples" / "data" / "diabetes.csv"
@@ -103,10 +101,21 @@ TRAININGS: dict[str, Callable[[ModelCheckpoint], cr.Trainer]] = {
 }
 
 
+class Say(Callback):
+    """Says how far a training is to whoever may kill it."""
+
+    def on_rows(self, trainer: cr.Trainer, rows: int) -> None:
+        print("trained on", rows, flush=True)
+
+    def on_epoch_end(self, trainer: cr.Trainer, row: dict[str, float]) -> bool:
+        print("epoch", row["epoch"], flush=True)
+        return False
+
+
 def fit(trainer: cr.Trainer, *rows: Any, **options: Any) -> None:
-    """Train from the last checkpoint on, or from the beginning, and say when that begins."""
+    """Train from the last checkpoint on, or from the beginning."""
     (path,) = [callback.path for callback in trainer.callbacks if isinstance(callback, ModelCheckpoint)]
-    print("begins", flush=True)
+    trainer.callbacks.append(Say())
     trainer.fit(*rows, epochs=EPOCHS, verbose=0, resume_from=path, **options)
 
 

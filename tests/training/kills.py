@@ -1,6 +1,6 @@
 """Kills trainings with SIGKILL at random moments and resumes them: ``python -m tests.training.kills 50 [--seed N]``.
 
-Every training of `killed_training.py` in turn is killed once to four times, by the clock or in the middle of writing a
+Every training of `killed_training.py` in turn is killed once to four times, from outside or in the middle of writing a
 file, started again after each kill, and run to its end. After each kill every file under the names of checkpoints must
 be readable. In the end weights, history and checkpoints must be those of an uninterrupted training, to the last bit,
 and no other file may be left.
@@ -28,7 +28,9 @@ from chainrule.training.model_file import load_model
 from .killed_training import TRAININGS
 
 ROOT = Path(__file__).parents[2]
-MOMENTS = ("during", "before", "after")
+MOMENTS = ("outside", "during", "before", "after")
+"""A kill by another process at any moment; or halfway through writing a file, before it is renamed, or after."""
+
 LONGEST = 300
 """Seconds after which a training hangs."""
 
@@ -38,21 +40,21 @@ class FindingError(AssertionError):
 
 
 def start(name: str, folder: Path, *death: str) -> subprocess.Popen[str]:
-    """A process that trains in a folder, when its epochs begin."""
+    """A process that trains in a folder."""
     folder.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "tests.training.killed_training", name, str(folder), *death]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    process.stdout.readline()
-    return process
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def end(process: subprocess.Popen[str]) -> bool:
-    """Wait, and say whether the process was killed. Errors: `FindingError` where it ended in any other way."""
-    _, said = process.communicate(timeout=LONGEST)
+def end(process: subprocess.Popen[str]) -> tuple[bool, int]:
+    """Wait, and say whether the process was killed, and how many lines it still printed.
+
+    Errors: `FindingError` where it ended in any other way.
+    """
+    lines, complaints = process.communicate(timeout=LONGEST)
     if process.returncode not in (0, -signal.SIGKILL):
-        raise FindingError(f"the training ended with status {process.returncode}: {said[-500:]}")
-    return process.returncode != 0
+        raise FindingError(f"the training ended with status {process.returncode}: {complaints[-500:]}")
+    return process.returncode != 0, lines.count("\n")
 
 
 def result(folder: Path) -> dict[str, Any]:
@@ -71,31 +73,27 @@ class Killer:
     def __init__(self, folder: Path) -> None:
         self.folder, self.counts = folder, Counter[str]()
         self.wholes: dict[str, dict[str, Any]] = {}
-        self.seconds: dict[str, float] = {}
+        self.lines: dict[str, int] = {}
 
-    def prepare(self, name: str) -> None:
-        """Train twice without interruption: the second time nothing is compiled, and its time is measured."""
-        for attempt in ("first", "second"):
-            folder = self.folder / f"{name} {attempt}"
-            process = start(name, folder)
-            began = time.perf_counter()
-            if end(process):
-                raise FindingError("an uninterrupted training was killed")
-            self.seconds[name] = time.perf_counter() - began
-            if self.wholes.setdefault(name, result(folder)) != result(folder):
-                raise FindingError("two uninterrupted trainings differ")
+    def train_whole(self, name: str) -> None:
+        """Train without interruption."""
+        folder = self.folder / name
+        is_killed, self.lines[name] = end(start(name, folder))
+        if is_killed:
+            raise FindingError("an uninterrupted training was killed")
+        self.wholes[name] = result(folder)
 
     def one(self, name: str, number: int, chance: random.Random) -> None:
         """Kill one training, several times perhaps, and let it end. Errors: `FindingError`."""
         if name not in self.wholes:
-            self.prepare(name)
+            self.train_whole(name)
         folder = self.folder / f"{name} {number}"
-        for moment in chance.choices(["clock", *MOMENTS], [3, 1, 1, 1], k=chance.randint(1, 4)):
+        for moment in chance.choices(MOMENTS, [3, 1, 1, 1], k=chance.randint(1, 4)):
             if not self.kill(name, folder, moment, chance):
                 break  # it came to its end before
-            self.counts[moment] += 1
+            self.counts[f"kills: {moment}"] += 1
             self.check_files(folder, moment)
-        if end(start(name, folder)):
+        if end(start(name, folder))[0]:
             raise FindingError("a training was killed by somebody else")
         found, expected = result(folder), self.wholes[name]
         differing = [key for key in sorted(found.keys() | expected.keys()) if found.get(key) != expected.get(key)]
@@ -104,18 +102,21 @@ class Killer:
 
     def kill(self, name: str, folder: Path, moment: str, chance: random.Random) -> bool:
         """Start a training, kill it, and say whether it was not too late."""
-        if moment != "clock":
-            return end(start(name, folder, moment, str(chance.randint(1, 8))))
-        delay = chance.uniform(0, self.seconds[name])
+        if moment != "outside":
+            return end(start(name, folder, moment, str(chance.randint(1, 8))))[0]
+        lines, delay = chance.randint(1, self.lines[name] // 2), chance.uniform(0, 0.02)
         process = start(name, folder)
+        assert process.stdout is not None
+        for _ in range(lines):
+            process.stdout.readline()
         time.sleep(delay)
         process.kill()
-        return end(process)
+        return end(process)[0]
 
     def check_files(self, folder: Path, moment: str) -> None:
         """Read all files under the names of checkpoints. Errors: `FindingError` where one cannot be read."""
         for path in folder.glob("*.chain"):
-            self.counts["files read after a kill"] += 1
+            self.counts["checkpoints read after a kill"] += 1
             try:
                 read_checkpoint(path)
                 load_model(path)
@@ -128,13 +129,10 @@ class Killer:
         names = list(TRAININGS)
         for number in numbers:
             name = names[number % len(names)]
-            before = sum(self.counts[moment] for moment in ("clock", *MOMENTS))
             try:
                 self.one(name, number, random.Random(f"{seed} {number}"))
             except (FindingError, ChainruleError, subprocess.TimeoutExpired) as error:
                 findings.append(f"{name}, training {number}: {error}")
-            killed = sum(self.counts[moment] for moment in ("clock", *MOMENTS)) > before
-            self.counts["trainings killed" if killed else "trainings that ended first"] += 1
         return findings
 
 

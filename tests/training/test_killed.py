@@ -14,7 +14,7 @@ from .killed_training import TRAININGS
 from .kills import FindingError, Killer, result
 
 SEED = 268
-"""One by which each of the first trainings is killed at least once, whatever the clock does."""
+"""One with kills of all kinds, and few of them."""
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="SIGKILL")
 
@@ -24,16 +24,16 @@ def test_the_same_script_goes_on_after_every_kill(number: int, tmp_path: Path) -
     """The first trainings of the many that the script kills."""
     killer = Killer(tmp_path)
     assert killer.run(range(number, number + 1), SEED) == []
-    assert killer.counts["trainings killed"] == 1
+    assert sum(times for what, times in killer.counts.items() if what.startswith("kills")) >= 1
 
 
 def test_what_a_kill_left_is_looked_at(tmp_path: Path) -> None:
     nn.Linear(2, 1).save(tmp_path / "model.chain")
     with pytest.raises(FindingError, match="holds a network, but no training"):
-        Killer(tmp_path).check_files(tmp_path, "clock")
+        Killer(tmp_path).check_files(tmp_path, "outside")
     (tmp_path / "model.chain").write_bytes((tmp_path / "model.chain").read_bytes()[:100])
     with pytest.raises(FindingError, match="truncated or damaged"):
-        Killer(tmp_path).check_files(tmp_path, "clock")
+        Killer(tmp_path).check_files(tmp_path, "outside")
 
 
 def test_a_result_that_is_not_the_same_is_seen(tmp_path: Path) -> None:
