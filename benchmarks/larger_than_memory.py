@@ -2,7 +2,8 @@
 
 A file of numbers, categories and missing values is written to a temporary folder (a few blocks of generated rows, one
 after another until it has its size), and a fresh process trains one epoch on it as a stream. Printed are its peak of
-resident memory, of which the goal is at most 500 MB, the seconds of the scan and of the epoch, and the test score.
+resident memory, of which the goal is at most 500 MB, the score, and the seconds of the processor that the scan and the
+epoch took: so what else runs on the machine does not count.
 """
 
 from __future__ import annotations
@@ -50,18 +51,18 @@ def write(path: Path, size: int) -> None:
 
 
 def train(path: Path) -> dict[str, float]:
-    """Train one epoch on the stream, and say what it took."""
+    """Train one epoch on the stream, and say what it took: seconds of the processor, and memory."""
     import chainrule as cr
     from chainrule import nn
 
-    began = time.perf_counter()
+    began = time.process_time()
     table = cr.data.StreamedTable(path, "label", validation_fraction=0.05)
-    scanned = time.perf_counter()
+    scanned = time.process_time()
     cr.manual_seed(0)
     network = nn.Sequential(nn.Linear(table.inputs, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 1))
     trainer = cr.Trainer(network, loss="bce_with_logits", metrics=("accuracy",), seed=0)
     history = trainer.fit(table.training, epochs=1, batch_size=256, validation_data=table.validation, verbose=0)
-    trained = time.perf_counter()
+    trained = time.process_time()
     return {
         "rows": len(table.training),
         "scan": scanned - began,
@@ -86,8 +87,9 @@ def main() -> None:
         size = path.stat().st_size / 1e9
         found = fresh_process(["-m", "benchmarks.larger_than_memory", "--train", str(path)])
     print(
-        f"{size:.2f} GB, {found['rows']:.0f} rows for training: scanned in {found['scan']:.0f} s, one epoch in "
-        f"{found['epoch']:.0f} s, accuracy {found['accuracy']:.3f}, peak {found['megabytes']:.0f} MB of memory"
+        f"{size:.2f} GB, {found['rows']:.0f} rows for training: {found['scan']:.0f} s of the processor to scan, "
+        f"{found['epoch']:.0f} s for one epoch, accuracy {found['accuracy']:.3f}, peak of memory "
+        f"{found['megabytes']:.0f} MB"
     )
     if found["megabytes"] > MEGABYTES:
         sys.exit(f"missed: more than {MEGABYTES} MB")

@@ -32,13 +32,13 @@ def use_configuration(context: click.Context, _: click.Parameter, path: Path | N
         key = name.replace("-", "_")
         if key not in known:
             raise ArgumentError(
-                f"{path}: there is no option {name!r}{did_you_mean(key, known)}; known are {', '.join(known)}"
+                f"{path}: there is no option {name!r:.80}{did_you_mean(key, known)}; known are {', '.join(known)}"
             )
         text = _as_text(path, name, value)
         try:
             parameters[key].process_value(context, text)
         except click.BadParameter as error:
-            raise ArgumentError(f"{path}: {name}: {error.message}") from None
+            raise ArgumentError(f"{path}: {name}: {error.message:.500}") from None
         found[key] = text
     context.default_map = {**(context.default_map or {}), **found}
     return path
@@ -57,7 +57,10 @@ def read_configuration(path: Path) -> dict[str, Any]:
         raise ArgumentError(f"there is no configuration file {path}{close}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ArgumentError(f"the configuration file {path} cannot be read: {error}") from None
-    found = _from_yaml(path, text) if path.suffix.lower() in YAML_SUFFIXES else _from_toml(path, text)
+    try:
+        found = _from_yaml(path, text) if path.suffix.lower() in YAML_SUFFIXES else _from_toml(path, text)
+    except RecursionError:
+        raise ArgumentError(f"{path}: lists or tables are nested too deeply") from None
     if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
         raise ArgumentError(f"{path}: expected options and their values, such as target: outcome")
     return found
@@ -104,8 +107,8 @@ def _values(options: Any) -> dict[str, Any]:
 def _from_toml(path: Path, text: str) -> Any:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ArgumentError(f"{path} is not well-formed TOML: {error}") from None
+    except ValueError as error:  # numbers and dates that do not exist are such as well
+        raise ArgumentError(f"{path} is not well-formed TOML: {error!s:.500}") from None
 
 
 def _from_yaml(path: Path, text: str) -> Any:
@@ -115,8 +118,8 @@ def _from_yaml(path: Path, text: str) -> Any:
         raise MissingExtraError("PyYAML", "yaml") from None
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ArgumentError(f"{path} is not well-formed YAML: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, ValueError) as error:  # a date that does not exist is the latter
+        raise ArgumentError(f"{path} is not well-formed YAML: {' '.join(str(error).split()):.500}") from None
 
 
 def _as_text(path: Path, name: str, value: Any) -> str:

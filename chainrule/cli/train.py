@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from ..errors import ArgumentError
-from ..files.atomic import write_atomically
+from ..files.atomic import prepare_place, write_atomically
 from ..training.history import History
 from ..training.model_file import save_model
 from ..training.trainer import Trainer
@@ -131,11 +131,13 @@ def decided(options: Options, plan: Plan) -> Options:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder for the results before training, so that no work is lost where it cannot be made."""
+    """Make the folder for the results before training, so that no work is lost where they cannot be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ArgumentError(f"the folder {folder} for the results cannot be made: {error.strerror}") from None
+    for name in (MODEL, METRICS, HISTORY, CONFIGURATION, REPORT):
+        prepare_place(folder / name)
 
 
 def say(*blocks: list[str]) -> None:

@@ -110,9 +110,10 @@ def parse_column(cells: Sequence[str], kind: NumericKind) -> tuple[NDArray[np.fl
 
 
 def _parse_only_numbers(cells: Sequence[str]) -> NDArray[np.float64] | None:
-    """Return the values of a column of nothing but numbers, else None: most columns are such, and this is fast."""
+    """Return the values of a column of nothing but numbers and blanks, else None: most are such, and this is fast."""
+    numbers = [cell or "nan" for cell in cells] if "" in cells else cells
     try:
-        values = np.array(list(map(float, cells)), dtype=np.float64)
+        values = np.array(list(map(float, numbers)), dtype=np.float64)
     except ValueError:
         return None
     return None if "_" in "".join(cells) else values

@@ -6,10 +6,15 @@ import io
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from chainrule.data.csv_text import (
     HEADER_EVIDENCE_ROWS,
+    Layout,
     check_widths,
     decode,
     find_layout,
@@ -17,7 +22,7 @@ from chainrule.data.csv_text import (
     read_records,
     sniff_separator,
 )
-from chainrule.data.table import Table, table_of_text
+from chainrule.data.table import Column, Table, table_of_text
 from chainrule.errors import DataError
 
 SAMPLE_BYTES = 1 << 16
@@ -35,13 +40,43 @@ class Place:
     line: int
 
 
+@dataclass(frozen=True)
+class PlainRows:
+    """Rows that are lines without quotes. Those that are taken are split into cells: a scan takes few of them."""
+
+    lines: list[str]
+    ends: NDArray[np.int64]
+    layout: Layout
+    source: str
+    target: str
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    @cached_property
+    def target_column(self) -> Column:
+        """The cells of the target, for which a line is split from the nearer end."""
+        separator, before = self.layout.separator, self.layout.names.index(self.target)
+        behind = len(self.layout.names) - 1 - before
+        if before < behind:
+            cells = [line.split(separator, before + 1)[before] for line in self.lines]
+        else:
+            cells = [line.rsplit(separator, behind + 1)[-behind - 1] for line in self.lines]
+        return Column(self.target, list(map(str.strip, cells)), self.ends, self.source)
+
+    def take(self, rows: NDArray[np.int64]) -> Table:
+        """The given rows as a table."""
+        records = [self.lines[row].split(self.layout.separator) for row in rows.tolist()]
+        return table_of_text(self.layout.columns(records, self.ends[rows]), self.source, self.target)
+
+
 class CsvBlocks:
     """The blocks of a CSV file in UTF-8; separator, header and names are found as by `read_csv_table`.
 
     ``scan`` goes over all of them once and notes where each begins; from then on ``read`` gives each by its number.
     """
 
-    def __init__(self, path: Path, target: str | None) -> None:
+    def __init__(self, path: Path, target: str) -> None:
         self.path = path
         self.target = target
         start = read_bytes(path, SAMPLE_BYTES)
@@ -53,8 +88,10 @@ class CsvBlocks:
         self._skipped = len(b"\xef\xbb\xbf") if start.startswith(b"\xef\xbb\xbf") else 0
         with path.open("rb") as file:
             lines = _Lines(file, path, Place(self._skipped, 0))
-            records, _ = read_records(lines, self._separator, path, at_most=HEADER_EVIDENCE_ROWS)
+            records, ends = read_records(lines, self._separator, path, at_most=HEADER_EVIDENCE_ROWS)
         self.layout = find_layout(records, self._separator, path, target, [])
+        skipped = int(self.layout.has_header)
+        self._table(records[skipped:], ends[skipped:])  # where the target is no column, that is said now
         self.block_rows = max(1, min(MOST_BLOCK_ROWS, BLOCK_CELLS // len(self.layout.names)))
         self._places: list[Place] = []
 
@@ -67,7 +104,7 @@ class CsvBlocks:
         """The number of blocks, as far as they have been scanned."""
         return len(self._places)
 
-    def scan(self) -> Iterator[Table]:
+    def scan(self) -> Iterator[PlainRows | Table]:
         """Give all blocks in the order of the file. Errors: `DataError` for rows of another length, and for no text."""
         self._places = []
         with self.path.open("rb") as file:
@@ -76,37 +113,45 @@ class CsvBlocks:
                 self._read(lines, 1)
             while True:
                 place = lines.place
-                table = self._read(lines, self.block_rows)
+                block = self._read(lines, self.block_rows)
                 if lines.place == place:
                     return
-                if table is not None:
+                if block is not None:
                     self._places.append(place)
-                    yield table
+                    yield block
 
-    def read(self, number: int) -> Iterator[Table]:
+    def read(self, number: int) -> Iterator[PlainRows | Table]:
         """Give the block of this number."""
         with self.path.open("rb") as file:
-            table = self._read(_Lines(file, self.path, self._places[number]), self.block_rows)
-        if table is None:
+            block = self._read(_Lines(file, self.path, self._places[number]), self.block_rows)
+        if block is None:
             raise DataError(f"{self.path} has changed while it was read: a block of rows is gone")
-        yield table
+        yield block
 
-    def _read(self, lines: _Lines, rows: int) -> Table | None:
-        """The next rows as a table; None if there are only blank ones, or none."""
+    def _read(self, lines: _Lines, count: int) -> PlainRows | Table | None:
+        """The next rows; None if there are only blank ones, or none."""
         before = lines.place.line
-        plain = lines.without_quotes(rows)
-        if plain is None:
+        found = lines.without_quotes(count)
+        if found is None:
             records, ends = read_records(
-                lines, self._separator, self.path, at_most=rows, width=self.columns, line=before
+                lines, self._separator, self.path, at_most=count, width=self.columns, line=before
             )
-        else:
-            blank = self._separator + " "
-            ends = [end for end, line in enumerate(plain, before + 1) if line.strip(blank)]
-            records = [plain[end - before - 1].split(self._separator) for end in ends]
-            check_widths(records, ends, self.columns, self._separator, self.path)
-        if not records:
+            return self._table(records, ends) if records else None
+        blank = self._separator + " "
+        ends = [end for end, line in enumerate(found, before + 1) if line.strip(blank)]
+        plain = [found[end - before - 1] for end in ends]
+        if not plain:
             return None
-        return table_of_text(self.layout.columns(records, ends), self.path.name, self.target)
+        is_even = {line.count(self._separator) for line in plain} == {self.columns - 1}
+        if is_even and (self._separator == "," or not any("," in line for line in plain)):
+            return PlainRows(plain, np.array(ends), self.layout, self.path.name, self.target)
+        # A row too long or too short is an error; and whether commas are decimal points, the whole block says.
+        records = [line.split(self._separator) for line in plain]
+        check_widths(records, ends, self.columns, self._separator, self.path)
+        return self._table(records, ends)
+
+    def _table(self, records: list[list[str]], ends: list[int]) -> Table:
+        return table_of_text(self.layout.columns(records, np.array(ends)), self.path.name, self.target)
 
 
 class _Lines:

@@ -53,13 +53,13 @@ class Layout:
     has_header: bool
     notes: list[str]
 
-    def columns(self, records: list[list[str]], lines: list[int]) -> TextColumns:
-        """The columns of rows of the file, without the header."""
+    def columns(self, records: list[list[str]], lines: NDArray[np.int64]) -> TextColumns:
+        """The columns of rows of the file, without the header, of which ``lines`` says where each ends."""
         columns = [list(map(str.strip, column)) for column in zip(*records, strict=True)]
         notes = list(self.notes)
         if self.separator != ",":
             _read_decimal_commas(self.names, columns, notes)
-        return TextColumns(self.names, columns, np.array(lines, dtype=np.int64), self.has_header, notes)
+        return TextColumns(self.names, columns, lines, self.has_header, notes)
 
 
 def read_text_columns(path: Path, target: str | None) -> TextColumns:
@@ -73,7 +73,7 @@ def read_text_columns(path: Path, target: str | None) -> TextColumns:
     records, lines = read_records(io.StringIO(text, newline=""), separator, path)
     layout = find_layout(records, separator, path, target, notes)
     skipped = int(layout.has_header)
-    return layout.columns(records[skipped:], lines[skipped:])
+    return layout.columns(records[skipped:], np.array(lines[skipped:]))
 
 
 def find_layout(records: list[list[str]], separator: str, path: Path, target: str | None, notes: list[str]) -> Layout:

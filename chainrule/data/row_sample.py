@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.data.splits import Rows
-from chainrule.data.table import Column, Table
+from chainrule.data.table import Block, Column, Table
 
 MOST_LABELS = 1000
 """Different cells of the target up to which they may be classes, of which the sample needs a row each."""
@@ -29,7 +29,7 @@ class RowSample:
         self._labels: set[str] = set()
         self._first: list[Table] = []
 
-    def add(self, block: Table, rows: Rows) -> None:
+    def add(self, block: Block, rows: Rows) -> None:
         """Let these rows of a block take part, and all of it say which labels there are."""
         self._keep_new_labels(block)
         keys = self._numbers.random(len(rows))
@@ -46,7 +46,7 @@ class RowSample:
         whole = _joined([*self._first, *self._drawn])
         return whole, np.arange(len(whole) - len(self._keys), len(whole))
 
-    def _keep_new_labels(self, block: Table) -> None:
+    def _keep_new_labels(self, block: Block) -> None:
         """Where labels are too many for classes, the target is a number, and none of them matters."""
         if len(self._labels) > MOST_LABELS:
             return

@@ -20,7 +20,7 @@ from .parquet import ParquetBlocks
 from .preparation import Preparation
 from .row_sample import RowSample
 from .splits import Rows
-from .table import Table
+from .table import Block, Table
 from .target import TargetPreparation
 
 SAMPLE_CELLS = 1_000_000
@@ -44,12 +44,12 @@ class Blocks(Protocol):
         """The number of blocks, as far as they have been scanned."""
         ...
 
-    def scan(self) -> Iterator[Table]:
-        """Give the whole table in order, as many tables as ``read`` gives of all blocks one after another."""
+    def scan(self) -> Iterator[Block]:
+        """Give the whole table in order, in as many parts as ``read`` gives of all blocks one after another."""
         ...
 
-    def read(self, number: int) -> Iterator[Table]:
-        """Give the rows of a block, as one table or several."""
+    def read(self, number: int) -> Iterator[Block]:
+        """Give the rows of a block, in one part or several."""
         ...
 
 
@@ -121,36 +121,36 @@ class StreamedTable:
 
     def read(self, number: int, validation: bool) -> Iterator[Batch]:
         """Give the prepared rows of one block that belong to the training, or to the validation."""
-        for part, table in enumerate(self._blocks.read(number)):
-            rows = self._rows(table, number, part)[validation]
+        for part, block in enumerate(self._blocks.read(number)):
+            rows = self._rows(block, number, part)[validation]
             if len(rows):
-                chosen = table if len(rows) == len(table) else table.take(rows)
-                yield self.preparation.transform(chosen), self.target_preparation.transform(chosen)
+                table = block.take(rows)
+                yield self.preparation.transform(table), self.target_preparation.transform(table)
 
     def _scan(self, sample: RowSample) -> tuple[tuple[Table, Rows], list[int]]:
         """Go over the whole file: a sample of the rows for training, and how many rows there are of each part."""
         counts = [0, 0]
-        for number, part, table in self._numbered():
-            training, validation = self._rows(table, number, part)
+        for number, part, block in self._numbered():
+            training, validation = self._rows(block, number, part)
             counts[0] += len(training)
             counts[1] += len(validation)
-            sample.add(table, training)
+            sample.add(block, training)
         if not counts[0]:
             raise DataError(f"{self.source} has no row to train on: no row has a value of the target")
         return sample.table(), counts
 
-    def _numbered(self) -> Iterator[tuple[int, int, Table]]:
-        """All tables of a scan with the number of their block and their own in it."""
+    def _numbered(self) -> Iterator[tuple[int, int, Block]]:
+        """All parts of a scan with the number of their block and their own in it."""
         number, part = -1, 0
-        for table in self._blocks.scan():
+        for block in self._blocks.scan():
             is_next = len(self._blocks) - 1 > number
             number, part = (len(self._blocks) - 1, 0) if is_next else (number, part + 1)
-            yield number, part, table
+            yield number, part, block
 
-    def _rows(self, table: Table, number: int, part: int) -> tuple[Rows, Rows]:
-        """The labelled rows for training and for validation, drawn by the seed and the place of the table alone."""
-        is_labelled = ~table.target_column.missing
-        drawn = np.random.default_rng((self._seed, number, part)).random(len(table)) < self._fraction
+    def _rows(self, block: Block, number: int, part: int) -> tuple[Rows, Rows]:
+        """The labelled rows for training and for validation, drawn by the seed and the place of the rows alone."""
+        is_labelled = ~block.target_column.missing
+        drawn = np.random.default_rng((self._seed, number, part)).random(len(block)) < self._fraction
         return np.flatnonzero(is_labelled & ~drawn), np.flatnonzero(is_labelled & drawn)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -132,6 +133,21 @@ class Table:
         more = f" and {len(self.names) - 20} more" if len(self.names) > 20 else ""
         header = "" if self.has_header else " (no header row was found, so they are numbered)"
         return f"its columns are {shown}{more}{header}"
+
+
+class Block(Protocol):
+    """Some rows of a table, of which those that are taken become a `Table`."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def target_column(self) -> Column:
+        """The cells of the target in all rows."""
+        ...
+
+    def take(self, rows: NDArray[np.int64]) -> Table:
+        """The given rows."""
+        ...
 
 
 def read_table(path: str | os.PathLike[str], target: str | None = None) -> Table:

@@ -14,7 +14,7 @@ from ..data.cells import NumericKind
 from ..data.encoders import CategoryEncoder, Encoder
 from ..data.table import Column
 from .dependence import EPOCH
-from .numbers import count, number, percent
+from .numbers import count, percent, tick
 
 BINS = 16
 MOST_CATEGORIES = 12
@@ -44,7 +44,7 @@ def summarize(column: Column, use: str, kind: str | None = None) -> ColumnSummar
         values = column.numbers(cast(NumericKind, found))
         known = values[np.isfinite(values)]
         spread = np.quantile(known, [0, 0.5, 1])
-        said = " · ".join(_date(value) if found == "date" else number(float(value)) for value in spread)
+        said = " · ".join(_date(value) if found == "date" else tick(float(value)) for value in spread)
         counts = np.histogram(known, BINS)[0] if spread[2] > spread[0] else np.array([len(known)])
         return ColumnSummary(column.name, found, use, missing, said, counts.astype(np.int64), True)
     different = Counter(cell for cell, absent in zip(column.cells, column.missing, strict=True) if not absent)

@@ -30,7 +30,7 @@ def score(value: float | None) -> str:
 
 
 def tick(value: float) -> str:
-    """Return a number beside an axis: 1990 may be a year, so thousands are apart from 10,000 on.
+    """Return a number beside an axis or of a column: 1990 may be a year, so thousands are apart from 10,000 on.
 
     >>> tick(1990.0), tick(20000.0), tick(-0.5)
     ('1990', '20,000', '−0.5')
@@ -48,12 +48,12 @@ def sentence(text: str) -> str:
 
 
 def percent(share: float) -> str:
-    """Return a share of one in percent.
+    """Return a share of one in percent; no line ends within it.
 
     >>> percent(0.1234), percent(0.0)
-    ('12.3 %', '0 %')
+    ('12.3\\xa0%', '0\\xa0%')
     """
-    return f"{100 * share:.3g} %"
+    return f"{100 * share:.3g}\N{NO-BREAK SPACE}%"
 
 
 def count(amount: int, noun: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import math
@@ -25,13 +26,15 @@ class HistoryLogger(Callback):
     """Writes each row of the history into a file as its epoch ends. Subclasses say what a row looks like.
 
     At every moment the file has whole rows. It begins anew with every fit; where that is resumed, with the epochs
-    before. A row that cannot be written is a warning, for the history keeps it, and is written with the next one.
+    before. A row that cannot be written is a warning, for the history keeps it, and is written with the next one. So is
+    a file that somebody else has written meanwhile: it is left as it is.
     Errors: `ModelFileError` before the first epoch where the file cannot be written at all.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._names: Sequence[str] | None = None
+        self._left: tuple[int, int] | None = None
 
     def head(self, names: Sequence[str]) -> str:
         """What stands above the rows."""
@@ -48,11 +51,13 @@ class HistoryLogger(Callback):
     def after_epoch(self, trainer: Trainer, row: Row) -> None:
         names = trainer.history.names
         try:
-            if names != self._names:
+            found = _identity(self.path)
+            if found not in (None, self._left):
+                raise ModelFileError("somebody else has written it since, and it is left as it is")
+            if names != self._names or found is None:
                 self._write_all(trainer)
-                return
-            with open(self.path, "a", encoding="utf-8", newline="") as file:
-                file.write(self.lines([trainer.history.epochs[-1]], names))
+            else:
+                self._append(self.lines([trainer.history.epochs[-1]], names).encode())
         except (OSError, ModelFileError) as error:
             if self._names is not None:
                 warn_unwritten(self.path, error)
@@ -61,7 +66,16 @@ class HistoryLogger(Callback):
     def _write_all(self, trainer: Trainer) -> None:
         names = trainer.history.names
         write_atomically(self.path, (self.head(names) + self.lines(trainer.history, names)).encode())
-        self._names = names
+        self._names, self._left = names, _identity(self.path)
+
+    def _append(self, row: bytes) -> None:
+        """Write a row at the end. Errors: `OSError`; a part of it for which there was room is taken away again."""
+        with open(self.path, "ab", buffering=0) as file:
+            written = file.write(row)
+            if written < len(row):
+                file.truncate(file.tell() - written)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._left = _identity(self.path)
 
 
 class CSVLogger(HistoryLogger):
@@ -98,6 +112,15 @@ def warn_unwritten(path: Path, error: Exception) -> None:
     """Say that a log could not be written, which is no reason to end a training."""
     reason = error.strerror if isinstance(error, OSError) else error
     warnings.warn(f"{path}: cannot be written: {reason}. The training goes on; its history has all rows", stacklevel=3)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What tells a file from the one that somebody else puts in its place, or writes into; None if there is none."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size
 
 
 def _csv(rows: Iterable[Sequence[object]]) -> str:

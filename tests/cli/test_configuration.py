@@ -62,6 +62,9 @@ def test_the_command_line_goes_before_the_file(tmp_path: Path) -> None:
         ("hidden = [[8], [4]]", ["hidden: expected text, a number or a list of numbers, got list"]),
         ("target = {name = 'sick'}", ["target: expected text, a number or a list of numbers, got a table"]),
         ("epochs = = 3", ["is not well-formed TOML", "line 1"]),
+        ("epochs = " + "[" * 3000, ["lists or tables are nested too deeply"]),
+        ("epochs = " + "9" * 5000, ["is not well-formed TOML"]),
+        ("x" * 5000 + " = 1", ["there is no option 'xxx", "known are data"]),
         ("config = 'x.toml'", ["there is no option 'config'"]),
     ],
 )

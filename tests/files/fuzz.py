@@ -1,38 +1,46 @@
-"""Damages files at random and loads them: ``python -m tests.files.fuzz 20000``.
+"""Damages files at random and loads them: ``python -m tests.files.fuzz 20000 [--only CSV] [--seed N]``.
 
-Every kind of file is damaged byte by byte, as disks and networks do; and, where a checksum would notice that, piece by
-piece with checksums that fit again, as somebody who means harm would do, so that what lies behind the checksums is
-reached. A damaged file must load as what it was (or, where the damage has checksums that fit, as something that can be
-used), or raise an error of `chainrule.errors`, within bounds of time and memory and without executing anything. The
-seed fixes every mutation: its number is enough to see it again.
+Model files, checkpoints, weights, tables and configuration files are damaged in turn, or those that have the word of
+``--only`` in the name of their kind: byte by byte, as disks and networks do; and, where a checksum would notice that,
+piece by piece with checksums that fit again, as somebody who means harm would do, so that what lies behind the
+checksums is reached. A damaged file must load as what it was (or, where the damage has checksums that fit, as something
+that can be used), or raise an error of `chainrule.errors`, within bounds of time and memory and without executing
+anything. The seed fixes every mutation: its number is enough to see it again.
 """
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
 import os
 import random
 import resource
 import signal
 import sys
 import tempfile
+import tomllib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 
 import chainrule as cr
+from chainrule.cli.commands import train_command
+from chainrule.cli.configuration import write_configuration
 from chainrule.cli.inspection import describe_file
+from chainrule.cli.train import Options
 from chainrule.data import Preparation, TargetPreparation, read_csv_table
-from chainrule.errors import ChainruleError
+from chainrule.errors import ArgumentError, ChainruleError
 from chainrule.series import Forecaster
 from chainrule.settings import settings
 from chainrule.training.model_file import load_model
 
 from .make_fixtures import FOLDER, ROWS, SERIES, TABLE
-from .mutations import damage_bytes, damage_checksummed_zip, damage_csv, damage_zip
+from .mutations import damage_bytes, damage_checksummed_zip, damage_configuration, damage_csv, damage_zip
 
 SECONDS, MEGABYTES = 10, 300
 """What one file may take: seconds of the processor, and growth of the process."""
@@ -153,6 +161,16 @@ def use_csv(path: Path) -> None:
     assert np.isfinite(target.transform(table)).all()
 
 
+def use_configuration(path: Path) -> None:
+    """Read the options of a training as ``chainrule train --config`` does, and write them."""
+    try:
+        context = train_command.make_context("train", ["--config", str(path)], obj={"debug": False})
+    except click.ClickException as error:  # the command says it, and ends
+        raise ArgumentError(error.format_message()) from None
+    options = Options(**context.params)
+    assert tomllib.loads(write_configuration(options))["target"] == options.target
+
+
 Use = Callable[[Path], None]
 Damage = Callable[[bytes, random.Random], bytes]
 
@@ -168,28 +186,32 @@ CASES: dict[str, tuple[str, Damage, Use, bool]] = {
     "PyTorch, with checksums": ("pytorch_2.13.pt", damage_checksummed_zip, use_values, False),
     "PyTorch before 1.6, bytes": ("pytorch_before_1.6.pt", damage_bytes, use_values, False),
     "CSV": ("table.csv", damage_csv, use_csv, False),
+    "configuration, TOML": ("config.toml", damage_configuration, use_configuration, False),
 }
+if importlib.util.find_spec("yaml"):
+    CASES["configuration, YAML"] = "config.yaml", damage_configuration, use_configuration, False
 """Which file, how it is damaged, what is done with it, and whether a checksum protects it: then it loads as it was."""
 
 
 class Fuzzer:
     """Tries damaged files of all kinds in turn, and counts what became of them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, only: str = "") -> None:
+        self.names = [name for name in CASES if only in name]
         self.folder, self.watch, self.counts = folder, Watch(), Counter[str]()
         self.wholes = {}
-        for name, (file, _, use, _) in CASES.items():
+        for name in self.names:
+            file, _, use, is_protected = CASES[name]
             use(FOLDER / file)  # what is imported and compiled once, is by now
-            self.wholes[name] = None if file == "table.csv" else cr.load(FOLDER / file)
+            self.wholes[name] = cr.load(FOLDER / file) if is_protected else None
 
     def run(self, numbers: range, seed: int = 0) -> list[str]:
         """Try these mutations, and return the findings."""
         findings = []
-        names = list(CASES)
         old = signal.signal(signal.SIGPROF, _too_long)
         try:
             for number in numbers:
-                name = names[number % len(names)]
+                name = self.names[number % len(self.names)]
                 try:
                     self.one(name, random.Random(f"{seed} {number}"))
                 except Exception as error:
@@ -219,16 +241,21 @@ class Fuzzer:
             raise FindingError("loaded as something else")
 
 
-def main(count: int) -> int:
+def main() -> int:
     """Try so many mutations, and print what was found."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("mutations", type=int, help="how many to try")
+    parser.add_argument("--only", default="", help="kinds of files with this word in their name (all)")
+    parser.add_argument("--seed", type=int, default=0, help="fixes every mutation (0)")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        fuzzer = Fuzzer(Path(folder))
-        findings = fuzzer.run(range(count))
+        fuzzer = Fuzzer(Path(folder), options.only)
+        findings = fuzzer.run(range(options.mutations), options.seed)
     for name, times in sorted(fuzzer.counts.items()):
         print(f"{times:7} {name}")
-    print(f"{len(findings):7} findings in {count} mutations", *findings, sep="\n")
+    print(f"{len(findings):7} findings in {options.mutations} mutations", *findings, sep="\n")
     return len(findings) > 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1])))
+    sys.exit(main())

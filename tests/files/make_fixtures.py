@@ -23,6 +23,12 @@ from chainrule.training.model_file import save_model
 
 FOLDER = Path(__file__).parent / "fixtures"
 TABLE = FOLDER / "table.csv"
+CONFIGURATIONS = {
+    "config.toml": 'data = "table.csv"\ntarget = "outcome"\ntask = "binary"\nhidden = [8, 4]\nepochs = 20\n'
+    "batch_size = 16\nlearning_rate = 0.005\nweight_decay = 1e-4\ndropout = 0.25\nseed = 3\n",
+    "config.yaml": "data: table.csv\ntarget: outcome\ntask: binary\nhidden: [8, 4]\nepochs: 20\n"
+    "batch_size: 16\nlearning_rate: 0.005\nweight_decay: 1.0e-4\ndropout: 0.25\nseed: 3\n",
+}
 SERIES = 3.0 + np.arange(24) % 5
 ROWS = np.arange(12, dtype=np.float32).reshape(4, 3) / 8 - 0.5
 
@@ -112,6 +118,9 @@ def main() -> None:
     if not TABLE.exists():
         rows = [f"{row % 5},{'abc'[row % 3]},{'' if row == 4 else row / 4},{row % 2}\n" for row in range(12)]
         TABLE.write_text("size,kind,share,outcome\n" + "".join(rows))
+    for name, text in CONFIGURATIONS.items():
+        if not (FOLDER / name).exists():
+            (FOLDER / name).write_text(text)
     for name, make in KINDS.items():
         path = FOLDER / name
         if not path.exists():

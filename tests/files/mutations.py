@@ -182,3 +182,32 @@ def damage_csv(content: bytes, source: random.Random) -> bytes:
             fields[source.randrange(len(fields))] = source.choice(CELLS)
             lines[row] = b",".join(fields)
     return b"\n".join(lines)
+
+
+def damage_configuration(content: bytes, source: random.Random) -> bytes:
+    """Damage the bytes of a TOML or YAML file, or its names and values."""
+    if source.random() < 0.4:
+        return damage_bytes(content, source)
+    mark = " = " if b" = " in content else ": "
+    pairs = [line.split(mark, 1) for line in content.decode().splitlines()]
+    for _ in range(source.choice([1, 1, 2, 4])):
+        pair = source.choice(pairs)
+        action = source.randrange(6)
+        if action == 0:
+            pairs.append(source.choice(pairs))
+        elif action == 1:
+            other = source.choice(pairs)[0]
+            pair[0] = source.choice(["config", "out", "debug", "epoch", '""', "a.b", "x" * 5000, other])
+        elif action == 2:
+            pair[1] = source.choice(pairs)[1]
+        else:
+            pair[1] = _as_text(nasty(source))
+    return "\n".join(mark.join(pair) for pair in pairs).encode()
+
+
+def _as_text(value: Any) -> str:
+    """A value as TOML and YAML might have it: that of JSON, or what it looks like in Python."""
+    try:
+        return json.dumps(value)
+    except (ValueError, RecursionError):
+        return f"1{'0' * 4000}" if isinstance(value, int) else "[" * 3000

@@ -7,7 +7,7 @@ from .fuzz import CASES, Fuzzer
 
 def test_some_damaged_files(tmp_path: Path) -> None:
     """The first mutations of the many that the script tries."""
-    numbers = range(1100)
+    numbers = range(1300)
     fuzzer = Fuzzer(tmp_path)
     findings = fuzzer.run(numbers)
     assert findings == [], f"{len(findings)} findings; the first: {findings[0]}"

@@ -60,7 +60,7 @@ def test_a_good_training(run: Run) -> None:
     assert "lowest in epoch 30" in said["Stopped in time"].evidence
     assert "No over-fitting to be seen" in said
     assert "Few test rows" not in said
-    assert "holes (50 %)" in said["Many missing values"].evidence
+    assert "holes (50\N{NO-BREAK SPACE}%)" in said["Many missing values"].evidence
 
 
 def test_the_baseline_is_compared_with_value_and_interval(run: Run) -> None:
@@ -108,7 +108,8 @@ def test_probabilities_that_are_off_are_found_and_right_ones_are_not(run: Run) -
 def test_a_rare_class_is_named_and_warnings_come_first(run: Run) -> None:
     rare = replace(run.train, truth=(np.arange(ROWS) > 4).astype(np.int64))
     said = findings(replace(run, train=rare), a_study(replace(GOOD, value=0.4)), 100)
-    assert next(item for item in said if item.symptom == "A rare class").evidence.startswith("no is 2.5 %")
+    rare_class = next(item for item in said if item.symptom == "A rare class")
+    assert rare_class.evidence.startswith("no is 2.5\N{NO-BREAK SPACE}%")
     assert said[0].severity == "warning"
     order = ["warning", "note", "good"]
     assert sorted(said, key=lambda item: order.index(item.severity)) == said

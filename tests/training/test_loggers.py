@@ -104,6 +104,32 @@ def test_rows_that_could_not_be_written_follow(logger: Any, read: Any, monkeypat
     assert read() == trainer.history.epochs
 
 
+@pytest.mark.parametrize(("logger", "read"), READERS)
+def test_a_log_that_another_training_has_begun_is_left_to_it(logger: Any, read: Any) -> None:
+    class Begin(Callback):
+        def on_epoch_end(self, trainer: Any, row: dict[str, float]) -> bool:
+            if row["epoch"] == 2:
+                self.other = train(logger("log"), epochs=4).history.epochs
+            return False
+
+    begin = Begin()
+    with pytest.warns(UserWarning, match="log: cannot be written: somebody else has written it since") as found:
+        assert len(train(logger("log"), begin, epochs=5).history) == 5
+    assert len(found) == 1
+    assert read() == begin.other
+
+
+@pytest.mark.parametrize(("logger", "read"), READERS)
+def test_a_log_that_was_removed_is_written_again(logger: Any, read: Any) -> None:
+    class Remove(Callback):
+        def on_epoch_end(self, trainer: Any, row: dict[str, float]) -> bool:
+            if row["epoch"] == 2:
+                Path("log").unlink()
+            return False
+
+    assert train(logger("log"), Remove(), epochs=4).history.epochs == read()
+
+
 def test_a_log_that_cannot_be_made_is_an_error_before_the_first_epoch() -> None:
     Path("file").write_text("")
     for callback in (CSVLogger("file/log"), JSONLinesLogger("file/log"), TensorBoard("file/events")):
