@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.errors import ArgumentError, ModelFileError
+from chainrule.errors import ArgumentError, ModelFileError, type_in_words
 from chainrule.files.archive import RESERVED, Archive, Arrays, write_archive
 from chainrule.files.provenance import versions
 from chainrule.types import DTYPES, DType
@@ -99,14 +99,14 @@ class _Writer:
             return items if isinstance(value, list) else {"tuple": items}
         fix = "its state_dict()" if hasattr(value, "state_dict") else "leave it out, or make it one of these"
         raise ArgumentError(
-            f"{_place(path)} is a {type(value).__name__}, which cannot be saved; expected tensors, arrays, numbers, "
+            f"{_place(path)} is {type_in_words(value)}, which cannot be saved; expected tensors, arrays, numbers, "
             f"text, and lists, tuples and dictionaries of them. fix: {fix}"
         )
 
     def mapping(self, value: Mapping[Any, Any], path: Path) -> Any:
         wrong = next((key for key in value if not isinstance(key, str | int | float | bool | None)), None)
         if wrong is not None:
-            raise ArgumentError(f"{_place(path)} has a key that is a {type(wrong).__name__}, expected text or a number")
+            raise ArgumentError(f"{_place(path)} has a key that is {type_in_words(wrong)}, expected text or a number")
         return {"entries": [[self.json(key, path), self.json(item, (*path, key))] for key, item in value.items()]}
 
     def named(self, value: Any, path: Path) -> Any:
@@ -149,7 +149,7 @@ class _Reader:
     def key(self, document: Any) -> Any:
         key = self.value(document, 0)
         if not isinstance(key, str | int | float | None):
-            raise TypeError(f"a key is a {type(key).__name__}")
+            raise TypeError(f"a key is {type_in_words(key)}")
         return key
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.errors import ArgumentError, ModelFileError
+from chainrule.errors import ArgumentError, ModelFileError, type_in_words
 from chainrule.files.archive import Arrays, pack_arrays, read_bytes, unpack_archive, unpack_arrays
 from chainrule.files.atomic import write_atomically
 from chainrule.files.pytorch import is_pytorch, read_pytorch
@@ -50,18 +50,18 @@ def _state(values: Any, path: str | os.PathLike[str]) -> Arrays:
         states = [key for key in nested if isinstance(values[key], dict)] or nested
         fix = f"cr.load(path)[{states[0]!r}]"
     else:
-        held, fix = f"a {type(values).__name__}", "cr.load(path)"
+        held, fix = type_in_words(values), "cr.load(path)"
     raise ModelFileError(f"{path} holds {held}, not weights alone. fix: {fix}")
 
 
 def as_arrays(state: Mapping[str, Any]) -> Arrays:
     """Return the values of a state dict as NumPy arrays."""
     if not isinstance(state, Mapping):
-        raise ArgumentError(f"expected a state dict (names and tensors) to save, got a {type(state).__name__}")
+        raise ArgumentError(f"expected a state dict (names and tensors) to save, got {type_in_words(state)}")
     arrays = {str(name): np.asarray(value) for name, value in state.items()}
     wrong = [name for name, array in arrays.items() if array.dtype == object]
     if wrong:
-        raise ArgumentError(f"{wrong[0]!r} of the state dict is a {type(state[wrong[0]]).__name__}, expected a tensor")
+        raise ArgumentError(f"{wrong[0]!r} of the state dict is {type_in_words(state[wrong[0]])}, expected a tensor")
     return arrays
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..data.datasets import Dataset, IterableDataset
 from ..data.loader import DataLoader
-from ..errors import ArgumentError, DataError
+from ..errors import ArgumentError, DataError, type_in_words
 from ..files.provenance import fingerprint
 from ..tensor.generator import Generator
 from .arrays import as_features, as_targets
@@ -30,7 +30,7 @@ def as_loader(data: Any, y: Any, batch_size: int, shuffle: bool) -> DataLoader |
     if not isinstance(data, DataLoader | Dataset):
         return None
     if y is not None:
-        raise ArgumentError(f"a {type(data).__name__} gives inputs and targets. fix: no y beside it")
+        raise ArgumentError(f"{type_in_words(data)} gives inputs and targets. fix: no y beside it")
     if isinstance(data, DataLoader):
         return data
     has_own_order = isinstance(data, IterableDataset)
