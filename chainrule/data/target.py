@@ -235,7 +235,10 @@ class TargetPreparation:
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary of JSON types, from which ``from_json`` makes an equal preparation."""
-        return {**asdict(self), "classes": list(self.classes)}
+        found = {**asdict(self), "classes": list(self.classes)}
+        if self.commonest is None:  # of numbers, and of files from before it was kept
+            del found["commonest"]
+        return found
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> TargetPreparation:
