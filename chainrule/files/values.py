@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from chainrule.errors import ArgumentError, ModelFileError, type_in_words
 from chainrule.files.archive import RESERVED, Archive, Arrays, write_archive
+from chainrule.files.opened import File
 from chainrule.files.provenance import versions
 from chainrule.types import DTYPES, DType
 
@@ -30,7 +31,7 @@ DEEPEST = 100
 Path = tuple[Any, ...]
 
 
-def write_values(path: str | os.PathLike[str], value: Any, is_tensor: Callable[[Any], bool]) -> None:
+def write_values(file: File, value: Any, is_tensor: Callable[[Any], bool]) -> None:
     """Write nested values as one file; ``is_tensor`` says what comes back as a tensor.
 
     Raises ArgumentError, with the place, for what is neither tensor, array, number, text, list, tuple nor dictionary,
@@ -38,7 +39,7 @@ def write_values(path: str | os.PathLike[str], value: Any, is_tensor: Callable[[
     """
     document, arrays = pack_values(value, is_tensor)
     metadata = {"versions": versions()}
-    write_archive(path, {DOCUMENT: document, "metadata": metadata}, arrays, versions()["chainrule"])
+    write_archive(file, {DOCUMENT: document, "metadata": metadata}, arrays, versions()["chainrule"])
 
 
 def read_values(archive: Archive, path: str | os.PathLike[str], make_tensor: Callable[[NDArray[Any]], Any]) -> Any:

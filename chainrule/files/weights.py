@@ -9,27 +9,27 @@ from typing import Any
 import numpy as np
 
 from chainrule.errors import ArgumentError, ModelFileError, type_in_words
-from chainrule.files.archive import Arrays, pack_arrays, read_bytes, unpack_archive, unpack_arrays
-from chainrule.files.atomic import write_atomically
+from chainrule.files.archive import Arrays, pack_arrays, unpack_archive, unpack_arrays
+from chainrule.files.opened import File, name_of, read_bytes, write_bytes
 from chainrule.files.pytorch import is_pytorch, read_pytorch
 from chainrule.files.values import DOCUMENT as VALUES
 from chainrule.files.values import read_values
 
 
-def write_weights(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
-    """Write arrays or tensors by name as a safetensors file, atomically, whatever its name ends in.
+def write_weights(file: File, state: Mapping[str, Any]) -> None:
+    """Write arrays or tensors by name as a safetensors file, whatever its name ends in; under a name atomically.
 
     Raises ArgumentError for anything that is not a mapping of names to arrays, ModelFileError if it cannot be written.
     """
-    write_atomically(path, pack_arrays(as_arrays(state)))
+    write_bytes(file, pack_arrays(as_arrays(state)))
 
 
-def read_weights(path: str | os.PathLike[str]) -> Arrays:
+def read_weights(file: File) -> Arrays:
     """Return the arrays of a safetensors file, of a state dict that PyTorch saved, or those inside a model file.
 
     Raises ModelFileError for a file that is missing, truncated or of another format, and for nested values.
     """
-    content = read_bytes(path)
+    content, path = read_bytes(file), name_of(file)
     if is_safetensors(content):
         return unpack_arrays(content, path)
     if is_pytorch(content):

@@ -18,6 +18,7 @@ from ..data.loader import DataLoader
 from ..data.splits import split_rows
 from ..errors import ArgumentError, DataError, ModelFileError, NonFiniteError, ShapeError
 from ..files.architecture import build, describe
+from ..files.opened import File, name_of
 from ..nn.memo import has_only_builtin_parts
 from ..nn.regularizers import Regularizer
 from ..tensor.generator import default_generator, get_rng_state, manual_seed, set_rng_state
@@ -428,8 +429,8 @@ class Trainer:
 
     # Files --------------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Save the model, its history and the `training_record` in one file."""
+    def save(self, path: File) -> None:
+        """Save the model, its history and the `training_record` in one file; see `chainrule.save`."""
         save_model(path, self.model, history=self.history, training=self.training_record())
 
     def training_record(self) -> dict[str, Any]:
@@ -442,7 +443,7 @@ class Trainer:
         return {**made_of, "optimizer": type(self.optimizer).__name__, **self._data}
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], optimizer: Any = "adam") -> Trainer:
+    def load(cls, path: File, optimizer: Any = "adam") -> Trainer:
         """Return a trainer of the model that ``save`` wrote; the optimiser starts anew.
 
         Errors: `ModelFileError` for a file that is not one, or a loss that is not part of ``chainrule.nn`` or has
@@ -453,11 +454,12 @@ class Trainer:
         loss = training.get("loss")
         if not isinstance(loss, dict) or "unknown" in loss:
             raise ModelFileError(
-                f"{path} was trained with a loss that no file can hold: {loss}. fix: Trainer(cr.load(path), loss=...)"
+                f"{name_of(path)} was trained with a loss that no file can hold: {loss}. "
+                "fix: Trainer(cr.load(path), loss=...)"
             )
         metrics, seed = training.get("metrics", []), training.get("seed")
         if not isinstance(metrics, list) or not {str, *map(type, metrics)} == {str} or not isinstance(seed, int | None):
-            raise ModelFileError(f"{path}: the record of its training is damaged: metrics or seed")
+            raise ModelFileError(f"{name_of(path)}: the record of its training is damaged: metrics or seed")
         trainer = cls(loaded.module, build(loss, vars(nn), "the loss"), optimizer, metrics, seed=seed)
         trainer.history = loaded.history or trainer.history
         return trainer
