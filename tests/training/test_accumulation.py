@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,14 @@ import pytest
 
 import chainrule as cr
 from chainrule import nn, optim
-from chainrule.data import DataLoader, IterableDataset, TensorDataset
+from chainrule.data import DataLoader, IterableDataset, StreamedTable, TensorDataset
 from chainrule.errors import ArgumentError, ModelFileError
 from chainrule.nn import regularizers
 from chainrule.optim import lr_scheduler
 from chainrule.training import EMA, Callback, LossPlateau, LRSchedule, ModelCheckpoint
 
 Array = np.ndarray[Any, Any]
+DIABETES = Path(__file__).parents[2] / "examples" / "data" / "diabetes.csv"
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(110, 4))  # in groups of 3 batches of 8 the last has 14 rows, in two batches
 Y = (X[:, 0] > 0).astype(np.int64) + (X[:, 1] > 0.5)
@@ -162,6 +164,19 @@ def test_loaders_and_streams_are_accumulated_too() -> None:
     assert_same_weights(loaded, whole)
     assert_same_weights(streamed, whole)
     assert loaded.steps_per_epoch == streamed.steps_per_epoch == 5
+
+
+def test_a_streamed_table_is_accumulated_too() -> None:
+    table = StreamedTable(DIABETES, target="outcome", validation_fraction=0.2)
+    weights, losses = [], []
+    for size, batches in ((96, 1), (32, 3)):
+        cr.manual_seed(0)
+        trainer = cr.Trainer(nn.Linear(table.inputs, 1), "bce_with_logits", lambda p: optim.SGD(p, lr=0.1), seed=0)
+        options = {"batch_size": size, "gradient_accumulation_steps": batches, "validation_data": table.validation}
+        losses.append(trainer.fit(table.training, epochs=2, verbose=0, **options)["val_loss"])
+        weights.append(np.concatenate([array.ravel() for array in trainer.copy_weights()]))
+    np.testing.assert_allclose(weights[1], weights[0], rtol=1e-5, atol=1e-6)  # in float32
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
 
 
 class OnlyWide(nn.Module):
