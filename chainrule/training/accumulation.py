@@ -114,7 +114,7 @@ class AccumulatingStep(TrainingStep):
         self.optimizer.zero_grad()
         with no_grad():
             for parameter, gradient in self._accumulation.gradients().items():
-                parameter.grad = gradient
+                parameter.grad = gradient if parameter.requires_grad else None  # it may have been frozen since
             loss = self._accumulation.loss.value()
         self._update(loss)
         for total in sums:

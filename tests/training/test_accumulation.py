@@ -208,6 +208,17 @@ def test_parameters_without_a_gradient_are_left_alone() -> None:
     assert not np.array_equal(mixed["second.weight"], before["second.weight"])
 
 
+def test_a_parameter_that_is_frozen_between_two_fits_stays_as_it_is() -> None:
+    trainer = new_trainer("cross_entropy", lambda p: optim.AdamW(p, weight_decay=0.5))
+    options = {"epochs": 2, "batch_size": 8, "gradient_accumulation_steps": 3, "verbose": 0}
+    trainer.fit(X, Y, **options)
+    trainer.model[0].requires_grad_(False)
+    before = trainer.copy_weights()
+    trainer.fit(X, Y, **options)
+    changed = [not np.array_equal(a, b) for a, b in zip(trainer.copy_weights(), before, strict=True)]
+    assert changed == [False, False, True, True]
+
+
 def seeded() -> nn.Module:
     cr.manual_seed(0)
     return OnlyWide()
