@@ -26,7 +26,7 @@ from chainrule.cli import train
 from chainrule.cli.network import Plan, build_network, make_plan, make_trainer
 from chainrule.cli.preparing import Options, PreparedData, prepare
 from chainrule.cli.program import FRACTIONS
-from chainrule.cli.scores import baseline, probabilities, score
+from chainrule.cli.scores import probabilities, score
 from chainrule.data import split_table
 from chainrule.training.metrics import auc, r2
 
@@ -144,7 +144,7 @@ def chainrule_score(data: PreparedData, plan: Plan) -> tuple[float, int, float]:
     began = time.perf_counter()
     history = train.fit(trainer, plan, data)
     seconds = time.perf_counter() - began
-    scores = score(data.target, trainer.predict(data.test.X), data.test.y, baseline(data.target, data.train.y))
+    scores = score(data.target, trainer.predict(data.test.X), data.test.y, data.target.baseline())
     return scores[0].network or 0.0, len(history), seconds
 
 

@@ -87,3 +87,24 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     close = difflib.get_close_matches(str(name), [str(item) for item in known], n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def with_article(name: str) -> str:
+    """Return the name of a type behind "a" or "an", as it is spoken: the letters of an acronym, "you" in uint.
+
+    >>> [with_article(name) for name in ("list", "object", "uint8", "LSTM", "SGD", "Linear")]
+    ['a list', 'an object', 'a uint8', 'an LSTM', 'an SGD', 'a Linear']
+    """
+    if name[:2].isupper():
+        return f"{'an' if name[0] in 'AEFHILMNORSX' else 'a'} {name}"
+    begins_with_vowel = name[:1].lower() in "aeiou" and not name.lower().startswith(("uint", "uni", "use"))
+    return f"{'an' if begins_with_vowel or name.startswith('nd') else 'a'} {name}"
+
+
+def type_in_words(value: object) -> str:
+    """Return the type of a value with its article, for messages.
+
+    >>> type_in_words([]), type_in_words(3)
+    ('a list', 'an int')
+    """
+    return with_article(type(value).__name__)

@@ -71,6 +71,13 @@ def _debug_option(function: Callable[..., Any]) -> Callable[..., Any]:
     )(function)
 
 
+def _config_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    return click.option(
+        "--config", type=Path, is_eager=True, expose_value=False, callback=configuration.use_configuration,
+        help="TOML or YAML file with any of these options, and data; those of the command line go before.",
+    )(function)  # fmt: skip
+
+
 def _hidden_sizes(_: click.Context, __: click.Parameter, text: str) -> tuple[int, ...]:
     """``64,32`` as (64, 32); an empty text or 0 means no hidden layer."""
     if text.strip() in ("", "0"):
@@ -91,10 +98,7 @@ def group() -> None:
 @group.command("train")
 @click.argument("data", type=Path)
 @click.option("--target", required=True, help="The column to predict.")
-@click.option(
-    "--config", type=Path, is_eager=True, expose_value=False, callback=configuration.use_configuration,
-    help="TOML or YAML file with any of these options, and data; those of the command line go before.",
-)
+@_config_option
 @click.option("--task", help="binary, multiclass, classification or regression.  [default: found from the column]")
 @click.option(
     "--hidden", default="64,32", show_default=True, callback=_hidden_sizes, help="Sizes of the hidden layers."
@@ -121,6 +125,7 @@ def train_command(**options: Any) -> None:
 @group.command("tune")
 @click.argument("data", type=Path)
 @click.option("--target", required=True, help="The column to predict.")
+@_config_option
 @click.option("--task", help="binary, multiclass, classification or regression.  [default: found from the column]")
 @click.option("--trials", type=click.IntRange(1), default=27, show_default=True, help="How many settings to try.")
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="Stop searching after this time.")

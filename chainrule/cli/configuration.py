@@ -1,4 +1,4 @@
-"""Configuration files: the options of ``chainrule train`` as TOML or YAML, checked like those of the command line."""
+"""Configuration files: options of ``train`` and ``tune`` as TOML or YAML, checked like those of the command line."""
 
 from __future__ import annotations
 
@@ -77,10 +77,14 @@ def write_configuration(options: Any) -> str:
     epochs = 200
     seed = 0
     """
-    lines = [
-        f"{name} = {_toml(value)}" for name, value in _values(options).items() if value is not None and name != "out"
-    ]
-    return "# Trains the same network again: chainrule train --config config.toml\n\n" + "\n".join(lines) + "\n"
+    values = {name: value for name, value in _values(options).items() if name != "out"}
+    return as_toml("Trains the same network again: chainrule train --config config.toml", values)
+
+
+def as_toml(heading: str, values: Mapping[str, Any]) -> str:
+    """Return names and values as TOML below a line that says what it is for; what is None is left out."""
+    lines = [f"{name} = {_toml(value)}" for name, value in values.items() if value is not None]
+    return f"# {heading}\n\n" + "\n".join(lines) + "\n"
 
 
 def command_line(options: Any) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..errors import ArgumentError, ModelFileError
+from ..errors import ArgumentError, ModelFileError, type_in_words
 from ..models.language_model import LanguageModel
 from ..tensor.generator import manual_seed
 from ..training.model_file import load_model
@@ -21,7 +21,7 @@ def run(path: Path, prompt: str, length: int, temperature: float, top_k: int | N
     loaded = load_model(path)
     model, vocabulary = loaded.module, loaded.vocabulary
     if not isinstance(model, LanguageModel) or vocabulary is None:
-        found = f"a {type(model).__name__}" + (" without a vocabulary" if vocabulary is None else "")
+        found = type_in_words(model) + (" without a vocabulary" if vocabulary is None else "")
         raise ModelFileError(
             f"{path} holds {found}, which cannot write text. "
             "fix: chainrule.training.model_file.save_model(path, language_model, vocabulary=vocabulary)"

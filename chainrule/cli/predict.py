@@ -52,18 +52,13 @@ def run_predict(model: Path, data: Path, out: Path | None) -> None:
 def run_evaluate(model: Path, data: Path) -> None:
     """Print the scores of a model on the rows of a table that have a target."""
     loaded = load_table_model(model)
-    if "baseline" not in loaded.training:
-        raise ModelFileError(
-            f"{model} does not say what the baseline of its training rows is, so there is nothing to compare with; "
-            "fix: chainrule predict, or save_model(..., training={'baseline': class number or mean})"
-        )
     table = read_table(data, target=loaded.target.name)
     rows = labelled_rows(table)
     if not len(rows):
         raise DataError(f"{table.source} has no row with a value of the target {loaded.target.name!r} to compare with")
     _warn(loaded.preparation.differences(table))
     y = loaded.target.transform(table, rows)
-    constant = float(loaded.training["baseline"])
+    constant = float(loaded.training["baseline"]) if "baseline" in loaded.training else loaded.target.baseline()
     scores = score(loaded.target, loaded.output(table, rows), y, constant)
     left_out = len(table) - len(rows)
     title = f"{len(rows)} rows of {table.source}" + (f" ({left_out} without {loaded.target.name})" if left_out else "")

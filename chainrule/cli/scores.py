@@ -41,13 +41,6 @@ def probabilities(target: TargetPreparation, output: NDArray[Any]) -> Numbers:
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
-def baseline(target: TargetPreparation, y: NDArray[Any]) -> float:
-    """Return what the baseline predicts for every row: the commonest class number, or the mean in the target's unit."""
-    if target.task == "regression":
-        return float(target.invert(np.mean(y, dtype=np.float64)))
-    return float(np.bincount(y).argmax())
-
-
 def score(target: TargetPreparation, output: NDArray[Any], y: NDArray[Any], baseline_value: float) -> list[Score]:
     """Compare a network's output and the baseline's constant with prepared targets ``y``."""
     if target.task == "regression":

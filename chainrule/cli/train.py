@@ -20,7 +20,7 @@ from .configuration import write_configuration
 from .network import Plan, build_network, describe_plan, make_plan, make_trainer
 from .preparing import Options, PreparedData, describe_data, prepare
 from .reporting import Training, make_report
-from .scores import Score, baseline, score, score_table, verdict
+from .scores import Score, score, score_table, verdict
 
 MODEL, METRICS, HISTORY = "model.chain", "metrics.json", "history.csv"
 CONFIGURATION, REPORT = "config.toml", "report.html"
@@ -47,7 +47,7 @@ def train_and_save(options: Options, data: PreparedData, preparing: float, chose
     started = time.perf_counter()
     history = fit(trainer, plan, data)
     seconds = time.perf_counter() - started
-    constant = baseline(data.target, data.train.y)
+    constant = data.target.baseline()
     scores = score(data.target, trainer.predict(data.test.X), data.test.y, constant)
     rows = len(data.test.y)
     say(

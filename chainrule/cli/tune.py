@@ -15,11 +15,12 @@ from ..errors import NonFiniteError
 from ..files.atomic import write_atomically
 from ..training.callbacks import Callback
 from ..training.trainer import Trainer
+from .configuration import as_toml
 from .network import PATIENCE, build_network, make_trainer
 from .preparing import Options, PreparedData, describe_data, prepare
 from .train import make_folder, plan_for, say, train_and_save
 
-TRIALS = "trials.csv"
+TRIALS, SEARCH = "trials.csv", "search.toml"
 KEPT = 3
 """One of so many trials goes on to so many times as many epochs (successive halving, Jamieson and Talwalkar 2016)."""
 FEWEST_EPOCHS = 5
@@ -75,11 +76,12 @@ def run(options: Options, trials: int, seconds: float | None) -> None:
         raise NonFiniteError("the loss of no trial stayed finite. fix: look for extreme values in the table")
     say(trial_table(ranked))
     write_atomically(options.out / TRIALS, trials_csv(ranked).encode())
+    write_atomically(options.out / SEARCH, search_configuration(options, data, trials, seconds).encode())
     ending = "" if is_whole else ", ended early"
     how = f"by the validation loss (chainrule tune, seed {options.seed}{ending})"
     chosen = f"trial {ranked[0].number} of {len(ranked)} {how}"
     say([
-        f"All:   {options.out / TRIALS}",
+        f"All:   {options.out / TRIALS}, {SEARCH}",
         f"Best:  {chosen}. Now trained with these settings, and tested:",
     ])  # fmt: skip
     train_and_save(ranked[0].options, data, preparing, chosen)
@@ -167,6 +169,20 @@ def trials_csv(ranked: Sequence[Trial]) -> str:
     heads, rows = _columns(ranked)
     csv.writer(text, lineterminator="\n").writerows([heads, *rows])
     return text.getvalue()
+
+
+def search_configuration(options: Options, data: PreparedData, trials: int, seconds: float | None) -> str:
+    """Return the options of the search as TOML, with the task that was found."""
+    values = {
+        "data": options.data,
+        "target": options.target,
+        "task": data.target.task,
+        "trials": trials,
+        "seconds": seconds,
+        "epochs": options.epochs,
+        "seed": options.seed,
+    }
+    return as_toml("Searches the same way again: chainrule tune --config search.toml", values)
 
 
 def _columns(ranked: Sequence[Trial]) -> tuple[list[str], list[list[str]]]:

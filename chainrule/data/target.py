@@ -122,7 +122,8 @@ class TargetPreparation:
     """How the target's cells become what a network is trained on.
 
     Classes are numbered in sorted order (numbers by value, texts by alphabet), under their label as first written;
-    a regression target is standardised with the ``scale`` of the training rows.
+    a regression target is standardised with the ``scale`` of the training rows. ``commonest`` is the number of their
+    commonest class.
 
     >>> from chainrule.data.table import read_csv_table
     >>> table = read_csv_table("examples/data/diabetes.csv", target="outcome")
@@ -135,6 +136,7 @@ class TargetPreparation:
     task: Task
     classes: tuple[str, ...] = ()
     scale: Scale | None = None
+    commonest: int | None = None
 
     @classmethod
     def fit(cls, table: Table, rows: Rows | None = None, task: str | None = None) -> TargetPreparation:
@@ -145,11 +147,15 @@ class TargetPreparation:
         found = infer_task(table, task)
         column = table.target_column
         everywhere = labelled_rows(table)
+        measured = everywhere if rows is None else rows
         if found != "regression":
             labels = _canonical_labels(column)
             written = {labels[row]: column.cells[row] for row in everywhere[::-1]}  # the first one written stays
-            return cls(column.name, found, tuple(written[label] for label in sorted(written, key=_label_order)))
-        values = column.numbers()[everywhere if rows is None else rows]
+            order = sorted(written, key=_label_order)
+            counts = _count_labels(column, measured)
+            commonest = max(range(len(order)), key=lambda number: counts[order[number]])
+            return cls(column.name, found, tuple(written[label] for label in order), commonest=commonest)
+        values = column.numbers()[measured]
         scale = Scale.fit(values)
         if scale is None:
             raise TargetError(f"the target {column.name!r} is {values[0]:g} in every training row")
@@ -187,6 +193,24 @@ class TargetPreparation:
             return self.scale.invert(values.astype(np.float64))
         return np.array(self.classes)[values]
 
+    def baseline(self) -> float:
+        """What to predict without looking at the columns: the number of the commonest class, or the mean.
+
+        Raises ModelFileError where an older model file does not say which class that is.
+
+        >>> TargetPreparation("price", "regression", scale=Scale(mean=20.0, deviation=3.0)).baseline()
+        20.0
+        """
+        if self.scale is not None:
+            return self.scale.mean
+        if self.commonest is None:
+            raise ModelFileError(
+                f"the model's file does not say which class of {self.name!r} is the commonest of its training rows, so "
+                "there is no baseline to compare with. fix: train and save it again, or save_model(..., "
+                "training={'baseline': class number})"
+            )
+        return float(self.commonest)
+
     def describe(self, table: Table) -> list[str]:
         """Say which task the target poses and how its values are spread, and which rows are left out."""
         rows = labelled_rows(table)
@@ -211,18 +235,24 @@ class TargetPreparation:
 
     def to_json(self) -> dict[str, Any]:
         """Return a dictionary of JSON types, from which ``from_json`` makes an equal preparation."""
-        return {**asdict(self), "classes": list(self.classes)}
+        found = {**asdict(self), "classes": list(self.classes)}
+        if self.commonest is None:  # of numbers, and of files from before it was kept
+            del found["commonest"]
+        return found
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> TargetPreparation:
         """Inverse of ``to_json``. Raises ModelFileError for a dictionary that ``to_json`` did not make."""
         try:
             scale = None if data["scale"] is None else scale_from_json(data["scale"])
-            found = cls(str(data["name"]), data["task"], tuple(map(str, data["classes"])), scale)
+            classes, commonest = tuple(map(str, data["classes"])), data.get("commonest")
+            found = cls(str(data["name"]), data["task"], classes, scale, commonest)
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ModelFileError(f"the model's preparation of its target is damaged: {error!r:.300}") from None
         if found.task not in get_args(Task) or (found.scale is None) == (found.task == "regression"):
             raise ModelFileError(f"the model's preparation of its target is damaged: task {found.task!r:.80}")
+        if commonest is not None and (type(commonest) is not int or not 0 <= commonest < len(classes)):
+            raise ModelFileError(f"the model's preparation of its target is damaged: commonest class {commonest!r:.80}")
         return found
 
 

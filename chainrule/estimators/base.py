@@ -17,6 +17,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_array, check_is_fitted, check_X_y, validate_data
 
 from ..errors import ArgumentError, DataError
+from ..execution.threads import busy_thread
 from ..tensor.generator import get_rng_state, manual_seed, set_rng_state
 from ..training.weights import check_sample_weight
 from .arguments import check_arguments
@@ -131,7 +132,7 @@ class NetworkEstimator(BaseEstimator):
         if first or not is_single or self.solver != self._solver_before:
             self._rate, self._optimizer_state = self.learning_rate_init, None
         self._solver_before = self.solver
-        with self._learner() as learner:
+        with busy_thread(), self._learner() as learner:
             if self.solver == "lbfgs":
                 with learner.over(data, len(features)) as rows:
                     run_lbfgs(self, learner, rows)
@@ -244,7 +245,7 @@ class NetworkEstimator(BaseEstimator):
         """What the network says of X."""
         check_is_fitted(self, STARTED)
         (features,) = self._checked(X, False)
-        with self._learner() as learner:
+        with busy_thread(), self._learner() as learner:
             return learner.predict(features)
 
     def __sklearn_tags__(self) -> Any:

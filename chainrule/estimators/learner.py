@@ -19,7 +19,7 @@ from ..settings import settings
 from ..tensor.gradmode import enable_grad, no_grad
 from ..tensor.inplace import write
 from ..tensor.operands import from_array
-from ..training.steps import ArrayPass, look_at, training_step
+from ..training.steps import ArrayPass, TrainingStep, look_at
 from ..types import DType, as_dtype
 from .objective import PenalisedObjective, activated
 
@@ -79,7 +79,7 @@ class Rows(ArrayPass):
 
     def capture(self) -> None:
         """Capture a step over a full batch, if that has not been done, without running it."""
-        self._loop(self.step, self.batch_size)
+        self.loop(self.step, self.batch_size)
 
     def train(self) -> float:
         """Go over all rows once and return the mean loss."""
@@ -128,7 +128,7 @@ class Learner:
             if len(self._passes) >= MAX_PASSES:
                 self._passes.pop(next(iter(self._passes)))
             self._passes[key] = Rows(held, batch_size)
-            self._passes[key].step = training_step(self.network, self.objective, self.optimizer, self._passes[key])
+            self._passes[key].step = TrainingStep(self.network, self.objective, self.optimizer, self._passes[key])
         rows = self._passes[key]
         rows.hold(held, count)
         with enable_grad():

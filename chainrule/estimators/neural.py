@@ -11,7 +11,7 @@ from typing import Any, Self
 import numpy as np
 
 from .. import nn
-from ..errors import ArgumentError
+from ..errors import ArgumentError, type_in_words
 from ..nn.regularizers import weights
 from ..tensor.generator import get_rng_state, manual_seed, set_rng_state
 from ..training.names import find_loss
@@ -87,7 +87,7 @@ class Wrapped(NetworkEstimator):
         found = {"n_features": X.shape[1], "n_outputs": self.n_outputs_}
         made = self.module(**{name: value for name, value in found.items() if name in known} | options)
         if not isinstance(made, nn.Module):
-            raise ArgumentError(f"module made a {type(made).__name__}, expected an nn.Module")
+            raise ArgumentError(f"module made {type_in_words(made)}, expected an nn.Module")
         return made
 
     @contextmanager

@@ -24,7 +24,7 @@ import ctypes
 import os
 import platform
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from typing import TypeVar
 
@@ -126,7 +126,44 @@ class ThreadPool:
 
 
 _pool: ThreadPool | None = None
+_busy: set[int] = set()  # Python threads within `busy_thread`
+_most_busy = 1  # as many as there were at once since there was none
 _lock = threading.Lock()  # held while a program runs with the pool, and while the pool starts or stops
+
+
+@contextlib.contextmanager
+def busy_thread() -> Iterator[None]:
+    """Tell that the calling Python thread has programs to run for a while, such as those of a fit.
+
+    While several do, one at a time has the pool and the others run alone, so the pool leaves a CPU to each of them:
+    together they use as many threads as one program would.
+
+    >>> with busy_thread():
+    ...     pass  # one program after another
+    """
+    global _most_busy
+    thread = threading.get_ident()
+    if thread in _busy:
+        yield
+        return
+    if not _busy:
+        _most_busy = 1
+    _busy.add(thread)
+    try:
+        yield
+    finally:
+        _busy.discard(thread)
+
+
+def _pool_size() -> int:
+    """How many threads a program may use now; they do not become more again before all busy threads are done, since
+    one that is between two fits will soon be back, and a pool of another size takes milliseconds to start.
+    """
+    global _most_busy
+    if not _busy:
+        return settings.threads
+    _most_busy = max(_most_busy, len(_busy))
+    return max(1, settings.threads - (_most_busy - 1))
 
 
 def launch(program: Callable[[int], Result]) -> Result:
@@ -141,12 +178,13 @@ def launch(program: Callable[[int], Result]) -> Result:
     'driver(buffers, pool)'
     """
     lock = _lock  # a fork during the launch changes the global one
-    if settings.threads == 1 or lock.locked():
+    size = _pool_size()
+    if size == 1 or lock.locked():
         return program(0)
     # Not acquire(blocking=False), nor a context manager of our own: Ctrl-C could come between taking the lock and the
     # code that gives it back, and the pool would be lent for as long as the traceback is kept.
     with lock:
-        pool = _current_pool()
+        pool = _current_pool(size)
         pool.open()
         try:
             return program(pool.address)
@@ -171,13 +209,13 @@ def is_running() -> bool:
     return _pool is not None
 
 
-def _current_pool() -> ThreadPool:
+def _current_pool(size: int) -> ThreadPool:
     global _pool
-    if _pool is None or _pool.size != settings.threads:
+    if _pool is None or _pool.size != size:
         outgrown, _pool = _pool, None
         if outgrown is not None:
             outgrown.stop()
-        _pool = ThreadPool(settings.threads)
+        _pool = ThreadPool(size)
     return _pool
 
 
@@ -191,6 +229,7 @@ def _forget_after_fork() -> None:
     global _pool, _lock
     _pool = None
     _lock = threading.Lock()
+    _busy.intersection_update({threading.get_ident()})
 
 
 atexit.register(_stop_at_exit)

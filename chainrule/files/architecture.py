@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any
 
-from chainrule.errors import ModelFileError, did_you_mean
+from chainrule.errors import ModelFileError, did_you_mean, type_in_words, with_article
 
 HOMES = ("chainrule.nn", "chainrule.models")
 
@@ -47,7 +47,7 @@ def describe(module: Any) -> dict[str, Any]:
             return {"class": kind.__name__, "unknown": f"it does not keep its argument {item.name}"}
         value = _argument(module, item)
         if not (_is_plain(value) or _is_module(value)):
-            return {"class": kind.__name__, "unknown": f"its argument {item.name} is a {type(value).__name__}"}
+            return {"class": kind.__name__, "unknown": f"its argument {item.name} is {type_in_words(value)}"}
         arguments[item.name] = describe(value) if _is_module(value) else value
     description = {"class": kind.__name__, "arguments": arguments}
     if any(item.kind is inspect.Parameter.VAR_POSITIONAL for item in parameters):
@@ -66,8 +66,8 @@ def build(description: Any, classes: Mapping[str, Any], where: str = "the networ
     name = description["class"]
     if "unknown" in description:
         raise ModelFileError(
-            f"{where} is a {name}, which cannot be made from a file: {description['unknown']}; build it in Python, "
-            "then module.load_state_dict(chainrule.load_weights(path))"
+            f"{where} is {with_article(name)}, which cannot be made from a file: {description['unknown']}; build it in "
+            "Python, then module.load_state_dict(chainrule.load_weights(path))"
         )
     if not inspect.isclass(classes.get(name)):
         hint = did_you_mean(name, [key for key, value in classes.items() if inspect.isclass(value)])

@@ -17,14 +17,13 @@ import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from chainrule.errors import ArgumentError, ModelFileError
-from chainrule.files.atomic import write_atomically
+from chainrule.files.opened import File, name_of, read_bytes, write_bytes
 from chainrule.files.zipped import StoredZip
 
 FORMAT = "chainrule model"
@@ -38,7 +37,6 @@ _ELEMENTS = {
     "F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "BOOL": "?",
     "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1",
 }  # fmt: skip
-_SUFFIXES = (".chain", ".safetensors", ".pt", ".pth")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _FOREIGN_STARTS = {
     b"\x80\x02": "a pickle (an old PyTorch file?)",
@@ -62,13 +60,13 @@ class Archive:
 
 
 def write_archive(
-    path: str | os.PathLike[str],
+    file: File,
     documents: Mapping[str, Any],
     arrays: Arrays,
     version: str,
     parts: Mapping[str, Arrays] | None = None,
 ) -> None:
-    """Write a model file atomically; ``version`` is that of the chainrule that writes it.
+    """Write a model file, atomically under a name; ``version`` is that of the chainrule that writes it.
 
     Raises ModelFileError where it cannot be written; an older file of that name is then unchanged.
     """
@@ -81,15 +79,15 @@ def write_archive(
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, content in {MANIFEST: _to_json("manifest", manifest), **members}.items():
             archive.writestr(zipfile.ZipInfo(name, _EPOCH), content)
-    write_atomically(path, buffer.getvalue())
+    write_bytes(file, buffer.getvalue())
 
 
-def read_archive(path: str | os.PathLike[str]) -> Archive:
+def read_archive(file: File) -> Archive:
     """Read a model file and check it.
 
     Raises ModelFileError for a file that is missing, of another format, of a newer version, truncated or changed.
     """
-    return unpack_archive(read_bytes(path), path)
+    return unpack_archive(read_bytes(file), name_of(file))
 
 
 def unpack_archive(content: bytes, path: str | os.PathLike[str]) -> Archive:
@@ -109,24 +107,6 @@ def unpack_archive(content: bytes, path: str | os.PathLike[str]) -> Archive:
     documents = {name.removesuffix(".json"): _from_json(path, name, text) for name, text in members.items()}
     parts = {name.removesuffix(ARRAYS): unpack_arrays(content, path) for name, content in packed.items()}
     return Archive(documents, unpack_arrays(weights, path), str(manifest["chainrule"]), parts)
-
-
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """Return the content of a file. Raises ModelFileError for one that is missing, unreadable or empty."""
-    file = Path(path)
-    try:
-        if file.is_dir():
-            inside = sorted(item.name for item in file.iterdir() if item.suffix in _SUFFIXES)
-            hint = f"; did you mean {file / inside[0]}?" if inside else ""
-            raise ModelFileError(f"{file} is a folder, expected a model file{hint}")
-        content = file.read_bytes()
-    except FileNotFoundError:
-        raise ModelFileError(f"there is no file {file}") from None
-    except OSError as error:
-        raise ModelFileError(f"{file} cannot be read: {error.strerror}") from None
-    if not content:
-        raise ModelFileError(f"{file} is empty: it is no model file; save it again")
-    return content
 
 
 def pack_arrays(arrays: Arrays) -> bytes:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
 from chainrule.files.architecture import describe
 from chainrule.files.archive import Arrays, write_archive
+from chainrule.files.opened import File
 from chainrule.files.provenance import versions
 from chainrule.files.weights import as_arrays
 
 
 def write_network(
-    path: str | os.PathLike[str],
+    file: File,
     module: Any,
     documents: Mapping[str, Any] | None = None,
     training: Mapping[str, Any] | None = None,
@@ -28,4 +28,4 @@ def write_network(
         "metadata": {"versions": versions(), "training": dict(training or {})},
         **(documents or {}),
     }
-    write_archive(path, everything, as_arrays(module.state_dict()), versions()["chainrule"], parts)
+    write_archive(file, everything, as_arrays(module.state_dict()), versions()["chainrule"], parts)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from chainrule.errors import ModelFileError
+from chainrule.errors import ModelFileError, type_in_words
 
 MOST_BYTES = 1 << 24
 """A state dict takes about 150 bytes of pickle per tensor, whose elements are not in it. So many take half a minute."""
@@ -60,7 +60,7 @@ def check_key(key: Any) -> Any:
     if type(key) is int and not -_LARGEST_KEY <= key < _LARGEST_KEY:
         raise ValueError("a number that is too large for a key")
     if type(key) not in (str, int, float, bool, type(None)):
-        raise TypeError(f"a {type(key).__name__} for a key")
+        raise TypeError(f"{type_in_words(key)} for a key")
     return key
 
 

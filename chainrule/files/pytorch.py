@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.errors import ModelFileError
+from chainrule.errors import ModelFileError, type_in_words
 from chainrule.files.archive import from_bfloat16
 from chainrule.files.pickled import Meaning, read_pickle
 from chainrule.files.pytorch_names import BFLOAT16, NAMES, PickledArray, PickledTensor, Storage, build, storage
@@ -161,7 +161,7 @@ class _Values:
         if isinstance(value, _PLAIN):
             return value
         raise ModelFileError(
-            f"{self.path} is damaged: a {type(value).__name__} stands where a tensor, a number or text is expected"
+            f"{self.path} is damaged: {type_in_words(value)} stands where a tensor, a number or text is expected"
         )
 
     def tensor(self, tensor: PickledTensor) -> NDArray[Any]:

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from chainrule.errors import ArgumentError, ModelFileError
+from chainrule.errors import ArgumentError, ModelFileError, type_in_words
 from chainrule.files.archive import RESERVED, Archive, Arrays, write_archive
+from chainrule.files.opened import File
 from chainrule.files.provenance import versions
 from chainrule.types import DTYPES, DType
 
@@ -30,7 +31,7 @@ DEEPEST = 100
 Path = tuple[Any, ...]
 
 
-def write_values(path: str | os.PathLike[str], value: Any, is_tensor: Callable[[Any], bool]) -> None:
+def write_values(file: File, value: Any, is_tensor: Callable[[Any], bool]) -> None:
     """Write nested values as one file; ``is_tensor`` says what comes back as a tensor.
 
     Raises ArgumentError, with the place, for what is neither tensor, array, number, text, list, tuple nor dictionary,
@@ -38,7 +39,7 @@ def write_values(path: str | os.PathLike[str], value: Any, is_tensor: Callable[[
     """
     document, arrays = pack_values(value, is_tensor)
     metadata = {"versions": versions()}
-    write_archive(path, {DOCUMENT: document, "metadata": metadata}, arrays, versions()["chainrule"])
+    write_archive(file, {DOCUMENT: document, "metadata": metadata}, arrays, versions()["chainrule"])
 
 
 def read_values(archive: Archive, path: str | os.PathLike[str], make_tensor: Callable[[NDArray[Any]], Any]) -> Any:
@@ -99,14 +100,14 @@ class _Writer:
             return items if isinstance(value, list) else {"tuple": items}
         fix = "its state_dict()" if hasattr(value, "state_dict") else "leave it out, or make it one of these"
         raise ArgumentError(
-            f"{_place(path)} is a {type(value).__name__}, which cannot be saved; expected tensors, arrays, numbers, "
+            f"{_place(path)} is {type_in_words(value)}, which cannot be saved; expected tensors, arrays, numbers, "
             f"text, and lists, tuples and dictionaries of them. fix: {fix}"
         )
 
     def mapping(self, value: Mapping[Any, Any], path: Path) -> Any:
         wrong = next((key for key in value if not isinstance(key, str | int | float | bool | None)), None)
         if wrong is not None:
-            raise ArgumentError(f"{_place(path)} has a key that is a {type(wrong).__name__}, expected text or a number")
+            raise ArgumentError(f"{_place(path)} has a key that is {type_in_words(wrong)}, expected text or a number")
         return {"entries": [[self.json(key, path), self.json(item, (*path, key))] for key, item in value.items()]}
 
     def named(self, value: Any, path: Path) -> Any:
@@ -149,7 +150,7 @@ class _Reader:
     def key(self, document: Any) -> Any:
         key = self.value(document, 0)
         if not isinstance(key, str | int | float | None):
-            raise TypeError(f"a key is a {type(key).__name__}")
+            raise TypeError(f"a key is {type_in_words(key)}")
         return key
 
 

@@ -8,28 +8,28 @@ from typing import Any
 
 import numpy as np
 
-from chainrule.errors import ArgumentError, ModelFileError
-from chainrule.files.archive import Arrays, pack_arrays, read_bytes, unpack_archive, unpack_arrays
-from chainrule.files.atomic import write_atomically
+from chainrule.errors import ArgumentError, ModelFileError, type_in_words
+from chainrule.files.archive import Arrays, pack_arrays, unpack_archive, unpack_arrays
+from chainrule.files.opened import File, name_of, read_bytes, write_bytes
 from chainrule.files.pytorch import is_pytorch, read_pytorch
 from chainrule.files.values import DOCUMENT as VALUES
 from chainrule.files.values import read_values
 
 
-def write_weights(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
-    """Write arrays or tensors by name as a safetensors file, atomically, whatever its name ends in.
+def write_weights(file: File, state: Mapping[str, Any]) -> None:
+    """Write arrays or tensors by name as a safetensors file, whatever its name ends in; under a name atomically.
 
     Raises ArgumentError for anything that is not a mapping of names to arrays, ModelFileError if it cannot be written.
     """
-    write_atomically(path, pack_arrays(as_arrays(state)))
+    write_bytes(file, pack_arrays(as_arrays(state)))
 
 
-def read_weights(path: str | os.PathLike[str]) -> Arrays:
+def read_weights(file: File) -> Arrays:
     """Return the arrays of a safetensors file, of a state dict that PyTorch saved, or those inside a model file.
 
     Raises ModelFileError for a file that is missing, truncated or of another format, and for nested values.
     """
-    content = read_bytes(path)
+    content, path = read_bytes(file), name_of(file)
     if is_safetensors(content):
         return unpack_arrays(content, path)
     if is_pytorch(content):
@@ -50,18 +50,18 @@ def _state(values: Any, path: str | os.PathLike[str]) -> Arrays:
         states = [key for key in nested if isinstance(values[key], dict)] or nested
         fix = f"cr.load(path)[{states[0]!r}]"
     else:
-        held, fix = f"a {type(values).__name__}", "cr.load(path)"
+        held, fix = type_in_words(values), "cr.load(path)"
     raise ModelFileError(f"{path} holds {held}, not weights alone. fix: {fix}")
 
 
 def as_arrays(state: Mapping[str, Any]) -> Arrays:
     """Return the values of a state dict as NumPy arrays."""
     if not isinstance(state, Mapping):
-        raise ArgumentError(f"expected a state dict (names and tensors) to save, got a {type(state).__name__}")
+        raise ArgumentError(f"expected a state dict (names and tensors) to save, got {type_in_words(state)}")
     arrays = {str(name): np.asarray(value) for name, value in state.items()}
     wrong = [name for name, array in arrays.items() if array.dtype == object]
     if wrong:
-        raise ArgumentError(f"{wrong[0]!r} of the state dict is a {type(state[wrong[0]]).__name__}, expected a tensor")
+        raise ArgumentError(f"{wrong[0]!r} of the state dict is {type_in_words(state[wrong[0]])}, expected a tensor")
     return arrays
 
 

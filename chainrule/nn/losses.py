@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from ..errors import ArgumentError
+from ..tensor import operations, reductions
 from ..tensor.operands import as_tensor
 from . import functional
 from .functional.checks import DIVERGENCE_REDUCTIONS, check_labels, check_probabilities, check_reduction, check_signs
@@ -46,6 +47,17 @@ class Loss(Module):
             check_labels(target, classes, -1)
         elif self.targets == "classes" and not target.dtype.is_floating_point:
             check_labels(target, classes, getattr(self, "ignore_index", None))
+
+    def counted(self, target: Any) -> Any:
+        """What ``reduction="mean"`` divides the sum of the losses by; None where that is the same for every row."""
+        weight, ignored = getattr(self, "weight", None), getattr(self, "ignore_index", None)
+        if ignored is None or target.dtype.is_floating_point:
+            return None
+        is_counted = operations.ne(target, ignored)
+        if weight is None:
+            return reductions.sum(is_counted)
+        of_targets = functional.embedding(operations.where(is_counted, target, 0), weight.reshape(-1, 1))
+        return reductions.sum(operations.where(is_counted, of_targets.squeeze(-1), 0.0))
 
     def _register_weight(self, name: str, weight: Any) -> None:
         """Keep a weight as a buffer. Errors: `ArgumentError` for a negative one."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 from ..devices import Device
 from ..errors import ArgumentError, did_you_mean
 from ..files.network import write_network
+from ..files.opened import File
 from ..tensor.creation import zeros_like
 from ..tensor.events import ParameterSet, record_zero_grad
 from ..tensor.operands import as_tensor
@@ -379,8 +379,10 @@ class Module(StateDictMethods):
 
     # Text ------------------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: File) -> None:
         """Save the module as a model file, which `chainrule.load` reads: JSON and safetensors in one zip.
+
+        ``path`` may be a binary file that is open, such as `io.BytesIO`; it is written where it stands.
 
         Errors: `ModelFileError` where the file cannot be written; an earlier file is then unchanged.
         """

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, TargetError
+from ..errors import ArgumentError, DataError, TargetError
 from ..tensor.operands import from_array
 from ..tensor.tensor import Tensor
 from ..types import as_dtype, float32, int64
@@ -31,6 +31,13 @@ def as_array(data: Any, name: str) -> np.ndarray[Any, Any]:
                 "numbers first, or use `chainrule train` on the file"
             ) from None
     return array
+
+
+def check_counts(**counts: Any) -> None:
+    """Errors: `ArgumentError` for what is no whole number of at least 1, by its name."""
+    for name, count in counts.items():
+        if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
+            raise ArgumentError(f"{name} must be a whole number of at least 1, got {count!r}")
 
 
 def _is_finite(array: np.ndarray[Any, Any]) -> bool:

@@ -41,7 +41,7 @@ class Callback:
         """Recorded in every step when the gradients are there and the optimiser has not used them yet."""
 
     def after_update(self, trainer: Trainer, loss: Any) -> None:
-        """Recorded in every step after the optimiser; ``loss`` is the loss of the batch."""
+        """Recorded in every step after the optimiser; ``loss`` is that of its batch, or of the batches of its group."""
 
     def on_epoch_end(self, trainer: Trainer, row: dict[str, float]) -> bool:
         """After each epoch."""

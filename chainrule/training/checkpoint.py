@@ -194,6 +194,7 @@ def made_of(trainer: Trainer) -> dict[str, Any]:
         "shuffle": trainer.shuffles,
         "the training data's": trainer.training_rows.description(),
         "batch_size": trainer.training_rows.batch_size,
+        "gradient_accumulation_steps": trainer.accumulation.batches,
         "the validation data's": None if rows is None else rows.description(),
     }
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import ArgumentError, MissingExtraError
 from .arrays import as_features, as_targets
-from .steps import ArrayPass, training_step
+from .steps import ArrayPass, TrainingStep
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -66,7 +66,7 @@ class LRFinder:
         targets = as_targets(y, features.shape[0], trainer.objective.targets)
         rows = ArrayPass(features, targets, None, batch_size, lambda: None)
         rows.shuffle(trainer.seed or 0, 1)
-        step = training_step(trainer.model, trainer.objective, trainer.optimizer, rows, list(trainer.clips()))
+        step = TrainingStep(trainer.model, trainer.objective, trainer.optimizer, rows, list(trainer.clips()))
         with _as_before(trainer):
             mean = 0.0
             for number, rate in enumerate(np.geomspace(start_lr, end_lr, steps).tolist(), start=1):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from chainrule.errors import ArgumentError, MissingExtraError, ModelFileError, did_you_mean
+from chainrule.errors import ArgumentError, MissingExtraError, ModelFileError, did_you_mean, type_in_words
 
 if TYPE_CHECKING:
     import matplotlib.axes
@@ -132,5 +132,5 @@ def _number_to_json(value: float) -> float | str:
 
 def _number_from_json(value: float | str) -> float:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise TypeError(f"expected a number, got a {type(value).__name__}")
+        raise TypeError(f"expected a number, got {type_in_words(value)}")
     return value if isinstance(value, int) and abs(value) < 1 << 53 else float(value)

@@ -9,10 +9,17 @@ import numpy as np
 
 from ..data.datasets import Dataset, IterableDataset
 from ..data.loader import DataLoader
-from ..errors import ArgumentError, DataError
+from ..errors import ArgumentError, DataError, type_in_words
+from ..files.provenance import fingerprint
 from ..tensor.generator import Generator
 from .arrays import as_features, as_targets
-from .steps import Array, Pass, look_at, view_of
+from .steps import Array, Group, Pass, look_at, view_of
+
+Rows = tuple[Any, Any, Any]
+"""X, y and weights or None, as tensors."""
+
+HASHED_BYTES = 1 << 20
+"""Data of up to so many bytes is hashed before training, in less than a millisecond; a fit may be as short."""
 
 
 def as_loader(data: Any, y: Any, batch_size: int, shuffle: bool) -> DataLoader | None:
@@ -23,7 +30,7 @@ def as_loader(data: Any, y: Any, batch_size: int, shuffle: bool) -> DataLoader |
     if not isinstance(data, DataLoader | Dataset):
         return None
     if y is not None:
-        raise ArgumentError(f"a {type(data).__name__} gives inputs and targets. fix: no y beside it")
+        raise ArgumentError(f"{type_in_words(data)} gives inputs and targets. fix: no y beside it")
     if isinstance(data, DataLoader):
         return data
     has_own_order = isinstance(data, IterableDataset)
@@ -45,6 +52,16 @@ def joined(batches: Iterable[Array]) -> Array:
 
 def _no_batches() -> DataError:
     return DataError("the loader gave no batches. fix: rows in its data set, or fewer of them in a batch")
+
+
+def data_record(data: Rows | DataLoader) -> dict[str, Any]:
+    """What a file says of the rows that a model was trained on."""
+    if isinstance(data, DataLoader):
+        return {} if data.is_iterable else {"rows": len(data.dataset)}
+    arrays = [tensor._array() for tensor in data if tensor is not None]
+    if sum(array.nbytes for array in arrays) > HASHED_BYTES:
+        return {"rows": len(arrays[0])}
+    return {"rows": len(arrays[0]), "data_sha256": fingerprint(arrays)}
 
 
 class LoaderPass(Pass):
@@ -81,18 +98,27 @@ class LoaderPass(Pass):
         """The batch that is looked at."""
         return self._inputs, self.y, None
 
-    def run(self, step: Callable[[int], Any], advance: Callable[[int], None] = lambda rows: None) -> None:
-        """Run ``step(size)``, captured, on every batch; ``advance(rows)`` is called after each."""
+    def run(
+        self,
+        step: Callable[[int], Any],
+        advance: Callable[[int], None] = lambda rows: None,
+        group: Group | None = None,
+    ) -> None:
+        """As `Pass.run`; every batch is a native call."""
         self.loss.reset()
         self.correct.reset()
-        rows = 0
-        for X, y in self._batches():
+        rows = done = 0
+        for done, (X, y) in enumerate(self._batches(), 1):
             size = X.shape[0]
             key = X._type, X._strides, y._type, y._strides
             self._look_at(X, y, key)
-            self._loop(step, size, key).run(1)
+            self.loop(step, size, key).run(1)
             rows += size
             advance(size)
+            if group is not None and done % group.batches == 0:
+                group.end()
+        if group is not None and done % group.batches:
+            group.end()
         if not rows:
             raise _no_batches()
         self.rows = rows

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 class LossPlateau(Callback):
-    """Stop when Q := (1 - λ) Q + λ L, with the loss L of every batch, has settled.
+    """Stop when Q := (1 - λ) Q + λ L, with the loss L of every step, has settled.
 
     That is when in ``patience`` epochs on end Q has changed by at most ``tolerance`` · |Q|, and, with ``weights=True``,
-    the weights w by at most ``tolerance`` · ‖w‖ as well. ``forgetting`` is λ; by default 1 / batches of an epoch, so
-    that Q looks back over about one epoch. Q starts at the first batch's loss.
+    the weights w by at most ``tolerance`` · ‖w‖ as well. ``forgetting`` is λ; by default 1 / steps of an epoch, so
+    that Q looks back over about one epoch. Q starts at the first step's loss.
 
     Part of the native step: it needs no validation data. ``values`` has Q after every epoch.
     Source: the running functional of stochastic gradient, Bottou 1998, "Online Learning and Stochastic Approximations".

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +12,9 @@ from chainrule.data.target import TargetPreparation
 from chainrule.devices import Device
 from chainrule.errors import ModelFileError, StateDictError
 from chainrule.files.architecture import build
-from chainrule.files.archive import Archive, read_archive, read_bytes, unpack_archive, unpack_arrays
+from chainrule.files.archive import Archive, read_archive, unpack_archive, unpack_arrays
 from chainrule.files.network import write_network
+from chainrule.files.opened import File, name_of, read_bytes
 from chainrule.files.pytorch import is_pytorch, read_pytorch
 from chainrule.files.values import DOCUMENT as VALUES
 from chainrule.files.values import read_values, write_values
@@ -42,7 +42,7 @@ class LoadedModel:
 
 
 def save_model(
-    path: str | os.PathLike[str],
+    path: File,
     module: nn.Module,
     *,
     preparation: Preparation | None = None,
@@ -54,8 +54,8 @@ def save_model(
     """Save a network, and what belongs to it, in one file: JSON and safetensors in a zip, no pickle.
 
     ``training`` is any record in JSON types (loss, optimiser, seed ...). The file is written atomically: if the disk
-    is full, the file that was there before is unchanged. Of layers that are not part of ``chainrule`` only the name
-    and the weights are kept; see ``load_weights``.
+    is full, the file that was there before is unchanged; a binary file that is open is written where it stands. Of
+    layers that are not part of ``chainrule`` only the name and the weights are kept; see ``load_weights``.
 
     Raises ModelFileError where the file cannot be written.
 
@@ -68,16 +68,16 @@ def save_model(
     write_network(path, module, documents, training)
 
 
-def load_model(path: str | os.PathLike[str]) -> LoadedModel:
+def load_model(path: File) -> LoadedModel:
     """Load what ``save_model`` saved; the network is in evaluation mode. Nothing in the file is executed.
 
     Raises ModelFileError for a file that is missing, foreign, truncated or changed, and for a network with layers that
     are not part of ``chainrule``: build that one in Python and give it ``load_weights(path)``.
     """
-    return _loaded(path, read_archive(path))
+    return _loaded(name_of(path), read_archive(path))
 
 
-def _loaded(path: str | os.PathLike[str], archive: Archive) -> LoadedModel:
+def _loaded(path: str, archive: Archive) -> LoadedModel:
     documents = archive.documents
     if "architecture" not in documents:
         raise ModelFileError(f"{path} has no architecture: it is not a file that save_model wrote")
@@ -112,11 +112,13 @@ def _loaded(path: str | os.PathLike[str], archive: Archive) -> LoadedModel:
     )
 
 
-def save(obj: Any, f: str | os.PathLike[str]) -> None:
+def save(obj: Any, f: File) -> None:
     """Save a network as a model file, a state dict (names and tensors) as a safetensors file, or nested values.
 
     Nested values, such as a checkpoint, are lists, tuples and dictionaries of tensors, arrays, numbers and text: JSON
     and safetensors in a zip. Parameters and views become tensors of their own.
+    ``f`` is a path, under which the file appears whole or not at all, or a binary file that is open for writing, such
+    as `io.BytesIO`, which is written where it stands.
 
     Raises ArgumentError for anything else, with its place, ModelFileError where the file cannot be written.
 
@@ -136,14 +138,23 @@ def save(obj: Any, f: str | os.PathLike[str]) -> None:
         write_values(f, obj, lambda value: isinstance(value, Tensor))
 
 
-def load(f: str | os.PathLike[str], map_location: Any = None, *, weights_only: bool = True) -> Any:
+def load(f: File, map_location: Any = None, *, weights_only: bool = True) -> Any:
     """Load what ``save``, ``Module.save`` or ``Trainer.save`` wrote, or PyTorch's ``torch.save`` of tensors.
 
     The network, the state dict, or the nested values. Of PyTorch's files those of state dicts and checkpoints are read
     (not whole modules), without PyTorch: see `chainrule.files.pytorch`. Nothing in a file is executed, whatever
-    ``weights_only`` says; ``map_location`` may be the CPU. Both are PyTorch's arguments, for its programs.
+    ``weights_only`` says; ``map_location`` may be the CPU. Both are PyTorch's arguments, for its programs. A file that
+    is open is read from where it stands to its end.
 
     Raises ModelFileError as ``load_model`` does, ArgumentError for another device.
+
+    >>> import io
+    >>> file = io.BytesIO()
+    >>> save({"epoch": 3}, file)
+    >>> file.seek(0)
+    0
+    >>> load(file)
+    {'epoch': 3}
     """
     if map_location is not None:
         Device(map_location)
@@ -151,18 +162,18 @@ def load(f: str | os.PathLike[str], map_location: Any = None, *, weights_only: b
     return found.module if isinstance(found, LoadedModel) else found
 
 
-def load_anything(f: str | os.PathLike[str]) -> Any:
+def load_anything(f: File) -> Any:
     """What ``load`` returns, but for a model file all that ``load_model`` does."""
-    content = read_bytes(f)
+    content, name = read_bytes(f), name_of(f)
     if is_safetensors(content):
-        return _tensors(unpack_arrays(content, f))
+        return _tensors(unpack_arrays(content, name))
     if is_pytorch(content):
-        return read_pytorch(content, f, from_numpy)
-    archive = unpack_archive(content, f)
-    return read_values(archive, f, from_numpy) if VALUES in archive.documents else _loaded(f, archive)
+        return read_pytorch(content, name, from_numpy)
+    archive = unpack_archive(content, name)
+    return read_values(archive, name, from_numpy) if VALUES in archive.documents else _loaded(name, archive)
 
 
-def load_weights(f: str | os.PathLike[str]) -> dict[str, Tensor]:
+def load_weights(f: File) -> dict[str, Tensor]:
     """Return the weights in a safetensors, PyTorch or model file as a state dict, whatever network they belong to.
 
     >>> module = nn.Linear(8, 1)
@@ -177,7 +188,7 @@ def _tensors(arrays: Mapping[str, Any]) -> dict[str, Tensor]:
     return {name: from_numpy(array) for name, array in arrays.items()}
 
 
-def _metadata(path: str | os.PathLike[str], found: Any) -> dict[str, Any]:
+def _metadata(path: str, found: Any) -> dict[str, Any]:
     if not isinstance(found, dict) or not all(isinstance(found.get(name), dict) for name in ("versions", "training")):
         raise ModelFileError(f"{path}: metadata.json is damaged: expected versions and training")
     return found

@@ -67,6 +67,15 @@ class Objective:
         weight = weights.sum()
         return total / operations.where(operations.eq(weight, 0), 1.0, weight)
 
+    def count(self, output: Any, target: Any, weights: Any) -> Any:
+        """What `of` is a mean over: rows, or the weights of rows or classes; None for a sum."""
+        if self.is_sum:
+            return None
+        if weights is not None:
+            return weights.sum()
+        counted = self.loss.counted(target) if isinstance(self.loss, nn.losses.Loss) else None
+        return output.shape[0] if counted is None else counted
+
     def penalty(self, model: Any, output: Any) -> Any:
         """The sum of the regularisers' penalties for a batch; None without any."""
         found = [regularizer.penalty(model, output) for regularizer in self.regularizers]

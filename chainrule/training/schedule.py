@@ -32,8 +32,9 @@ class LRSchedule(Callback):
 
     - ``scheduler``: a class, or a function of the optimiser and ``options`` that returns a schedule. A class that wants
       ``total_steps`` or ``T_max`` gets the number of steps of the fit, unless the options say otherwise.
-    - ``per``: ``"epoch"`` steps it after every epoch, ``"step"`` after every batch. The rates of an epoch's batches,
-      and the momenta that the schedule cycles, are computed before it; its native loop reads one after the other.
+    - ``per``: ``"epoch"`` steps it after every epoch, ``"step"`` after every step of the optimiser. The rates of an
+      epoch's steps, and the momenta that the schedule cycles, are computed before it; its native loop reads one after
+      the other.
 
     Every fit starts the schedule anew, from the rates that the optimiser had at first.
 

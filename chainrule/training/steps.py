@@ -7,7 +7,7 @@ import operator
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -58,6 +58,13 @@ class Counter:
         self.tensor.add_(amount)
 
 
+class Group(NamedTuple):
+    """Batches that make one update together: how many, and what is done after them."""
+
+    batches: int
+    end: Callable[[], None]
+
+
 class Pass:
     """One way over all rows, batch by batch: the state that its steps share, and the steps as captured.
 
@@ -88,8 +95,16 @@ class Pass:
         """Record taking the next ``size`` rows: X, y and weights (None without)."""
         raise NotImplementedError
 
-    def run(self, step: Callable[[int], Any], advance: Callable[[int], None] = lambda rows: None) -> None:
-        """Run ``step(size)``, captured, over all rows; ``advance(rows)`` is called after every native call."""
+    def run(
+        self,
+        step: Callable[[int], Any],
+        advance: Callable[[int], None] = lambda rows: None,
+        group: Group | None = None,
+    ) -> None:
+        """Run ``step(size)``, captured, over all rows; ``advance(rows)`` is called after every native call.
+
+        With a ``group``, its ``end()`` is called after every so many batches, and after the last.
+        """
         raise NotImplementedError
 
     def shuffle(self, seed: int, epoch: int) -> None:
@@ -123,7 +138,7 @@ class Pass:
             objective, classes = self._checked_by
             objective.check(y, classes)
 
-    def _loop(self, step: Callable[[int], Any], size: int, key: Any = None) -> Loop:
+    def loop(self, step: Callable[[int], Any], size: int, key: Any = None) -> Loop:
         """The captured step. Where it is known what it follows from, a change of that captures it again."""
         if self._captured_with is not None and self._version != structure.version_in_any_mode:
             self._loops.clear()
@@ -192,24 +207,35 @@ class ArrayPass(Pass):
         weights = None if self.weights is None else _take_rows(self.weights, rows)
         return _take_rows(self.X, rows), _take_rows(self.y, rows), weights
 
-    def run(self, step: Callable[[int], Any], advance: Callable[[int], None] = lambda rows: None) -> None:
-        """Run ``step(size)``, captured, over all rows; ``advance(rows)`` is called after every native call."""
+    def run(
+        self,
+        step: Callable[[int], Any],
+        advance: Callable[[int], None] = lambda rows: None,
+        group: Group | None = None,
+    ) -> None:
+        """As `Pass.run`, many steps per native call."""
         for counter in (self.position, self.loss, self.correct):
             counter.reset()
         full, tail = self._batches()
         done = 0
         while done < full:
             calls = min(self._calls, full - done)
-            loop = self._loop(step, self.batch_size)
+            if group is not None:
+                calls = min(calls, group.batches - done % group.batches)
+            loop = self.loop(step, self.batch_size)
             started = time.perf_counter()
             loop.run(calls)
             seconds = time.perf_counter() - started
             done += calls
             advance(calls * self.batch_size)
             self._calls = max(1, min(16 * calls, int(calls * CALL_SECONDS / max(seconds, 1e-9))))
+            if group is not None and done % group.batches == 0:
+                group.end()
         if tail:
-            self._loop(step, tail).run(1)
+            self.loop(step, tail).run(1)
             advance(tail)
+        if group is not None and (tail or done % group.batches):
+            group.end()
 
     @property
     def steps(self) -> int:
@@ -227,7 +253,7 @@ class ArrayPass(Pass):
         if self.position.value + self.batch_size > self.rows:
             self.position.reset()
         self.loss.reset()
-        self._loop(step, self.batch_size).run(1)
+        self.loop(step, self.batch_size).run(1)
         return self.loss.value / self.batch_size
 
     def outputs(self, predict: Callable[[Any], Array]) -> tuple[Array, Array]:
@@ -290,44 +316,69 @@ def _take_rows(data: Any, rows: Any) -> Any:
     return pending(indexing.take(values, index, 0), segment)
 
 
-def training_step(
-    model: Any,
-    objective: Objective,
-    optimizer: Any,
-    data: Pass,
-    before_update: Sequence[Callable[[], Any]] = (),
-    after_update: Sequence[Callable[[Any], Any]] = (),
-) -> Callable[[int], None]:
-    """Return the step: forward, loss and penalties, backward, update, statistics.
+class Batch(NamedTuple):
+    """A batch that went forward: what the network gives, what it should give, and how far they are apart."""
+
+    output: Any
+    target: Any
+    weights: Any
+    loss: Any
+    penalty: Any
+
+
+class TrainingStep:
+    """The step that training repeats: forward, loss and penalties, backward, update, statistics.
 
     ``before_update`` and ``after_update``, which gets the loss, record more around the update.
     """
-    data.joins_lone_row = any(isinstance(part, BatchNorm1d) for part in model.modules())
 
-    def step(size: int) -> None:
-        inputs, target, weights = data.batch(size)
-        optimizer.zero_grad()
-        with _mode(model, is_training=True):
-            output = model(inputs)
-        data.check_targets(objective, output)
-        target = objective.matched(output, target)
-        loss = objective.of(output, target, weights)
-        penalty = objective.penalty(model, output)
-        (loss if penalty is None else loss + penalty).backward()
-        for regularizer in objective.regularizers:
-            regularizer.change_gradients(model)
+    def __init__(
+        self,
+        model: Any,
+        objective: Objective,
+        optimizer: Any,
+        data: Pass,
+        before_update: Sequence[Callable[[], Any]] = (),
+        after_update: Sequence[Callable[[Any], Any]] = (),
+    ) -> None:
+        data.joins_lone_row = any(isinstance(part, BatchNorm1d) for part in model.modules())
+        self.model, self.objective, self.optimizer, self.data = model, objective, optimizer, data
+        self._before_update, self._after_update = before_update, after_update
+
+    def run(self, advance: Callable[[int], None]) -> None:
+        """Train on all rows once; ``advance(rows)`` is called after every native call."""
+        self.data.run(self, advance)
+
+    def __call__(self, size: int) -> None:
+        """Record the step over the next ``size`` rows."""
+        batch = self._forward(size)
+        (batch.loss if batch.penalty is None else batch.loss + batch.penalty).backward()
+        self._update(batch.loss)
+        count_batch(self.objective, self.data, batch)
+
+    def _forward(self, size: int) -> Batch:
+        inputs, target, weights = self.data.batch(size)
+        self.optimizer.zero_grad()
+        with _mode(self.model, is_training=True):
+            output = self.model(inputs)
+        self.data.check_targets(self.objective, output)
+        target = self.objective.matched(output, target)
+        loss = self.objective.of(output, target, weights)
+        return Batch(output, target, weights, loss, self.objective.penalty(self.model, output))
+
+    def _update(self, loss: Any) -> None:
+        """Record what becomes of the gradients."""
+        for regularizer in self.objective.regularizers:
+            regularizer.change_gradients(self.model)
         with no_grad():
-            for record in before_update:
+            for record in self._before_update:
                 record()
-        optimizer.step()
-        for regularizer in objective.regularizers:
-            regularizer.constrain(model)
+        self.optimizer.step()
+        for regularizer in self.objective.regularizers:
+            regularizer.constrain(self.model)
         with no_grad():
-            for record_after in after_update:
+            for record_after in self._after_update:
                 record_after(loss)
-        _count(objective, data, output, target, weights, loss)
-
-    return step
 
 
 def evaluation_step(model: Any, objective: Objective, data: Pass) -> Callable[[int], None]:
@@ -339,16 +390,18 @@ def evaluation_step(model: Any, objective: Objective, data: Pass) -> Callable[[i
             output = model(inputs)
             data.check_targets(objective, output)
             target = objective.matched(output, target)
-            _count(objective, data, output, target, weights, objective.of(output, target, weights))
+            loss = objective.of(output, target, weights)
+            count_batch(objective, data, Batch(output, target, weights, loss, None))
 
     return step
 
 
-def _count(objective: Objective, data: Pass, output: Any, target: Any, weights: Any, loss: Any) -> None:
+def count_batch(objective: Objective, data: Pass, batch: Batch) -> None:
+    """Record the figures of an epoch: the losses of all rows, and how many are classified right."""
     with no_grad():
-        count = output.shape[0] if weights is None else weights.sum().to(float64)
-        data.loss.add(loss.detach().to(float64) * (1 if objective.is_sum else count))
-        correct = objective.correct(output.detach(), target)
+        count = batch.output.shape[0] if batch.weights is None else batch.weights.sum().to(float64)
+        data.loss.add(batch.loss.detach().to(float64) * (1 if objective.is_sum else count))
+        correct = objective.correct(batch.output.detach(), batch.target)
         if correct is not None:
             data.correct.add(correct.to(float64))
 

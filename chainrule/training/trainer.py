@@ -18,7 +18,7 @@ from ..data.loader import DataLoader
 from ..data.splits import split_rows
 from ..errors import ArgumentError, DataError, ModelFileError, NonFiniteError, ShapeError
 from ..files.architecture import build, describe
-from ..files.provenance import fingerprint
+from ..files.opened import File, name_of
 from ..nn.memo import has_only_builtin_parts
 from ..nn.regularizers import Regularizer
 from ..tensor.generator import default_generator, get_rng_state, manual_seed, set_rng_state
@@ -26,11 +26,12 @@ from ..tensor.gradmode import no_grad
 from ..tensor.operands import from_array
 from ..tensor.segment import state
 from ..types import DType, float32
-from .arrays import as_features, as_targets, check_features, single_dimension
+from .accumulation import AccumulatingStep, Accumulation
+from .arrays import as_features, as_targets, check_counts, check_features, single_dimension
 from .callbacks import Callback, records_in_step
 from .checkpoint import Checkpoint, made_of
 from .history import History
-from .loading import LoaderPass, as_loader, inputs, joined
+from .loading import LoaderPass, Rows, as_loader, data_record, inputs, joined
 from .metrics import find_metric
 from .model_checkpoint import ModelCheckpoint, find_checkpoint
 from .model_file import load_model, save_model
@@ -38,14 +39,8 @@ from .monte_carlo import Spread, predict_with_spread
 from .names import find_loss, find_optimizer
 from .objective import Objective
 from .progress import ProgressBar, Verbose
-from .steps import Pass, Passes, evaluation_step, training_step
+from .steps import Pass, Passes, TrainingStep, evaluation_step
 from .weights import ClassWeight, check_sample_weight, class_weights
-
-Rows = tuple[Any, Any, Any]
-"""X, y and weights or None, as tensors."""
-
-HASHED_BYTES = 1 << 20
-"""Data of up to so many bytes is hashed before training, in less than a millisecond; a fit may be as short."""
 
 PREDICTION_ROWS = 1024
 """Rows of one call when predicting; fewer are padded to a power of two, so that a handful of programs serve all."""
@@ -107,6 +102,7 @@ class Trainer:
         self.order_seed = seed
         self.shuffles = True
         self.history = History()
+        self.accumulation = Accumulation()
         self._data: dict[str, Any] = {}
         self._forward = compile(self._compute)
         self._input_dtype = _parameter_dtype(model)
@@ -128,6 +124,7 @@ class Trainer:
         shuffle: bool = True,
         verbose: Verbose = "auto",
         resume_from: str | os.PathLike[str] | None = None,
+        gradient_accumulation_steps: int = 1,
     ) -> History:
         """Train for ``epochs`` and return the history: loss, metrics and validation figures per epoch.
 
@@ -140,6 +137,10 @@ class Trainer:
         ``{class: weight}`` or ``"balanced"`` (in training only); the loss is Σ wᵢ·lossᵢ / Σ wᵢ, metrics are not
         weighted. Ctrl-C ends training; callbacks then restore the best weights and the history says so.
 
+        ``gradient_accumulation_steps``: so many batches on end make one step of the optimiser, with the mean over all
+        their rows: that of a batch which would not fit into memory. Clipping, regularisers, schedules and callbacks see
+        this step alone; batch normalisation sees every batch. The last step of an epoch has the batches that are left.
+
         ``resume_from``: a file that `ModelCheckpoint` wrote in such a call. The epochs that it lacks are trained, and
         the weights in the end are those of a training that was never interrupted, to the last bit. Where a
         `ModelCheckpoint` of this trainer has yet to write the file, training begins with epoch 1.
@@ -147,21 +148,15 @@ class Trainer:
         Errors: `DataError` for unusable data, `NonFiniteError` if the loss stops being finite, `ModelFileError` for a
         checkpoint of another training; nothing is changed then.
         """
-        if not all(isinstance(number, int | np.integer) and number >= 1 for number in (epochs, batch_size)):
-            raise ArgumentError(
-                f"epochs and batch_size must be whole numbers of at least 1, got {epochs!r} and {batch_size!r}"
-            )
+        check_counts(epochs=epochs, batch_size=batch_size, gradient_accumulation_steps=gradient_accumulation_steps)
         checkpoint = find_checkpoint(resume_from, self.callbacks)
         self._begin_random_numbers()
         loader = as_loader(X, y, batch_size, shuffle)
         of_arrays = validation_split, sample_weight, class_weight
         training, validation = self._prepare((X, y) if loader is None else loader, validation_data, *of_arrays)
-        self.epochs, self.shuffles, self._data = epochs, shuffle, _data_record(training)
-        with self._pass(self._training, training, batch_size) as rows, contextlib.ExitStack() as stack:
-            held_out = None
-            if validation is not None:
-                held_out = stack.enter_context(self._pass(self._validation, validation, PREDICTION_ROWS))
-            self.training_rows, self.validation_rows, self.steps_per_epoch = rows, held_out, rows.steps
+        self.epochs, self.shuffles, self._data = epochs, shuffle, data_record(training)
+        self.accumulation.batches = gradient_accumulation_steps
+        with self._passes(training, validation, batch_size):
             self._run_epochs(self._with_display(verbose), checkpoint)
         return self.history
 
@@ -178,6 +173,19 @@ class Trainer:
         """The callbacks, and the display of ``verbose`` unless one of them shows how far the training is."""
         has_display = any(isinstance(callback, ProgressBar) for callback in self.callbacks)
         return [*([] if has_display else [ProgressBar(verbose)]), *self.callbacks]
+
+    @contextlib.contextmanager
+    def _passes(
+        self, training: Rows | DataLoader, validation: Rows | DataLoader | None, batch_size: int
+    ) -> Iterator[None]:
+        """Go over these data for the time being."""
+        with self._pass(self._training, training, batch_size) as rows, contextlib.ExitStack() as stack:
+            held_out = None
+            if validation is not None:
+                held_out = stack.enter_context(self._pass(self._validation, validation, PREDICTION_ROWS))
+            self.training_rows, self.validation_rows = rows, held_out
+            self.steps_per_epoch = -(-rows.steps // self.accumulation.batches)
+            yield
 
     def _pass(
         self, passes: Passes, data: Rows | DataLoader, batch_size: int
@@ -220,11 +228,12 @@ class Trainer:
             for callback in begun:
                 callback.on_fit_end(self)
 
-    def _training_step(self, training: Pass) -> Callable[[int], None]:
+    def _training_step(self, training: Pass) -> TrainingStep:
         before: list[Callable[[], Any]] = [*self.clips()]
         before += [partial(callback.before_update, self) for callback in self.callbacks]
         after = [partial(callback.after_update, self) for callback in self.callbacks]
-        return training_step(self.model, self.objective, self.optimizer, training, before, after)
+        parts = self.model, self.objective, self.optimizer, training, before, after
+        return AccumulatingStep(self.accumulation, *parts) if self.accumulation.batches > 1 else TrainingStep(*parts)
 
     def clips(self) -> Iterator[Callable[[], Any]]:
         """What limits the gradients in every step."""
@@ -235,13 +244,13 @@ class Trainer:
             yield partial(nn.utils.clip_grad_value_, parameters, self.clip_value)
 
     def _run_epoch(
-        self, epoch: int, training: Pass, step: Any, validation: Pass | None, callbacks: Sequence[Callback]
+        self, epoch: int, training: Pass, step: TrainingStep, validation: Pass | None, callbacks: Sequence[Callback]
     ) -> None:
         """One epoch and its row of the history."""
         for callback in callbacks:
             callback.on_epoch_begin(self)
         started = time.perf_counter()
-        training.run(step, partial(self._advance, callbacks))
+        step.run(partial(self._advance, callbacks))
         row: dict[str, float] = {"epoch": epoch, "loss": training.mean_loss}
         if "accuracy" in self.metrics:
             row["accuracy"] = training.accuracy
@@ -341,7 +350,7 @@ class Trainer:
         if any(not type(callback).__module__.startswith(__package__) for callback in recorders):
             return None
         states = [value for entries in optimizer.state.values() for value in entries.values()]
-        parts = [*options, *states, *recorders, self.clip_norm, self.clip_value]
+        parts = [*options, *states, *recorders, self.clip_norm, self.clip_value, self.accumulation.batches > 1]
         return [model, loss, optimizer, *vars(loss).values(), *parts, state.is_grad_enabled]
 
     # Using the model -----------------------------------------------------------------------------------------------
@@ -420,8 +429,8 @@ class Trainer:
 
     # Files --------------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Save the model, its history and the `training_record` in one file."""
+    def save(self, path: File) -> None:
+        """Save the model, its history and the `training_record` in one file; see `chainrule.save`."""
         save_model(path, self.model, history=self.history, training=self.training_record())
 
     def training_record(self) -> dict[str, Any]:
@@ -434,7 +443,7 @@ class Trainer:
         return {**made_of, "optimizer": type(self.optimizer).__name__, **self._data}
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], optimizer: Any = "adam") -> Trainer:
+    def load(cls, path: File, optimizer: Any = "adam") -> Trainer:
         """Return a trainer of the model that ``save`` wrote; the optimiser starts anew.
 
         Errors: `ModelFileError` for a file that is not one, or a loss that is not part of ``chainrule.nn`` or has
@@ -445,11 +454,12 @@ class Trainer:
         loss = training.get("loss")
         if not isinstance(loss, dict) or "unknown" in loss:
             raise ModelFileError(
-                f"{path} was trained with a loss that no file can hold: {loss}. fix: Trainer(cr.load(path), loss=...)"
+                f"{name_of(path)} was trained with a loss that no file can hold: {loss}. "
+                "fix: Trainer(cr.load(path), loss=...)"
             )
         metrics, seed = training.get("metrics", []), training.get("seed")
         if not isinstance(metrics, list) or not {str, *map(type, metrics)} == {str} or not isinstance(seed, int | None):
-            raise ModelFileError(f"{path}: the record of its training is damaged: metrics or seed")
+            raise ModelFileError(f"{name_of(path)}: the record of its training is damaged: metrics or seed")
         trainer = cls(loaded.module, build(loss, vars(nn), "the loss"), optimizer, metrics, seed=seed)
         trainer.history = loaded.history or trainer.history
         return trainer
@@ -478,13 +488,3 @@ def _parameter_dtype(model: Any) -> DType:
     """The element type that a model computes in."""
     parameter = next(iter(model.parameters()), None)
     return float32 if parameter is None else parameter.dtype
-
-
-def _data_record(data: Rows | DataLoader) -> dict[str, Any]:
-    """What a file says of the rows that a model was trained on."""
-    if isinstance(data, DataLoader):
-        return {} if data.is_iterable else {"rows": len(data.dataset)}
-    arrays = [tensor._array() for tensor in data if tensor is not None]
-    if sum(array.nbytes for array in arrays) > HASHED_BYTES:
-        return {"rows": len(arrays[0])}
-    return {"rows": len(arrays[0]), "data_sha256": fingerprint(arrays)}

@@ -2,6 +2,7 @@
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -179,15 +180,43 @@ def test_the_folder_that_train_wrote_stands_for_its_model(
     assert predict(models["sick"].parent, data, capsys) == predict(models["sick"], data, capsys)
 
 
-def test_a_model_of_a_streamed_table_predicts_but_knows_no_baseline(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("target", "measure"), [("sick", "accuracy"), ("grade", "accuracy"), ("price", "RMSE")])
+def test_a_model_of_a_streamed_table_is_compared_with_its_baseline(
+    target: str, measure: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = write_table(tmp_path / "people.csv", "price")
-    table = StreamedTable(data, "price", validation_fraction=0.2)
+    data = write_table(tmp_path / "people.csv", target)
+    table = StreamedTable(data, target, validation_fraction=0.2)
     network = nn.Linear(table.inputs, table.outputs)
     model = tmp_path / "model.chain"
     save_model(model, network, preparation=table.preparation, target=table.target_preparation)
     assert main(["predict", str(model), str(data)]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 1 + ROWS
+    assert main(["evaluate", str(model), str(data)]) == 0
+    said = capsys.readouterr().out
+    learned = np.concatenate([y for _, y in table.training.batches(7)])
+    cells = np.array(columns()[target])
+    if target == "price":
+        constant = float(table.target_preparation.scale.invert(learned.astype(float)).mean())
+        expected = np.sqrt(np.mean((cells.astype(float) - constant) ** 2))
+        assert f"the mean of the training rows, {constant:.6g}" in said
+    else:
+        label = table.target_preparation.classes[np.bincount(learned).argmax()]
+        expected = np.mean(cells == label)
+        assert f"the commonest class of the training rows, {label!r}" in said
+    line = next(line for line in said.splitlines() if line.strip().startswith(measure))
+    assert float(line.split()[-1]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_file_that_does_not_say_the_commonest_class_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = write_table(tmp_path / "people.csv", "sick")
+    table = StreamedTable(data, "sick")
+    target = replace(table.target_preparation, commonest=None)  # as in files before it was kept
+    model = tmp_path / "model.chain"
+    save_model(model, nn.Linear(table.inputs, 1), preparation=table.preparation, target=target)
     assert main(["evaluate", str(model), str(data)]) == 1
-    assert "does not say what the baseline of its training rows is" in capsys.readouterr().err
+    assert "does not say which class of 'sick' is the commonest" in capsys.readouterr().err
+    training = {"baseline": 0}
+    save_model(model, nn.Linear(table.inputs, 1), preparation=table.preparation, target=target, training=training)
+    assert main(["evaluate", str(model), str(data)]) == 0

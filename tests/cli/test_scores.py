@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from chainrule.cli.scores import Score, baseline, probabilities, score, verdict
+from chainrule.cli.scores import Score, probabilities, score, verdict
 from chainrule.data import TargetPreparation
 from chainrule.data.encoders import Scale
 
@@ -24,11 +24,6 @@ def test_probabilities_of_many_classes_are_the_softmax() -> None:
     logits = np.array([[1.0, 2.0, 3.0], [900.0, 0.0, -900.0]])
     np.testing.assert_allclose(probabilities(THREE, logits)[0], np.exp([1, 2, 3]) / np.exp([1, 2, 3]).sum())
     np.testing.assert_allclose(probabilities(THREE, logits)[1], [1, 0, 0])
-
-
-def test_the_baseline_is_the_commonest_class_or_the_mean() -> None:
-    assert baseline(THREE, np.array([0, 2, 2, 1])) == 2
-    assert baseline(NUMBER, np.array([-1.0, 0.0, 2.5])) == pytest.approx(105.0)
 
 
 def test_regression_is_scored_in_the_unit_of_the_target() -> None:

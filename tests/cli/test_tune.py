@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,7 @@ def test_the_best_is_saved_with_a_configuration_that_trains_it_again(
     out = people.parent / "out"
     assert run(people, "--trials", "4", "--epochs", "9", "--seed", "2") == 0
     assert {path.name for path in out.iterdir()} == {
-        "model.chain", "metrics.json", "history.csv", "config.toml", "report.html", "trials.csv"
+        "model.chain", "metrics.json", "history.csv", "config.toml", "report.html", "trials.csv", "search.toml"
     }  # fmt: skip
     assert "of 4 by the validation loss (chainrule tune, seed 2)" in (out / "report.html").read_text(encoding="utf-8")
     assert main(["train", "--config", str(out / "config.toml"), "--out", str(people.parent / "again")]) == 0
@@ -153,3 +154,50 @@ def test_errors_are_one_message(tmp_path: Path, capsys: pytest.CaptureFixture[st
     message = capsys.readouterr().err
     assert "no column 'prise'" in message and "(did you mean 'price'?)" in message
     assert len(message.strip().splitlines()) == 1
+
+
+def without_clock(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in ("trials.csv", "search.toml", "config.toml", "metrics.json")}
+
+
+@pytest.mark.parametrize("kind", ["toml", "yaml"])
+def test_the_file_beside_the_trials_searches_again(kind: str, people: Path) -> None:
+    assert run(people, "--trials", "4", "--epochs", "9", "--seed", "3") == 0
+    first = people.parent / "out"
+    search = first / "search.toml"
+    found = tomllib.loads(search.read_text(encoding="utf-8"))
+    expected = {"target": "price", "task": "regression", "trials": 4, "epochs": 9, "seed": 3}
+    assert found == {"data": str(people), **expected}
+    if kind == "yaml":
+        pytest.importorskip("yaml")
+        search = people.parent / "search.yaml"
+        search.write_text("\n".join(f"{name}: {json.dumps(value)}" for name, value in found.items()))
+    second = people.parent / "second"
+    assert main(["tune", "--config", str(search), "--out", str(second)]) == 0
+    assert without_clock(second) == without_clock(first)
+
+
+def test_the_command_line_goes_before_a_file(people: Path) -> None:
+    config = people.parent / "search.toml"
+    config.write_text('target = "sick"\ntrials = 50\nepochs = 2\nseconds = 1000\n')
+    assert run(people, "--config", str(config), "--trials", "2") == 0
+    assert len(rows_of(people.parent / "out")) == 2
+    found = tomllib.loads((people.parent / "out" / "search.toml").read_text(encoding="utf-8"))
+    assert (found["target"], found["trials"], found["epochs"], found["seconds"]) == ("price", 2, 2, 1000.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("trial = 3", "there is no option 'trial' (did you mean 'trials'?); known are data, target, task, trials"),
+        ("hidden = [8]", "there is no option 'hidden'; known are"),  # what is searched for
+        ("trials = 0", "trials: 0 is not in the range x>=1"),
+        ("seconds = 'long'", "seconds: 'long' is not a valid float"),
+    ],
+)
+def test_mistakes_in_a_file_are_named(text: str, part: str, people: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = people.parent / "search.toml"
+    config.write_text(text)
+    assert run(people, "--config", str(config)) == 1
+    message = capsys.readouterr().err
+    assert message.startswith(f"error: {config}") and part in message and len(message.splitlines()) == 1

@@ -94,6 +94,21 @@ def test_regression_is_standardised_by_the_given_rows():
         TargetPreparation.fit(target_table(["3"] * 20 + ["4.5", "7", "9"]), np.arange(20), "regression")
 
 
+@pytest.mark.parametrize(
+    ("cells", "rows", "expected"),
+    [
+        (["b"] * 9 + ["a"] * 6 + ["c"], None, 1.0),
+        (["b"] * 9 + ["a"] * 6 + ["c"], range(7, 16), 0.0),  # of the training rows alone
+        (["b", "a"] * 8, None, 0.0),
+        (["1", "3", "8"] * 5 + ["999"], range(15), 4.0),
+    ],
+)
+def test_the_baseline_is_the_commonest_class_or_the_mean_of_the_training_rows(cells, rows, expected):
+    task = "regression" if cells[0] == "1" else "classification"
+    target = TargetPreparation.fit(target_table(cells), None if rows is None else np.array(rows), task)
+    assert target.baseline() == pytest.approx(expected)
+
+
 def test_rows_without_a_target_are_left_out_and_said():
     table = target_table(["a", "b", "?", "a"] * 6)
     assert len(labelled_rows(table)) == 18
@@ -140,3 +155,19 @@ def test_damaged_json_is_refused(change):
     data = TargetPreparation.fit(target_table([str(i) for i in range(30)])).to_json()
     with pytest.raises(ModelFileError, match="preparation of its target is damaged"):
         TargetPreparation.from_json({**data, **change})
+
+
+@pytest.mark.parametrize("commonest", [2, -1, 0.0, True, "a"])
+def test_a_commonest_class_that_there_is_not_is_refused(commonest):
+    data = TargetPreparation.fit(target_table(["a", "b"] * 8)).to_json()
+    with pytest.raises(ModelFileError, match="damaged: commonest class"):
+        TargetPreparation.from_json({**data, "commonest": commonest})
+
+
+def test_files_from_before_the_commonest_class_was_kept_are_read():
+    data = TargetPreparation.fit(target_table(["a", "b"] * 8)).to_json()
+    del data["commonest"]
+    target = TargetPreparation.from_json(data)
+    assert target.transform(target_table(["b"])).tolist() == [1]
+    with pytest.raises(ModelFileError, match="does not say which class of 'y' is the commonest"):
+        target.baseline()

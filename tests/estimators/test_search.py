@@ -15,7 +15,7 @@ from chainrule.compiler import capture
 pytest.importorskip("sklearn")
 from sklearn.base import clone
 from sklearn.datasets import make_moons
-from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -91,20 +91,6 @@ def test_clones_and_pickles() -> None:
     twin = clone(model)
     assert not hasattr(twin, "coefs_")
     np.testing.assert_array_equal(twin.fit(X, y).predict_proba(X), model.predict_proba(X))
-
-
-def test_processes_of_joblib() -> None:
-    """Scores are the same in other processes, in which programs have the threads that joblib grants."""
-    import joblib
-
-    pipeline = make_pipeline(StandardScaler(), cr.MLPClassifier(**SMALL))
-    alone = cross_val_score(pipeline, X, y, cv=3)
-    with joblib.parallel_config("threading", n_jobs=2):
-        np.testing.assert_array_equal(cross_val_score(pipeline, X, y, cv=3), alone)
-    with joblib.parallel_config("loky", n_jobs=2, inner_max_num_threads=1):
-        np.testing.assert_array_equal(cross_val_score(pipeline, X, y, cv=3), alone)
-        threads = joblib.Parallel()(joblib.delayed(cr.get_num_threads)() for _ in range(2))
-    assert threads == [1, 1]
 
 
 def test_memory_is_flat(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,8 @@ from chainrule.backends.native.cpu import host_target
 from chainrule.backends.native.jit import compile_module
 from chainrule.errors import ArgumentError
 from chainrule.execution import threads
-from chainrule.execution.threads import ThreadPool, get_num_threads, launch, set_num_threads
+from chainrule.execution.threads import ThreadPool, busy_thread, get_num_threads, launch, set_num_threads
+from chainrule.execution.threads_ir import ControlBlock
 from chainrule.settings import settings
 
 # A compiled program, made small. `record` writes the worker of each task to buffer 0 and counts its runs
@@ -270,6 +271,65 @@ def test_a_launch_within_a_launch_runs_alone() -> None:
     launch_elsewhere()
     assert others == [0, pool]
     assert pool != 0
+
+
+def size_of(pool: int) -> int:
+    """How many threads a program has that runs with this address of a pool."""
+    return ControlBlock.from_address(pool).size if pool else 1
+
+
+@pytest.mark.parametrize(("number", "busy"), [(4, 1), (4, 2), (4, 3), (4, 4), (2, 2), (2, 5)])
+def test_busy_threads_use_as_many_threads_together_as_one_would(number: int, busy: int) -> None:
+    """All launch while the first holds the pool, when every thread has said that it is busy."""
+    set_num_threads(number)
+    begun, held = threading.Barrier(busy), threading.Barrier(busy)
+    first = threading.Event()
+    sizes: list[int] = []
+
+    def run(pool: int) -> None:
+        first.set()
+        sizes.append(size_of(pool))
+        held.wait(60)
+
+    def work(turn: int) -> None:
+        with busy_thread(), busy_thread():
+            begun.wait(60)
+            if turn:
+                first.wait(60)
+            launch(run)
+
+    workers = [threading.Thread(target=work, args=(turn,)) for turn in range(busy)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert len(sizes) == busy
+    assert sum(sizes) == max(number, busy)
+    assert launch(size_of) == number  # nobody is busy any more
+
+
+def test_the_pool_stays_small_until_all_busy_threads_are_done() -> None:
+    set_num_threads(3)
+    begun, is_over = threading.Event(), threading.Event()
+
+    def fit() -> None:
+        with busy_thread():
+            begun.set()
+            is_over.wait(60)
+
+    other = threading.Thread(target=fit)
+    with busy_thread():
+        assert workers_after_launch(3) == [0, 1, 2]
+        other.start()
+        begun.wait(60)
+        assert workers_after_launch(2) == [0, 1]
+        former = threads._pool
+        is_over.set()
+        other.join()
+        assert workers_after_launch(2) == [0, 1]  # the other may only be between two fits
+        assert threads._pool is former
+    with busy_thread():
+        assert workers_after_launch(3) == [0, 1, 2]
 
 
 def test_an_exception_during_a_launch_gives_the_pool_back() -> None:

@@ -200,7 +200,7 @@ def test_damaged_weights_are_refused(tmp_path: Path) -> None:
 def test_only_state_dicts_can_be_saved_as_weights(tmp_path: Path) -> None:
     with pytest.raises(ArgumentError, match="expected a state dict.*got a list"):
         write_weights(tmp_path / "file", [1.0])  # type: ignore[arg-type]
-    with pytest.raises(ArgumentError, match="'a' of the state dict is a object"):
+    with pytest.raises(ArgumentError, match="'a' of the state dict is an object"):
         write_weights(tmp_path / "file", {"a": object()})
     assert list(tmp_path.iterdir()) == []
 

@@ -132,14 +132,14 @@ def circular() -> list[Any]:
     ("value", "message"),
     [
         ({"model": nn.Linear(1, 1)}, r"the value\['model'\] is a Linear, which cannot.*fix: its state_dict\(\)"),
-        ({"a": [1, {"b": Own()}]}, r"the value\['a'\]\[1\]\['b'\] is a Own, which cannot be saved; expected tensors"),
+        ({"a": [1, {"b": Own()}]}, r"the value\['a'\]\[1\]\['b'\] is an Own, which cannot be saved; expected tensors"),
         ({"f": len}, r"\['f'\] is a builtin_function"),
         ({(1, 2): 3}, "the value has a key that is a tuple, expected text or a number"),
         ({"a": np.array(["x"])}, r"\['a'\] has elements of <U1, expected numbers or booleans"),
         ({"a": np.ones(1, complex)}, r"\['a'\] has elements of complex128"),
         ({"a": {1, 2}}, r"\['a'\] is a set"),
         (circular(), "more than 100 lists and dictionaries lie in each other"),
-        (Own(), "the value is a Own"),
+        (Own(), "the value is an Own"),
     ],
     ids=lambda given: given if isinstance(given, str) else "value",
 )  # fmt: skip

@@ -460,7 +460,7 @@ def test_a_state_that_no_file_can_hold_is_named() -> None:
         def state_dict(self) -> dict[str, Any]:
             return {"thing": [object()]}
 
-    with pytest.raises(ArgumentError, match=r"\['callbacks'\]\['Holds'\]\['thing'\]\[0\] is a object, which cannot be"):
+    with pytest.raises(ArgumentError, match=r"\['callbacks'\]\['Holds'\]\['thing'\]\[0\] is an object, which cannot"):
         fit(plain_trainer([Holds(), ModelCheckpoint("model.chain")]))
 
 

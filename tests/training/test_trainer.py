@@ -329,5 +329,5 @@ def test_shapes_of_losses_and_rows_are_explained() -> None:
         trainer.predict(X[0, :3])
     with pytest.raises(ShapeError, match=r"rows of shape \(2,\)"):
         trainer.predict(X[:, :2])
-    with pytest.raises(ArgumentError, match=r"whole numbers of at least 1, got 1.5 and 32"):
+    with pytest.raises(ArgumentError, match="epochs must be a whole number of at least 1, got 1.5"):
         trainer.fit(X, y, epochs=1.5)
