@@ -150,7 +150,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         return Checkpoint(
             os.fspath(path),
             int(document["epoch"]),
-            unpack_values(document["made_of"], {}, np.asarray),
+            {"gradient_accumulation_steps": 1, **unpack_values(document["made_of"], {}, np.asarray)},  # older files
             list(document["needed"]),
             list(document["stopped_by"]),
             History.from_json(archive.documents["history"]),

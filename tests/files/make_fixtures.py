@@ -18,6 +18,7 @@ from chainrule.data import Preparation, TargetPreparation, read_csv_table
 from chainrule.files.archive import VERSION
 from chainrule.series import Forecaster
 from chainrule.text.vocabulary import WordVocabulary
+from chainrule.training import ModelCheckpoint
 from chainrule.training.history import History
 from chainrule.training.model_file import save_model
 
@@ -105,9 +106,23 @@ def make_forecaster(path: Path) -> dict[str, Any]:
     return {"forecast": forecaster.predict(SERIES, 5).tolist()}
 
 
+def training(callbacks: Any = ()) -> cr.Trainer:
+    """A training to resume."""
+    hidden = [filled(nn.Linear(3, 4)), nn.BatchNorm1d(4), nn.ReLU(), nn.Dropout(0.25)]
+    layers = nn.Sequential(*hidden, filled(nn.Linear(4, 1)))
+    return cr.Trainer(layers, "mse", "adam", callbacks=callbacks, seed=3)
+
+
+def make_training(path: Path) -> dict[str, Any]:
+    """A checkpoint after two epochs."""
+    history = training([ModelCheckpoint(path)]).fit(ROWS, ROWS[:, :1], epochs=2, batch_size=2, verbose=0)
+    return {"history": history.to_json()}
+
+
 KINDS = {
     f"forecaster_{VERSION}.chain": make_forecaster,
     f"model_{VERSION}.chain": make_model,
+    f"training_{VERSION}.chain": make_training,
     f"values_{VERSION}.chain": make_values,
     "weights.safetensors": make_weights,
 }

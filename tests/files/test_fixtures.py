@@ -12,9 +12,10 @@ from chainrule import nn
 from chainrule.data import read_csv_table
 from chainrule.files.archive import VERSION
 from chainrule.series import Forecaster
+from chainrule.training.history import History
 from chainrule.training.model_file import load_model
 
-from .make_fixtures import FOLDER, KINDS, SERIES, TABLE, network, outputs, values
+from .make_fixtures import FOLDER, KINDS, ROWS, SERIES, TABLE, network, outputs, training, values
 
 
 def expected(path: Path) -> Any:
@@ -64,6 +65,15 @@ def test_checkpoints(path: Path) -> None:
     for name in ("epoch", "loss", "best", "counts", "dtype"):
         assert (found[name], type(found[name])) == (values()[name], type(values()[name]))
     np.testing.assert_array_equal(found["array"], values()["array"], strict=True)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("training_*.chain")), ids=lambda path: path.name)
+def test_trainings_go_on(path: Path) -> None:
+    history = training().fit(ROWS, ROWS[:, :1], epochs=3, batch_size=2, verbose=0, resume_from=path)
+    before = History.from_json(expected(path)["history"])
+    assert (len(before), len(history)) == (2, 3)
+    assert history["loss"][:2] == before["loss"]
+    assert np.isfinite(history["loss"][2])
 
 
 def test_weights() -> None:
