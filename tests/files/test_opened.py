@@ -161,7 +161,7 @@ def closed() -> io.BytesIO:
         (3, ArgumentError, "expected a path, or a binary file that is open, got an int"),
         (None, ArgumentError, "expected a path, or a binary file that is open, got a NoneType"),
     ],
-    ids=str,
+    ids=["full", "closed", "text", "number", "nothing"],
 )
 def test_files_that_cannot_be_written(file: Any, error: type[Exception], message: str) -> None:
     for value in OBJECTS.values():
@@ -184,7 +184,7 @@ class TextReader:
         (TextReader(), ArgumentError, r"the TextReader gives a str, expected bytes"),
         (3, ArgumentError, "expected a path, or a binary file that is open, got an int"),
     ],
-    ids=str,
+    ids=["broken", "closed", "empty", "text", "reader of text", "number"],
 )
 def test_files_that_cannot_be_read(file: Any, error: type[Exception], message: str) -> None:
     for read in (cr.load, cr.load_weights, cr.Trainer.load):
