@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from chainrule.autodiff.reverse import gradients
+from chainrule.backends.native.contraction_extents import splits_sums
 from chainrule.graph.graph import Graph
 from chainrule.graph.vertex import Vertex
 from chainrule.ops.arithmetic import add
@@ -80,22 +81,30 @@ def draw_case(rng: np.random.Generator, rank: int, dtype: str, most_channels: in
 
 
 def check(cases: list[Case]) -> None:
-    inputs, roots, values = [], [], []
-    for case in cases:
-        of_case, results = case.vertices()
-        inputs += of_case
-        roots += results
-        values += case.arrays
-    graph = Graph(tuple(inputs), tuple(roots))
+    graph, values = joined(cases)
     compiled, meant = run_native(graph, values)[0], evaluate(graph, values)[0]
-    one_off = run_one_off(graph, values)
+    # Gradients of weights that are summed in parts have no one-off form.
+    plain = [case for case in cases if not splits_sums(case.arrays[1].size, case.arrays[3][:, 0].size)]
+    one_off = iter(run_one_off(*joined(plain)))
     for number, case in enumerate(cases):
         tolerance = 3e-5 if case.arrays[0].dtype == np.float32 else 1e-12
         for i, expected in enumerate(case.by_torch()):
             place, scale = 4 * number + i, max(np.abs(expected).max(initial=0), 1.0)
             for found in (compiled[place], meant[place]):
                 np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * scale, err_msg=case.name())
-            assert np.array_equal(bits(one_off[place]), bits(compiled[place])), f"one-off differs: {case.name()}"
+            if any(case is one for one in plain):
+                assert np.array_equal(bits(next(one_off)), bits(compiled[place])), f"one-off differs: {case.name()}"
+
+
+def joined(cases: list[Case]) -> tuple[Graph, list[Array]]:
+    """A graph of all cases, and the values of its inputs."""
+    inputs, roots, values = [], [], []
+    for case in cases:
+        of_case, results = case.vertices()
+        inputs += of_case
+        roots += results
+        values += case.arrays
+    return Graph(tuple(inputs), tuple(roots)), values
 
 
 @pytest.mark.parametrize("number", range(50))
