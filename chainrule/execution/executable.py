@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import threading
+import time
 from array import array
 from collections.abc import Sequence
 from functools import cached_property
@@ -21,6 +22,7 @@ from ..settings import settings
 from ..types import Shape
 from .interpreter import Interpreter
 from .native_code import compile_graph, lower_graph
+from .pace import Pace
 from .threads import launch
 from .watch import stop_at_non_finite
 
@@ -48,6 +50,7 @@ class Executable:
         self._entry = _Entry(address)
         self._arena, self._arena_address = aligned_block(max(self.layout.arena_bytes, ALIGNMENT))
         self._scratch, self._scratch_address, self._workers = self._arena, 0, 0
+        self._pace = Pace()
         self.lock = threading.Lock()
 
     @cached_property
@@ -73,14 +76,24 @@ class Executable:
             self._allocate_scratch()
         pointers[self._scratch_slot] = self._scratch_address
         if self.layout.is_parallel:
-            launch(lambda pool: self._entry(argument, repeats, pool))
+            self._run_in_parallel(argument, repeats)
         elif repeats == 1:
             self._short_entry(argument, 1, None)
         else:
             self._entry(argument, repeats, None)
 
+    def _run_in_parallel(self, argument: ctypes.c_void_p, repeats: int) -> None:
+        """Run on all threads, or on this one alone where that is faster at present."""
+        begun = time.perf_counter()
+        if settings.threads == 1 or self._pace.is_alone:
+            self._entry(argument, repeats, None)
+        else:
+            launch(lambda pool: self._entry(argument, repeats, pool))
+        if settings.threads > 1:
+            self._pace.note((time.perf_counter() - begun) / max(repeats, 1))
+
     def _allocate_scratch(self) -> None:
-        self._workers = settings.threads
+        self._workers, self._pace = settings.threads, Pace()
         self._scratch, self._scratch_address = aligned_block(max(self.layout.scratch_size(self._workers), ALIGNMENT))
 
 
