@@ -16,10 +16,12 @@ HOME = "chainrule_models_in_torch"
 def in_torch(name: str) -> Any:
     """The module ``chainrule.models.<name>`` with PyTorch's ``nn`` and functions of tensors.
 
-    The files of that folder take layers and functions by ``from .. import``, and each other by ``from .name import``.
+    The files of that folder take layers by ``from .. import``, functions by ``from ..tensor.shaping import``, and each
+    other by ``from .name import``.
     """
     original = importlib.import_module(f"chainrule.models.{name}")
     source = inspect.getsource(original).replace("from .. import ", "from torch import ")
+    source = source.replace("from ..tensor.shaping import ", "from torch import ")
     if "from .resnet import " in source:
         in_torch("resnet")
         source = source.replace("from .resnet import ", f"from {HOME}.resnet import ")
