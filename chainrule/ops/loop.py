@@ -206,6 +206,7 @@ def _fading(adjoint: Vertex) -> Vertex:
 
 
 _VIEWS = ("reshape", "transpose", "broadcast", "slice", "flip")
+# Operations that take less time than to load their result.
 _CHEAP = (
     "add", "subtract", "multiply", "negative", "absolute", "where", "cast",
     "equal", "not_equal", "less", "less_equal", "logical_and", "logical_or", "logical_not",
