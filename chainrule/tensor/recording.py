@@ -16,7 +16,7 @@ from ..graph.graph import topological_order
 from ..graph.vertex import Vertex, apply, make_vertex
 from ..ops.elementwise import STOP_GRADIENT, stop_gradient
 from ..types import DType, Shape, TensorType, contiguous_strides
-from .segment import Segment, flush, leaf_number, leaf_vertex, slot_vertex, state
+from .segment import Segment, collection, drop_dead_handles, flush, leaf_number, leaf_vertex, slot_vertex, state
 from .storage import Storage, allocate, spare_memory, view_array
 from .strided import Layout, Step, among_elements, is_row_major, read, steps_to
 
@@ -76,6 +76,8 @@ def pending(vertex: Vertex, segment: Segment) -> Any:
     handle._slot = None
     handle._grad = None
     segment.handles.append(handle)
+    if collection:
+        drop_dead_handles(segment)
     return handle
 
 

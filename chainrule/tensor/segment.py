@@ -212,15 +212,22 @@ def run_overgrown(segment: Segment) -> bool:
     return True
 
 
-def _drop_dead_handles(phase: str, info: dict[str, int]) -> None:
-    """Called by Python's garbage collector: so recording needs no check of its own."""
-    segment = getattr(state, "segment", None)  # None while a new thread is making its first one
-    handles: list[Any] = [] if segment is None else segment.handles
-    if len(handles) > MAX_HANDLES and phase == "start" and info["generation"] > 0:
-        handles[:] = [handle for handle in handles if getrefcount(handle) > ALIVE]
+collection: dict[str, dict[str, int]] = {}
+"""What Python's garbage collector has said since dead handles were last looked for, by phase.
+
+The collector calls the dictionary, so recording needs no count of its own; and no function of ours, as Ctrl-C during a
+collection is raised in the first line of Python behind it, and lost where that belongs to a callback of the collector.
+"""
+
+gc.callbacks.append(collection.__setitem__)
 
 
-gc.callbacks.append(_drop_dead_handles)
+def drop_dead_handles(segment: Segment) -> None:
+    """Drop the handles that nobody holds, if there are many and the last collection was not of the youngest."""
+    is_large = collection.pop("stop", {}).get("generation", 0) > 0
+    collection.clear()
+    if is_large and len(segment.handles) > MAX_HANDLES:
+        segment.handles[:] = [handle for handle in segment.handles if getrefcount(handle) > ALIVE]
 
 
 def flush() -> None:

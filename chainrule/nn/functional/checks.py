@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import weakref
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -122,7 +123,7 @@ def _remember(array: Array, values: Array, allowed: Allowed, known: Looked | Non
     """Note for the whole block what has been found true of some of its values."""
     if known is None:
         key = id(array)
-        known = _LOOKED_AT[key] = Looked(weakref.ref(array, lambda _: _LOOKED_AT.pop(key, None)), Clock.now, {})
+        known = _LOOKED_AT[key] = Looked(weakref.ref(array, partial(_LOOKED_AT.pop, key)), Clock.now, {})
     size = values.itemsize
     elements = array[: array.nbytes // size * size].view(values.dtype)
     known.verdicts[allowed] = elements.size == values.size or allowed.allows_all(elements)
