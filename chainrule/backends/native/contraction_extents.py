@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from chainrule.backends.native.cpu import Target
 from chainrule.backends.native.kernel import LINE_BYTES, whole_lines
 from chainrule.backends.native.language import BYTES, Function, Value
 from chainrule.backends.native.product_pack import vector_lanes
@@ -112,7 +113,7 @@ class Extents:
         self.width = self.vectors * self.lanes
         self.full_panels, self.rest_columns = divmod(kernel.columns, self.width)
         self.panels = self.full_panels + (self.rest_columns > 0)
-        self._choose_box(most_sums(f) // self.vectors)
+        self._choose_box(most_sums(f.module.target) // self.vectors)
         self._split_depth(f)
         self._split_into_tasks()
         self._share_out_scratch()
@@ -287,7 +288,6 @@ def panel_lanes(f: Function, element: str, columns: int) -> int:
     return min(lanes, vector_lanes(f, element, columns))
 
 
-def most_sums(f: Function) -> int:
+def most_sums(target: Target) -> int:
     """How many vectors of sums a tile may hold; the left operand comes from memory, the right one in two registers."""
-    target = f.module.target
     return 28 if target.vector_bits == 512 or target.triple.startswith(("aarch64", "arm64")) else 12
