@@ -14,10 +14,12 @@ import numpy as np
 
 from ..backends.native.contraction_extents import splits_sums
 from ..backends.native.vector_math import ELEMENTWISE
+from ..backends.native.winograd_site import LEAST_TILES, TAPS
 from ..graph.graph import Graph
 from ..graph.vertex import Vertex
 from ..memory import aligned_array
 from ..ops.loop import Run, find_runs, stacked_numbers
+from ..passes.access import VIEWS
 from ..passes.loops import lighten_loops
 from ..passes.simplify import simplify
 from ..passes.simplify_transpose import moves
@@ -70,14 +72,25 @@ def schedule(order: Sequence[Vertex], roots: tuple[Vertex, ...], is_simplified: 
             simplified = lighten_loops(simplify(Graph.of(roots, ())))
             return schedule(simplified.order(), simplified.outputs, is_simplified=True)
         elif name in ("matmul", "tensordot"):
-            if name == "tensordot" and splits_sums(vertex.type.size, math.prod(inputs[1].shape[: _axes(vertex)])):
-                return None  # for the order of its sums
+            if name == "tensordot" and _has_other_sums(vertex):
+                return None
             work += vertex.primitive.cost(vertex.type, *[operand.type for operand in inputs])
         for operand in inputs:
             last[operand] = vertex
         steps.append((vertex, rule))
     last.update(dict.fromkeys(roots))
     return Schedule(steps, roots, last, work)
+
+
+def _has_other_sums(vertex: Vertex) -> bool:
+    """Whether a program may make the sums of this product in parts, or in tiles of an image."""
+    x, y = vertex.inputs
+    if splits_sums(vertex.type.size, math.prod(y.shape[: _axes(vertex)])):
+        return True
+    while x.primitive.name in VIEWS and x.primitive.name != "windows":
+        x = x.inputs[0]
+    is_window = x.primitive.name == "windows" and x.attributes["window"] == (TAPS, TAPS)
+    return is_window and x.type.size >= LEAST_TILES * TAPS**2
 
 
 def _axes(vertex: Vertex) -> int:

@@ -22,7 +22,8 @@ from chainrule.backends.native.product_pack import Panel, pack
 from chainrule.backends.native.product_site import UNROLLED_EPILOGUE, cases
 from chainrule.backends.native.schedule import code_length
 from chainrule.backends.native.winograd import emit_winograd
-from chainrule.backends.native.winograd_site import find_site
+from chainrule.backends.native.winograd_gradient import emit_winograd_gradient
+from chainrule.backends.native.winograd_site import find_convolution, find_gradient
 from chainrule.passes.plan import Contraction, Plan
 
 PARALLEL_WORK = 1 << 18
@@ -35,9 +36,11 @@ def emit_contraction(module: Module, kernel: Contraction, plan: Plan, name: str)
     Every sum is made in row-major order of the depth or, where `splits_sums` holds, in parts of it that are then added
     in order. Example: ``emit_contraction(module, kernel, plan, "kernel_3")``.
     """
-    site = find_site(kernel, module.target)
-    if site is not None:
-        return emit_winograd(module, site, plan, name)
+    convolution, gradient = find_convolution(kernel, module.target), find_gradient(kernel, module.target)
+    if convolution is not None:
+        return emit_winograd(module, kernel, convolution, plan, name)
+    if gradient is not None:
+        return emit_winograd_gradient(module, kernel, gradient, plan, name)
     with module.function(name, KERNEL_ARGUMENTS) as f:
         extents = Extents(kernel, f)
         work = math.prod(kernel.domain) * kernel.terms

@@ -1,4 +1,8 @@
-"""Which contractions are 3 × 3 convolutions that are cheaper in tiles, and how they are cut: tiles, blocks, tasks."""
+"""Which contractions are cheaper in tiles, and how they are cut.
+
+They are 3 × 3 convolutions of stride 1 in float32, and gradients of their weights, whose channels and columns fill
+whole vectors, over so many tiles that transforming the weights pays.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,12 @@ from dataclasses import dataclass, replace
 
 from chainrule.backends.native.contraction_extents import most_sums
 from chainrule.backends.native.cpu import Target
-from chainrule.backends.native.language import BYTES
 from chainrule.backends.native.product_site import even_split
 from chainrule.passes.plan import Contraction
+from chainrule.types import Shape
+
+ELEMENT = "float32"
+"""In float64 a network is checked: there every product counts."""
 
 TAPS, TILE, RESULTS = 3, 4, 2
 """Along each side: taps of the window, pixels of a tile, and results that a tile gives."""
@@ -21,13 +28,15 @@ BLOCK_TILES = 32
 LEAST_TILES = 256
 """Fewer do not repay the transform of the weights, which one thread does."""
 
-MOST_WEIGHT_BYTES = 1 << 20
-"""Transformed weights that are larger would not stay in a second-level cache."""
+MOST_WEIGHTS = 16 << 10
+"""Of each position: more would not stay in a second-level cache."""
 
 MOST_TASKS = 64
 
 PAD = 16
 """Elements between positions in scratch memory, as addresses a power of two apart share few places in the cache."""
+
+Taps = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -51,21 +60,24 @@ class Axis:
 
 @dataclass(frozen=True)
 class Site:
-    """A 3 × 3 convolution of stride 1: rows (image, y, x), depth (3, 3, channels).
+    """Images (image, y, x, channel) under windows of 3 × 3, and how many columns each window gives.
 
-    ``taps`` are the strides of the right operand over (dy, dx, channel, column); ``vectors`` of ``lanes`` columns are a
-    panel, and ``sums`` tiles times a panel are multiplied in registers.
+    ``taps`` are strides (dy, dx, channel, column) of the weights, or of the gradient of the results (image, y, x,
+    column). ``vectors`` of ``lanes`` columns are a panel; a register tile has ``rows`` times a panel.
     """
 
-    kernel: Contraction
     images: int
     y: Axis
     x: Axis
+    image_stride: int
     channels: int
-    taps: tuple[int, int, int, int]
+    columns: int
+    taps: Taps
     lanes: int
     vectors: int
-    sums: int
+    rows: int = 1
+    kept_tiles: int = 0
+    """of a block in scratch memory: its tiles, and what the last register tile has beyond"""
 
     @property
     def width(self) -> int:
@@ -73,7 +85,7 @@ class Site:
 
     @property
     def panels(self) -> int:
-        return self.kernel.columns // self.width
+        return self.columns // self.width
 
     @property
     def has_border(self) -> bool:
@@ -87,6 +99,11 @@ class Site:
         return next(count for count in range(most, 0, -1) if self.y.tiles % count == 0)
 
     @property
+    def tiles(self) -> int:
+        """Tiles of a block."""
+        return self.tile_rows * self.x.tiles
+
+    @property
     def bands(self) -> int:
         """Blocks of an image."""
         return self.y.tiles // self.tile_rows
@@ -96,82 +113,95 @@ class Site:
         return self.images * self.bands
 
     @property
-    def task_blocks(self) -> int:
-        return -(-self.blocks // MOST_TASKS)
-
-    @property
-    def tasks(self) -> int:
-        return -(-self.blocks // self.task_blocks)
-
-    @property
-    def tiles(self) -> int:
-        """Tiles of a block."""
-        return self.tile_rows * self.x.tiles
-
-    @property
-    def padded_tiles(self) -> int:
-        """Tiles of a block, and what the last register tile has beyond them."""
-        return -(-self.tiles // self.sums) * self.sums
-
-    @property
-    def weight_elements(self) -> int:
-        return POSITIONS * self.channels * self.kernel.columns
+    def weights(self) -> int:
+        """Transformed weights, of all positions."""
+        return POSITIONS * self.channels * self.columns
 
     @property
     def tile_step(self) -> int:
         """Elements from one position of the transformed tiles to the next."""
-        return self.padded_tiles * self.channels + PAD
+        return self.kept_tiles * self.channels + PAD
 
     @property
     def sum_step(self) -> int:
-        """The same for their products with the weights."""
-        return self.padded_tiles * self.kernel.columns + PAD
+        """The same for what has columns in place of channels."""
+        return self.kept_tiles * self.columns + PAD
 
 
-def find_site(kernel: Contraction, target: Target) -> Site | None:
-    """How a contraction is cut into tiles; None if it is no such convolution, or a small one."""
-    lanes = target.lanes("float32")
-    shape = _as_convolution(kernel)
-    if shape is None or kernel.dtype.name != "float32":
-        return None
-    axes, channels, taps = shape
-    if channels % lanes or kernel.columns % lanes:
-        return None
-    count = kernel.columns // lanes
-    vectors = next(size for size in (2, 3, 1) if count % size == 0)
-    images = kernel.rows[0] if len(kernel.rows) > 2 else 1
-    site = Site(kernel, images, *axes, channels, taps, lanes, vectors, 1)
-    is_small = images * site.y.tiles * site.x.tiles < LEAST_TILES
-    if is_small or site.weight_elements * BYTES["float32"] > MOST_WEIGHT_BYTES:
-        return None
-    return replace(site, sums=even_split(site.tiles, most_sums(target) // vectors))
-
-
-def _as_convolution(kernel: Contraction) -> tuple[tuple[Axis, Axis], int, tuple[int, int, int, int]] | None:
-    """(axes, channels, taps) of a 3 × 3 convolution of stride 1 whose channels lie side by side; None for others."""
+def find_convolution(kernel: Contraction, target: Target) -> Site | None:
+    """How a convolution is cut: rows (image, y, x), depth (dy, dx, channel); None if a contraction is none or small."""
     rank = len(kernel.rows)
-    if rank not in (2, 3) or kernel.left.dynamic or kernel.right.dynamic or kernel.left.strides[-1]:
+    window = _window(kernel.left.strides[:rank], kernel.depth, kernel.left.strides[rank:-1], kernel.right.strides)
+    if rank not in (2, 3) or window is None:
         return None
-    down, right = kernel.left.strides[rank - 2 : rank]
-    distances, depth, taps = kernel.left.strides[rank:-1], kernel.depth, kernel.right.strides
-    if len(depth) == 2 and depth[1] == TAPS * right and distances[1] == 1:  # pixels that lie side by side, as one
-        depth, distances = (depth[0], TAPS, right), (distances[0], right, 1)
-        taps = (taps[0], taps[1] * right, *taps[1:])
-    if len(depth) != 3 or depth[:2] != (TAPS, TAPS) or distances != (down, right, 1):
+    channels, taps = window
+    site = _site(kernel, kernel.rows, kernel.left.strides[:rank], ((rank - 2, 0), (rank - 1, 1)), channels, target)
+    if site is None:
         return None
-    axes = [_axis(kernel, rank - 2 + number, number, stride) for number, stride in enumerate((down, right))]
-    first, second = axes
-    if first is None or second is None or len(kernel.ranges) != sum(axis.is_padded for axis in (first, second)):
-        return None
-    return (first, second), depth[2], (taps[0], taps[1], taps[2], taps[3])
+    rows = even_split(site.tiles, most_sums(target) // site.vectors)
+    return replace(site, taps=taps, rows=rows, kept_tiles=-(-site.tiles // rows) * rows)
 
 
-def _axis(kernel: Contraction, row: int, depth: int, stride: int) -> Axis | None:
-    """One of the two axes, None where windows do not move by one pixel."""
-    extent = kernel.rows[row]
-    ranges = [each for each in kernel.ranges if each.row == row]
-    if not ranges:
-        return Axis(extent, stride, 0, extent + TAPS - 1)
-    if len(ranges) > 1 or ranges[0] != replace(ranges[0], depth=depth, row_step=1, depth_step=1):
+def find_gradient(kernel: Contraction, target: Target) -> Site | None:
+    """How the gradient of weights is cut: rows (dy, dx, channel), depth (image, y, x); None for other contractions."""
+    rank = len(kernel.rows)
+    strides = kernel.left.strides[rank:-1]
+    window = _window(strides, kernel.rows, kernel.left.strides[:rank], (0, 0, 0, 0))
+    if len(kernel.depth) != 3 or kernel.right.strides[-1] != 1 or window is None:
         return None
-    return Axis(extent, stride, ranges[0].low, ranges[0].size)
+    site = _site(kernel, kernel.depth, strides, ((0, 1), (1, 2)), window[0], target)
+    if site is None:
+        return None
+    rows = even_split(site.channels, most_sums(target) // site.vectors)
+    return replace(site, taps=_four(kernel.right.strides), rows=rows, kept_tiles=site.tiles)
+
+
+def _window(image: Shape, extents: Shape, distances: Shape, taps: Shape) -> tuple[int, Taps] | None:
+    """The channels of a window of 3 × 3 pixels, and strides over (dy, dx, channel, column); None for other windows.
+
+    ``image``: strides of the image, of which (y, x) are the last; ``extents``, ``distances``: those of the window.
+    """
+    pixel = image[-1]
+    if len(extents) == 2 and extents[1] == TAPS * pixel and distances[1] == 1:  # pixels that lie side by side are one
+        extents, distances = (extents[0], TAPS, pixel), (distances[0], pixel, 1)
+        taps = (taps[0], taps[-2] * pixel, *taps[-2:])
+    if len(extents) != 3 or extents[:2] != (TAPS, TAPS) or distances != (*image[-2:], 1):
+        return None
+    return extents[2], _four(taps)
+
+
+def _four(strides: Shape) -> Taps:
+    first, second, third, fourth = strides
+    return first, second, third, fourth
+
+
+def _site(
+    kernel: Contraction,
+    extents: Shape,
+    strides: Shape,
+    dimensions: tuple[tuple[int, int], tuple[int, int]],
+    channels: int,
+    target: Target,
+) -> Site | None:
+    """How images are cut over whose y and x windows move: ``dimensions`` are, for each, those of rows and depth."""
+    lanes, columns = target.lanes(ELEMENT), kernel.columns
+    is_gathered = kernel.left.dynamic or kernel.right.dynamic or kernel.left.strides[-1]
+    if kernel.dtype.name != ELEMENT or is_gathered or channels % lanes or columns % lanes:
+        return None
+    y, x = (_axis(kernel, *each) for each in zip(extents[-2:], strides[-2:], dimensions, strict=True))
+    if len(kernel.ranges) != y.is_padded + x.is_padded:
+        return None
+    images, image_stride = (extents[0], strides[0]) if len(extents) > 2 else (1, 0)
+    is_small = images * y.tiles * x.tiles < LEAST_TILES
+    if is_small or channels * columns > MOST_WEIGHTS:
+        return None
+    vectors = next(size for size in (2, 3, 1) if columns // lanes % size == 0)
+    return Site(images, y, x, image_stride, channels, columns, (0, 0, 0, 0), lanes, vectors)
+
+
+def _axis(kernel: Contraction, extent: int, stride: int, dimensions: tuple[int, int]) -> Axis:
+    """An axis; without a range for these dimensions, windows stay inside of the image."""
+    for each in kernel.ranges:
+        if (each.row, each.depth, each.row_step, each.depth_step) == (*dimensions, 1, 1):
+            return Axis(extent, stride, each.low, each.size)
+    return Axis(extent, stride, 0, extent + TAPS - 1)

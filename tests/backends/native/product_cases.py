@@ -80,6 +80,8 @@ class Kernel:
         scratch = np.full(bytes // 4 + 16, np.nan, np.float32)
         aligned = -(-scratch.ctypes.data // 64) * 64
         pointers = (ctypes.c_void_p * (len(arrays) + 2))(*[array.memory.ctypes.data for array in arrays], 0, aligned)
+        if self.info.start:
+            ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.library.address(self.info.start))(ctypes.addressof(pointers))
         bounds = [self.info.tasks * part // parts for part in range(parts + 1)]
         if not self.info.is_parallel:
             bounds = [0, self.info.tasks]

@@ -419,10 +419,11 @@ def test_unaligned_memory() -> None:
 
 
 def inner_blocks(text: str, least: int) -> Iterator[list[str]]:
-    """The blocks of a function's code that hold at least so many multiplications."""
+    """The blocks of a function's code that multiply a vector and one element at least so many times."""
     for block in re.split(r"^[.\w]+:.*$", text, flags=re.MULTILINE):
         lines = block.splitlines()
-        if sum("vfmadd" in line for line in lines) >= least:
+        repeats_elements = any("broadcast" in line or "{1to" in line for line in lines)
+        if repeats_elements and sum("vfmadd" in line for line in lines) >= least:
             yield lines
 
 
