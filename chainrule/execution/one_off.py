@@ -14,7 +14,7 @@ import numpy as np
 
 from ..backends.native.contraction_extents import splits_sums
 from ..backends.native.vector_math import ELEMENTWISE
-from ..backends.native.winograd_site import LEAST_TILES, TAPS
+from ..backends.native.winograd_site import TAPS, suits_tiles
 from ..graph.graph import Graph
 from ..graph.vertex import Vertex
 from ..memory import aligned_array
@@ -89,8 +89,11 @@ def _has_other_sums(vertex: Vertex) -> bool:
         return True
     while x.primitive.name in VIEWS and x.primitive.name != "windows":
         x = x.inputs[0]
-    is_window = x.primitive.name == "windows" and x.attributes["window"] == (TAPS, TAPS)
-    return is_window and x.type.size >= LEAST_TILES * TAPS**2
+    shape = [x.attributes.get(name) for name in ("window", "strides", "dilation")]
+    if shape != [(TAPS, TAPS), (1, 1), (1, 1)]:
+        return False
+    *images, height, width, _, _, channels = x.shape
+    return suits_tiles(x.dtype.name, (math.prod(images), height, width), channels, y.shape[-1])
 
 
 def _axes(vertex: Vertex) -> int:

@@ -321,3 +321,22 @@ def test_networks_of_convolutions_have_the_same_bits_however_they_run(name: str,
         assert one.tobytes() == other.tobytes(), f"value {i} of {one.shape} differs"
         tolerance = (1e-11 if dtype == "float64" else 2e-4) * max(np.abs(expected).max(), 1e-3)
         np.testing.assert_allclose(one, expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("padding", [0, 1])
+def test_a_convolution_in_tiles_has_the_same_bits_from_its_first_run_on(padding: int) -> None:
+    rng = np.random.default_rng(0)
+    x = cr.tensor(rng.normal(size=(2, 16, 27, 24)).astype("float32"), requires_grad=True)
+    convolution = cr.nn.Conv2d(16, 32, 3, padding=padding)
+
+    def step() -> list[bytes]:
+        x.grad = None
+        convolution.zero_grad()
+        result = convolution(x)
+        result.square().sum().backward()
+        return [each.detach().numpy().tobytes() for each in (result, x.grad, convolution.weight.grad)]
+
+    launch.forget_launches()
+    programs._PROGRAMS.clear()
+    programs._MET.clear()
+    assert step() == step()

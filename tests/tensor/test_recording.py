@@ -1,8 +1,6 @@
 """Traps of recording: nothing that happens between an operation and the reading of its value may change that value."""
 
 import gc
-import signal
-import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -237,28 +235,6 @@ def test_dead_handles_are_dropped_when_garbage_is_collected(monkeypatch: pytest.
     x * 4  # which looks
     assert len(state.segment.handles) < 100
     assert [k.tolist() for k in kept] == [[4, 4, 4]] * 5
-
-
-INTERRUPTED_COLLECTION = """
-import gc, signal, time
-import chainrule
-def interrupt(number, frame):
-    raise InterruptedError
-signal.signal(signal.SIGALRM, interrupt)
-heap = [[] for _ in range(2_000_000)]  # a collection of them outlasts the timer
-try:
-    signal.setitimer(signal.ITIMER_REAL, 0.005)
-    gc.collect()
-    time.sleep(1)
-except InterruptedError:
-    print("interrupted")
-"""
-
-
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="signals")
-def test_an_interrupt_during_a_garbage_collection_is_not_lost() -> None:
-    run = [sys.executable, "-c", INTERRUPTED_COLLECTION]  # a process of its own: other packages have callbacks too
-    assert subprocess.run(run, capture_output=True, text=True, check=True).stdout == "interrupted\n"
 
 
 def test_forgetting_everything_remembered_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ whole vectors, over so many tiles that transforming the weights pays.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 
 from chainrule.backends.native.contraction_extents import most_sums
@@ -30,6 +31,9 @@ LEAST_TILES = 256
 
 MOST_WEIGHTS = 16 << 10
 """Of each position: more would not stay in a second-level cache."""
+
+LEAST_LANES = 4
+"""Of vectors on any processor."""
 
 MOST_TASKS = 64
 
@@ -186,17 +190,22 @@ def _site(
     """How images are cut over whose y and x windows move: ``dimensions`` are, for each, those of rows and depth."""
     lanes, columns = target.lanes(ELEMENT), kernel.columns
     is_gathered = kernel.left.dynamic or kernel.right.dynamic or kernel.left.strides[-1]
-    if kernel.dtype.name != ELEMENT or is_gathered or channels % lanes or columns % lanes:
+    images, image_stride = (extents[0], strides[0]) if len(extents) > 2 else (1, 0)
+    if is_gathered or not suits_tiles(kernel.dtype.name, (images, *extents[-2:]), channels, columns, lanes):
         return None
     y, x = (_axis(kernel, *each) for each in zip(extents[-2:], strides[-2:], dimensions, strict=True))
     if len(kernel.ranges) != y.is_padded + x.is_padded:
         return None
-    images, image_stride = (extents[0], strides[0]) if len(extents) > 2 else (1, 0)
-    is_small = images * y.tiles * x.tiles < LEAST_TILES
-    if is_small or channels * columns > MOST_WEIGHTS:
-        return None
     vectors = next(size for size in (2, 3, 1) if columns // lanes % size == 0)
     return Site(images, y, x, image_stride, channels, columns, (0, 0, 0, 0), lanes, vectors)
+
+
+def suits_tiles(element: str, positions: Shape, channels: int, columns: int, lanes: int = LEAST_LANES) -> bool:
+    """Whether 3 × 3 windows at so many positions (image, y, x) are worth tiles: with ``lanes``, or on any processor."""
+    images, *sides = positions
+    tiles = images * math.prod(-(-side // RESULTS) for side in sides)
+    is_whole = channels % lanes == 0 == columns % lanes
+    return element == ELEMENT and is_whole and tiles >= LEAST_TILES and channels * columns <= MOST_WEIGHTS
 
 
 def _axis(kernel: Contraction, extent: int, stride: int, dimensions: tuple[int, int]) -> Axis:
