@@ -20,7 +20,7 @@ def lay_out(draft: Draft) -> Plan:
     before = _dependencies(flows)
     aliases, copies = _place_updates(draft, flows, before)
     kernels = [rename_buffers(kernel, aliases) if aliases else kernel for kernel in draft.kernels]
-    order = _schedule(before)
+    order = _Schedule(before, flows, draft.buffers).run()
     ordered = [kernel for kernel in (drop_self_copies(kernels[number]) for number in order) if kernel is not None]
     ordered += copies
     buffers, arena_bytes = _pack(draft.buffers, ordered)
@@ -127,22 +127,67 @@ def _copy_kernel(buffers: Sequence[Buffer], source: int, target: int) -> Nest:
     return Nest(f"copy_to_input_{target}", (buffer.size,), (load,), (Store(Access(target, (1,)), 0),))
 
 
-def _schedule(before: Sequence[set[int]]) -> list[int]:
-    """An order that keeps every dependency and otherwise the given order."""
-    order: list[int] = []
-    done: set[int] = set()
-    stack = list(range(len(before)))[::-1]
-    while stack:
-        number = stack[-1]
-        waiting = sorted(before[number] - done, reverse=True)
-        if number in done or not waiting:
-            stack.pop()
-            if number not in done:
-                done.add(number)
-                order.append(number)
-        else:
-            stack.extend(waiting)
-    return order
+class _Schedule:
+    """An order that keeps every dependency: the given one, but what needs no more memory comes as soon as it can.
+
+    The gradient of a weight is then summed, and the weight updated, while what that reads is in the caches, and not
+    when the gradients of all layers lie in memory.
+    """
+
+    def __init__(self, before: Sequence[set[int]], flows: Sequence[_Flow], buffers: Sequence[Buffer]) -> None:
+        self.before, self.flows = before, flows
+        self.after: list[list[int]] = [[] for _ in before]
+        for number, needed in enumerate(before):
+            for other in needed:
+                self.after[other].append(number)
+        self.temporaries = [
+            {b: buffers[b].nbytes for b in flow.reads | flow.writes if buffers[b].role == "temporary"} for flow in flows
+        ]
+        self.users: dict[int, set[int]] = {}
+        for number, mine in enumerate(self.temporaries):
+            for buffer in mine:
+                self.users.setdefault(buffer, set()).add(number)
+        self.alive: set[int] = set()
+        self.done: set[int] = set()
+        self.order: list[int] = []
+
+    def run(self) -> list[int]:
+        """The order."""
+        stack = list(range(len(self.before)))[::-1]
+        while stack:
+            number = stack[-1]
+            waiting = sorted(self.before[number] - self.done, reverse=True)
+            if number in self.done or not waiting:
+                stack.pop()
+                if number not in self.done:
+                    self._append_with_followers(number)
+            else:
+                stack.extend(waiting)
+        return self.order
+
+    def _append_with_followers(self, number: int) -> None:
+        """Take a kernel, and then what has become possible by it and needs no more memory."""
+        self._append(number)
+        taken = [number]
+        for last in taken:
+            near = {other for buffer in self.temporaries[last] for other in self.users[buffer]}
+            for other in sorted(near.union(self.after[last]) - self.done):
+                if self.before[other] <= self.done and not self._grows(other):
+                    self._append(other)
+                    taken.append(other)
+
+    def _append(self, number: int) -> None:
+        self.order.append(number)
+        self.done.add(number)
+        for buffer in self.temporaries[number]:
+            self.alive.add(buffer)
+            self.users[buffer].discard(number)
+
+    def _grows(self, number: int) -> bool:
+        """Whether a kernel makes more bytes of temporaries than it is the last to use."""
+        mine = self.temporaries[number].items()
+        made = sum(size for buffer, size in mine if buffer not in self.alive)
+        return made > sum(size for buffer, size in mine if self.users[buffer] == {number})
 
 
 def rename_buffers(kernel: Kernel, aliases: dict[int, int]) -> Kernel:
