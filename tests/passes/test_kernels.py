@@ -221,6 +221,17 @@ def test_temporaries_share_the_arena():
     assert plan.arena_bytes == 2 * 64 * 64 * 4
 
 
+def test_what_needs_no_more_memory_comes_as_soon_as_it_can():
+    """Each weight is updated where its layer is, so that two layers lie in memory at a time."""
+    x, *weights = (new_input(64, 64) for _ in range(7))
+    y, updates = x, []
+    for weight in weights:
+        y = matmul(y, weight)
+        updates.append((weight, matmul(y, transpose(y, (1, 0)))))
+    plan = plan_of([x, *weights], [y], updates)
+    assert plan.arena_bytes == 2 * 64 * 64 * 4
+
+
 def test_empty_results_need_no_kernel():
     x = new_input(0, 3)
     assert plan_of([x], [exp(x)]).kernels == ()
