@@ -1,9 +1,8 @@
 """What a training step of an image network costs besides time: compiling it, and its peak memory beside PyTorch's.
 
-Run as ``python -m benchmarks.image_costs``. Each figure comes from fresh processes, of which the median counts. Seconds:
-what the first step takes longer than the fastest later one, with an empty disk cache and with what that left there.
-Megabytes: the peak of later steps above what the process held with network and images in memory, before the first step.
-Linux only.
+Run as ``python -m benchmarks.image_costs``. Each figure is the median of fresh processes. Seconds: what the first step
+takes longer than the fastest later one, with an empty disk cache and with what that left there. Megabytes: the peak of
+later steps above what the process held with network and images in memory, before the first step. Linux only.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from chainrule.backends.native.body import Body
 from chainrule.backends.native.kernel import KernelInfo, base_pointers, whole_lines
 from chainrule.backends.native.language import BYTES, KERNEL_ARGUMENTS, POINTER, Function, Module, Type, Value
 from chainrule.backends.native.product_pack import Panel, pack
+from chainrule.backends.native.product_site import Steps, multiply, zeros
 from chainrule.backends.native.winograd_site import ELEMENT, MOST_TASKS, POSITIONS, RESULTS, TAPS, TILE, Site
 from chainrule.backends.native.winograd_tiles import Tiles, on_both_sides, transformed_sums, transformed_weights
 from chainrule.passes.plan import Contraction, Plan
@@ -118,7 +119,7 @@ class _Blocks:
 
     def _multiply(self) -> None:
         f, site = self.f, self.site
-        size = site.channels * site.width
+        size, steps = site.channels * site.width, Steps(site.channels, 1, site.width)
         with f.loop(0, POSITIONS, name="position") as position, f.loop(0, site.panels, name="panel") as panel:
             right = self.weights.at((panel.index * POSITIONS + position.index) * size, ELEMENT).freeze()
             left = self.transformed.at(position.index * site.tile_step, ELEMENT)
@@ -126,27 +127,10 @@ class _Blocks:
             with f.loop(0, site.kept_tiles // site.rows, name="tile") as tile:
                 mine = left.at(tile.index * (site.rows * site.channels), ELEMENT).freeze()
                 target = sums.at(tile.index * (site.rows * site.columns), ELEMENT)
-                for number, value in enumerate(self._products(mine, right)):
-                    row, vector = divmod(number, site.vectors)
-                    f.store(value, target.at(row * site.columns + vector * site.lanes, ELEMENT))
-
-    def _products(self, left: Value, right: Value) -> list[Value]:
-        """A register tile: some tiles times a panel."""
-        f, site = self.f, self.site
-        zeros = [f.constant(0.0, self.vector)] * (site.rows * site.vectors)
-        with f.loop(0, site.channels, carried=[left, right, *zeros], name="channel") as channel:
-            left, right, *sums = channel.values
-            columns = self._panel_row(right)
-            following = []
-            for row in range(site.rows):
-                factor = f.load(left.at(row * site.channels, ELEMENT), Type(ELEMENT)).broadcast(site.lanes)
-                mine = sums[row * site.vectors : (row + 1) * site.vectors]
-                following += [factor.fma(column, sum) for column, sum in zip(columns, mine, strict=True)]
-            channel.next([left.at(1, ELEMENT), right.at(site.width, ELEMENT), *following])
-        return channel.results[2:]
-
-    def _panel_row(self, start: Value) -> list[Value]:
-        return [self.f.load(start.at(i * self.site.lanes, ELEMENT), self.vector) for i in range(self.site.vectors)]
+                tile_sums = zeros(f, ELEMENT, site.rows, site.width, site.lanes)
+                for row, vectors in enumerate(multiply(f, mine, right, steps, site.channels, tile_sums, site.width)):
+                    for vector, value in enumerate(vectors):
+                        f.store(value, target.at(row * site.columns + vector * site.lanes, ELEMENT))
 
     def _result(self, y: Value, x: Value) -> Value:
         return self.results.at((y * (self.site.x.tiles * RESULTS) + x) * self.site.columns, ELEMENT)
@@ -199,12 +183,9 @@ class _Blocks:
         """Add a pixel times the weights of one tap to the results at some places."""
         f, site = self.f, self.site
         tap = self.weights.at(site.weights + number * (site.channels * site.width), ELEMENT).freeze()
-        sums = [f.load(place, self.vector) for place in places]
-        with f.loop(0, site.channels, carried=sums, name="channel") as channel:
-            factor = f.load(pixel.at(channel.index, ELEMENT), Type(ELEMENT)).broadcast(site.lanes)
-            columns = self._panel_row(tap.at(channel.index * site.width, ELEMENT))
-            channel.next([factor.fma(each, sum) for each, sum in zip(columns, channel.values, strict=True)])
-        for place, sum in zip(places, channel.results, strict=True):
+        steps, sums = Steps(0, 1, site.width), [[f.load(place, self.vector) for place in places]]
+        (row,) = multiply(f, pixel, tap, steps, site.channels, sums, site.width)
+        for place, sum in zip(places, row, strict=True):
             f.store(sum, place)
 
     def _finish(self, image: Value, row: Value) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from chainrule.backends.native.body import Body
 from chainrule.backends.native.kernel import KernelInfo, whole_lines
 from chainrule.backends.native.language import BYTES, KERNEL_ARGUMENTS, Function, Module, Type, Value
+from chainrule.backends.native.product_site import Steps, multiply
 from chainrule.backends.native.winograd_site import ELEMENT, POSITIONS, RESULTS, TAPS, TILE, Site
 from chainrule.backends.native.winograd_tiles import (
     Tiles,
@@ -122,24 +123,18 @@ class _Gradient:
     def _add_products(self, left: Value, right: Value, target: Value, channel: Value, column: Value, rows: int) -> None:
         """A register tile: some channels times a panel, over all tiles."""
         f, site = self.f, self.site
+        start = target.at(channel * site.columns + column, ELEMENT).freeze()
         places = [
-            target.at((channel + row) * site.columns + column + i * site.lanes, ELEMENT)
+            [start.at(row * site.columns + vector * site.lanes, ELEMENT) for vector in range(site.vectors)]
             for row in range(rows)
-            for i in range(site.vectors)
         ]
-        sums = [f.load(place, self.vector) for place in places]
-        start = [left.at(channel, ELEMENT).freeze(), right.at(column, ELEMENT).freeze()]
-        with f.loop(0, site.tiles, carried=[*start, *sums], name="tile") as tile:
-            pixel, result, *sums = tile.values
-            columns = [f.load(result.at(i * site.lanes, ELEMENT), self.vector) for i in range(site.vectors)]
-            following = []
-            for row in range(rows):
-                factor = f.load(pixel.at(row, ELEMENT), Type(ELEMENT)).broadcast(site.lanes)
-                mine = sums[row * site.vectors : (row + 1) * site.vectors]
-                following += [factor.fma(each, sum) for each, sum in zip(columns, mine, strict=True)]
-            tile.next([pixel.at(site.channels, ELEMENT), result.at(site.columns, ELEMENT), *following])
-        for place, value in zip(places, tile.results[2:], strict=True):
-            f.store(value, place)
+        sums = [[f.load(place, self.vector) for place in line] for line in places]
+        steps = Steps(1, site.channels, site.columns)
+        mine = left.at(channel, ELEMENT).freeze(), right.at(column, ELEMENT).freeze()
+        sums = multiply(f, *mine, steps, site.tiles, sums, site.width)
+        for line, vectors in zip(places, sums, strict=True):
+            for place, value in zip(line, vectors, strict=True):
+                f.store(value, place)
 
     def finish(self, parts: int) -> None:
         """Add the parts, transform the sums, and run the body and the stores for all gradients."""
