@@ -18,7 +18,7 @@ from ..types import Shape
 from .build import Recorded, build, draw_initial_values, expand
 from .expansion import Expansion
 from .one_off import run_expression, run_one_off, run_step
-from .programs import find_program, one_off_schedule
+from .programs import find_program, lengths_vary, one_off_schedule
 
 MAX_LAUNCHES = 512
 """Bound programs kept; then all are dropped."""
@@ -47,9 +47,9 @@ class Launch:
     Parameters, gradients and other slots keep their addresses from run to run; leaves and results are filled in.
     """
 
-    def __init__(self, segment: Segment, recorded: Recorded) -> None:
+    def __init__(self, segment: Segment, recorded: Recorded, varies: bool = False) -> None:
         draw_initial_values(recorded)
-        self.program = find_program(recorded.graph, recorded.output_strides)
+        self.program = find_program(recorded.graph, recorded.output_strides, varies)
         count = self.program.pointer_count
         self.pointers = array("Q", bytes(8 * count))
         self.pointer_argument = ctypes.c_void_p(self.pointers.buffer_info()[0])
@@ -296,10 +296,11 @@ def _run_new(segment: Segment, key: Any, live: list[Vertex]) -> Launch | None:
             expand(alone, [step], expansion := Expansion(alone))
             Launch(alone, build(alone, (), expansion)).run(alone)
         return None
+    varies = lengths_vary(graph.order())
     if step is not None:
         expand(segment, [step], expansion)
         recorded = build(segment, wanted, expansion)
-    launch = _LAUNCHES[key] = Launch(segment, recorded)
+    launch = _LAUNCHES[key] = Launch(segment, recorded, varies)
     launch.shares_results = len(wanted) < len(live)
     launch.run(segment)
     return launch
