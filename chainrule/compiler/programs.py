@@ -29,7 +29,7 @@ MAX_MET = 4096
 
 FEW_SHAPES, PATIENCE = 4, 20
 """A structure is compiled when it is met for the second time; but where so many were that differ in shapes alone, as
-for sequences of any length, the next only when it is met so often: running it so often takes as long as compiling."""
+for batches of any size, the next only when it is met so often: running it so often takes as long as compiling."""
 
 HEAVY = 2_000_000_000
 """Floating point operations of products from which on a graph is compiled at once: running it takes about as long."""

@@ -37,7 +37,7 @@ class Classifier(cr.nn.Module):
 
     def forward(self, x: Any) -> Any:
         lengths = {} if self.lengths is None else {"lengths": cr.tensor(np.minimum(self.lengths, x.shape[1]))}
-        return self.last(self.layer(x, **lengths)[0].sum(1))
+        return self.last(cr.nn.functional.dropout(self.layer(x, **lengths)[0], 0.2).sum(1))
 
 
 KINDS: dict[str, tuple[dict[str, Any], Callable[[Any], Any]]] = {
