@@ -54,22 +54,23 @@ class NativeProgram:
         """Fill in the addresses of working memory."""
         pointers[self.layout.arena_slot] = self._arena_address
 
-    def run(self, pointers: array[int], argument: ctypes.c_void_p, repeats: int) -> None:
+    def run(self, pointers: array[int], argument: ctypes.c_void_p, repeats: int, size: int = 1) -> None:
         """Run the program ``repeats`` times; ``argument`` is the address of ``pointers``; ``lock`` must be held.
 
-        A program too short to be worth several threads keeps Python's lock when it runs once: that is cheaper.
+        ``size`` is how much a run has to do, where runs differ: their times are compared by it. A program too short to
+        be worth several threads keeps Python's lock when it runs once: that is cheaper.
         """
         if self._workers != settings.threads:
             self._allocate_scratch()
         pointers[self._scratch_slot] = self._scratch_address
         if self.layout.is_parallel:
-            self._run_in_parallel(argument, repeats)
-        elif repeats == 1:
+            self._run_in_parallel(argument, repeats, size)
+        elif repeats == size == 1:
             self._short_entry(argument, 1, None)
         else:
             self._entry(argument, repeats, None)
 
-    def _run_in_parallel(self, argument: ctypes.c_void_p, repeats: int) -> None:
+    def _run_in_parallel(self, argument: ctypes.c_void_p, repeats: int, size: int) -> None:
         """Run on all threads, or on this one alone where that is faster at present."""
         begun = time.perf_counter()
         if settings.threads == 1 or self._pace.is_alone:
@@ -77,7 +78,7 @@ class NativeProgram:
         else:
             launch(lambda pool: self._entry(argument, repeats, pool))
         if settings.threads > 1:
-            self._pace.note((time.perf_counter() - begun) / max(repeats, 1))
+            self._pace.note((time.perf_counter() - begun) / max(repeats * size, 1))
 
     def _allocate_scratch(self) -> None:
         self._workers, self._pace = settings.threads, Pace()

@@ -48,7 +48,7 @@ class NativeLoop(NativeProgram):
         pointers = array("Q", [*map(address_of, given), *(address for _, address in made), 0, 0])
         with self.lock:
             self.bind(pointers)
-            self.run(pointers, ctypes.c_void_p(pointers.buffer_info()[0]), 1)
+            self.run(pointers, ctypes.c_void_p(pointers.buffer_info()[0]), 1, length)
         return [value for value, _ in made]
 
 
