@@ -95,8 +95,8 @@ def lengths_vary(order: Sequence[Vertex]) -> bool:
 
 def _kind_with_loops(stage: str, order: Sequence[Vertex]) -> int | None:
     """What graphs have in common whose loops do the same at each step; None for a graph without loops."""
-    bodies = [vertex.attributes["body"] for vertex in order if vertex.primitive is LOOP]
-    return hash((stage, *bodies, *[vertex.primitive for vertex in order])) if bodies else None
+    bodies = frozenset(hash(vertex.attributes["body"]) for vertex in order if vertex.primitive is LOOP)
+    return hash((stage, bodies, frozenset([vertex.primitive for vertex in order]))) if bodies else None
 
 
 def _recurs(order: Sequence[Vertex], roots: tuple[Vertex, ...], more: Any) -> bool:
