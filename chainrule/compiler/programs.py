@@ -37,7 +37,7 @@ HEAVY = 2_000_000_000
 Program = Executable | Interpreter | Stepwise
 _PROGRAMS: dict[Any, Program] = {}
 _MET: dict[int, int] = {}  # how often each structure was met, PATIENCE once it is to be compiled
-_SHAPES: dict[int, int] = {}  # of the same primitives in the same order: how many structures were to be compiled
+_SHAPES: dict[int, int] = {}  # of those that differ in shapes alone: how many were to be compiled, or with loops met
 
 
 def one_off_schedule(order: Sequence[Vertex], roots: tuple[Vertex, ...], more: Any) -> Schedule | None:
