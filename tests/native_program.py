@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from chainrule.execution.executable import Executable
+from chainrule.execution.stepwise import Stepwise
 from chainrule.graph.graph import Graph
 from chainrule.graph.text import format_graph
 from chainrule.graph.vertex import Vertex
@@ -17,15 +18,21 @@ from chainrule.types import Shape, contiguous_strides
 
 def run_native(graph: Graph, values: Sequence[Array]) -> tuple[list[Array], list[Array]]:
     """Return (outputs, new values of updated inputs), like `chainrule.reference.evaluate`."""
-    executable = Executable(graph, format_graph(graph), [None] * len(graph.outputs))
+    return run_program(Executable(graph, format_graph(graph), [None] * len(graph.outputs)), graph, values)
+
+
+def run_program(
+    program: Executable | Stepwise, graph: Graph, values: Sequence[Array]
+) -> tuple[list[Array], list[Array]]:
+    """The same by the program of a graph, whose outputs lie row-major."""
     inputs = {vertex: _place(vertex, vertex.attributes["strides"]) for vertex in graph.inputs}
     for memory, value in zip(inputs.values(), values, strict=True):
         memory[...] = value
     outputs = [_place(vertex) for vertex in graph.outputs]
     addresses = [address_of(memory) for memory in (*inputs.values(), *outputs)]
-    pointers = array("Q", addresses + [0] * (executable.pointer_count - len(addresses)))
-    executable.bind(pointers)
-    executable.run(pointers, ctypes.c_void_p(pointers.buffer_info()[0]), 1)
+    pointers = array("Q", addresses + [0] * (program.pointer_count - len(addresses)))
+    program.bind(pointers)
+    program.run(pointers, ctypes.c_void_p(pointers.buffer_info()[0]), 1)
     return outputs, [inputs[target] for target, _ in graph.updates]
 
 

@@ -85,6 +85,7 @@ def _collect(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion) -
     updates = dict(segment.updates)
     fresh: list[tuple[Any, Vertex]] = []
     cleared = []
+    needed = set(topological_order([gradient for gradient in expansion.held.values() if gradient is not None]))
     for slot, gradient in expansion.held.items():
         owner = slot_owner(slot)
         if owner is None:
@@ -94,7 +95,7 @@ def _collect(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion) -
             continue
         held = owner._grad
         held_slot = held._slot if hasattr(held, "_slot") else None
-        if held_slot is not None and _depends_on(gradient, held_slot):
+        if held_slot in needed and _depends_on(gradient, held_slot):
             updates.setdefault(held_slot, gradient)
         else:
             fresh.append((owner, gradient))

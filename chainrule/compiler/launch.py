@@ -18,7 +18,7 @@ from ..types import Shape
 from .build import Recorded, build, draw_initial_values, expand
 from .expansion import Expansion
 from .one_off import run_expression, run_one_off, run_step
-from .programs import find_program, one_off_schedule
+from .programs import find_program, lengths_vary, one_off_schedule
 
 MAX_LAUNCHES = 512
 """Bound programs kept; then all are dropped."""
@@ -45,11 +45,12 @@ class Launch:
     """A program bound to the tensors that it reads and writes.
 
     Parameters, gradients and other slots keep their addresses from run to run; leaves and results are filled in.
+    ``step`` is what an optimiser does behind it, by a program of its own.
     """
 
-    def __init__(self, segment: Segment, recorded: Recorded) -> None:
+    def __init__(self, segment: Segment, recorded: Recorded, varies: bool = False) -> None:
         draw_initial_values(recorded)
-        self.program = find_program(recorded.graph, recorded.output_strides)
+        self.program = find_program(recorded.graph, recorded.output_strides, varies)
         count = self.program.pointer_count
         self.pointers = array("Q", bytes(8 * count))
         self.pointer_argument = ctypes.c_void_p(self.pointers.buffer_info()[0])
@@ -69,6 +70,7 @@ class Launch:
         self.cleared = [ref(owner) for owner in recorded.cleared]
         self.keeps_history = recorded.keeps_history
         self.shares_results = False
+        self.step: Step | None = None
         updated = [vertex for vertex, _ in recorded.graph.updates]
         self.clock = _clock_of([vertex for vertex in updated if leaf_number(vertex) is None])
         self.written = [number for vertex in updated if (number := leaf_number(vertex)) is not None]
@@ -219,6 +221,8 @@ def run_segment(segment: Segment) -> None:
         launch = _run_new(segment, key, live)
     else:
         launch.run(segment)
+    if launch is not None and launch.step is not None:
+        _run_alone(launch.step)
     if launch is None or launch.shares_results:
         _separate(handles, segment)
     handles.clear()
@@ -296,13 +300,22 @@ def _run_new(segment: Segment, key: Any, live: list[Vertex]) -> Launch | None:
             expand(alone, [step], expansion := Expansion(alone))
             Launch(alone, build(alone, (), expansion)).run(alone)
         return None
-    if step is not None:
+    varies = lengths_vary(graph.order())
+    if step is not None and not varies:
         expand(segment, [step], expansion)
         recorded = build(segment, wanted, expansion)
-    launch = _LAUNCHES[key] = Launch(segment, recorded)
+    launch = _LAUNCHES[key] = Launch(segment, recorded, varies)
+    launch.step = step if varies else None  # it is the same for all lengths
     launch.shares_results = len(wanted) < len(live)
     launch.run(segment)
     return launch
+
+
+def _run_alone(step: Step) -> None:
+    """Run an optimiser's step whose gradients the parameters hold."""
+    segment = Segment()
+    segment.events = [step]
+    run_segment(segment)
 
 
 def forget_launches() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..execution.chain import Chain
 from ..execution.one_off import Schedule, evaluate, schedule
+from ..execution.state_updates import apart
 from ..graph.graph import topological_order
 from ..graph.vertex import Vertex
 from ..memory import aligned_memory
@@ -75,7 +76,7 @@ def run_one_off(segment: Segment, recorded: Recorded, schedule: Schedule) -> Non
     values = evaluate(schedule, {vertex: _memory(tensor) for vertex, tensor in bound.items()})
     outputs, new = values[: len(graph.outputs)], values[len(graph.outputs) :]
     storages = _storages(outputs, graph.outputs, recorded.output_strides)
-    new = [value.copy() if _sees_inputs(value) else value for value in new]
+    new = [apart(value) for value in new]
     segment.places = _places(recorded.live, storages)
     segment.ran_at = Clock.now
     segment.is_done = True
@@ -113,7 +114,7 @@ def run_step(step: Step) -> bool:
             for tensor, slot in zip(members, example.slots, strict=True):
                 if slot in example.values:
                     tensor._storage.note_write()
-        _forget(chain.order)
+        _forget(chain.order())
     return True
 
 
@@ -126,11 +127,6 @@ def _gradient(owner: Any, storage: Storage) -> Any:
     home = gradient_home(owner)
     np.copyto(_memory(home), _memory(gradient))
     return home
-
-
-def _sees_inputs(value: Array) -> bool:
-    """Whether an array may be a view of what is about to be overwritten."""
-    return value.base is not None and aligned_memory(value) is None
 
 
 def _memory(tensor: Any) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..backends.native.jit import assembly
 from ..errors import ArgumentError, did_you_mean
 from ..execution.executable import Executable
+from ..execution.stepwise import Stepwise
 from ..graph.graph import Graph
 from ..graph.text import format_graph
 from ..passes.pipeline import describe_stages
@@ -28,6 +29,8 @@ def format_stage(program: Program, graph: Graph, stage: str) -> str:
     if stage == "passes":
         texts = describe_stages(program.graph, program.output_strides)
         return "\n".join(f"== {name} ==\n{text}" for name, text in texts.items())
+    if isinstance(program, Stepwise):
+        program = program.compiled()
     if not isinstance(program, Executable):
         raise ArgumentError(f"stage {stage!r} exists on the native backend only")
     plan, native = program.stages
@@ -41,6 +44,8 @@ def explain_program(program: Program) -> str:
     order = program.graph.order()
     flops = sum(vertex.primitive.cost(vertex.type, *(operand.type for operand in vertex.inputs)) for vertex in order)
     lines = [f"graph: {len(order)} vertices, {flops:,} floating point operations"]
+    if isinstance(program, Stepwise):
+        lines.append("program: vertex by vertex until it has run often, for other lengths of its loops were met before")
     if isinstance(program, Executable):
         plan, native = program.stages
         moved = sum(buffer.nbytes for buffer in plan.buffers if buffer.role != "temporary")

@@ -18,9 +18,10 @@ class Chain:
     """
 
     def __init__(self, vectors: Sequence[Vertex], results: Mapping[Vertex, Vertex]) -> None:
-        self.order = topological_order(results.values(), set(vectors))
-        steps = [vertex for vertex in self.order if vertex.shape and vertex not in vectors]
-        if any(vertex.primitive.name not in _CHAINED for vertex in steps):
+        self._ends = set(vectors), tuple(results.values())
+        order = topological_order(results.values(), _Given(vectors))
+        steps = [vertex for vertex in order if vertex.shape and vertex not in vectors]
+        if any(vertex.primitive.name not in CHAINED for vertex in steps):
             raise ValueError("a rule is not elementwise")
         operands = dict.fromkeys(operand for vertex in steps for operand in vertex.inputs)
         self.numbers = [operand for operand in operands if not operand.shape]
@@ -35,10 +36,25 @@ class Chain:
             ",".join(f"{places[vector]}={places[value]}" for vector, value in results.items()),
         )
 
+    def order(self) -> list[Vertex]:
+        """All that is needed for the results: what gives the numbers, too."""
+        vectors, results = self._ends
+        return topological_order(results, vectors)
+
     def run(self, vectors: Sequence[int], numbers: Sequence[int], length: int) -> None:
         """Compute from the elements at these addresses."""
         run_chain(self._parameters, vectors, numbers, length)
 
 
-_CHAINED = (ELEMENTWISE.keys() | {"cast", "stop_gradient"}) - {"power"}
+CHAINED = (ELEMENTWISE.keys() | {"cast", "stop_gradient"}) - {"power"}
 """Primitives that may be part of a chain; powers are simplified."""
+
+
+class _Given:
+    """Some vertices, and all that are single numbers: a chain does not compute them."""
+
+    def __init__(self, vectors: Sequence[Vertex]) -> None:
+        self._vectors = set(vectors)
+
+    def __contains__(self, vertex: object) -> bool:
+        return vertex in self._vectors or (isinstance(vertex, Vertex) and not vertex.shape)

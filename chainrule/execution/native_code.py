@@ -7,11 +7,11 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from ..backends.native import cache as disk_cache
-from ..backends.native.cpu import Target
+from ..backends.native.cpu import Target, host_target
 from ..backends.native.driver import Program, lower
 from ..backends.native.jit import cache_key, object_code
 from ..graph.graph import Graph
@@ -47,17 +47,39 @@ def compile_graph(
 
     ``text`` is the graph's, see `chainrule.graph.text`.
     """
+    plan = partial(_plan_of, graph, output_strides)
+    return compile_plan(graph_key(text, output_strides), plan, target)
+
+
+def graph_key(text: str, output_strides: Sequence[Shape | None]) -> str:
+    """What stands for the program of a graph in the disk cache."""
+    return f"{tuple(output_strides)}\n{text}"
+
+
+def _plan_of(graph: Graph, output_strides: Sequence[Shape | None]) -> Plan:
+    return make_plan(canonical(graph), output_strides)
+
+
+def compile_plan(text: str, plan: Callable[[], Plan], target: Target) -> tuple[Layout, bytes]:
+    """The same for a plan, which is made only where no code is found under ``text``; that says all about it."""
     directory = settings.cache_directory if settings.cache_enabled else None
     if directory is None:
-        return _build(graph, output_strides, target)
-    key = cache_key(f"{_compiler_version()}\n{tuple(output_strides)}\n{text}", target)
+        return _build(plan(), target)
+    key = cache_key(f"{_compiler_version()}\n{text}", target)
     stored = disk_cache.load(directory, key)
     if stored is not None:
         header, _, code = stored.partition(b"\n")
         return Layout(**json.loads(header)), code
-    layout, code = _build(graph, output_strides, target)
+    layout, code = _build(plan(), target)
     disk_cache.store(directory, key, json.dumps(asdict(layout)).encode() + b"\n" + code)
     return layout, code
+
+
+def is_compiled(text: str) -> bool:
+    """Whether there is code on the disk for this processor under ``text``, unless it is damaged."""
+    directory = settings.cache_directory if settings.cache_enabled else None
+    key = cache_key(f"{_compiler_version()}\n{text}", host_target(settings.cpu_features))
+    return directory is not None and disk_cache.is_stored(directory, key)
 
 
 def kernel_code(target: Target, name: str, text: Callable[[], str]) -> bytes:
@@ -79,8 +101,8 @@ def lower_graph(graph: Graph, output_strides: Sequence[Shape | None], target: Ta
     return plan, lower(plan, target)
 
 
-def _build(graph: Graph, output_strides: Sequence[Shape | None], target: Target) -> tuple[Layout, bytes]:
-    plan, program = lower_graph(canonical(graph), output_strides, target)
+def _build(plan: Plan, target: Target) -> tuple[Layout, bytes]:
+    program = lower(plan, target)
     layout = Layout(
         program.entry,
         plan.arena_slot,

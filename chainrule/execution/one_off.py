@@ -24,6 +24,7 @@ from ..passes.loops import lighten_loops
 from ..passes.simplify import simplify
 from ..passes.simplify_transpose import moves
 from .generic_kernels import accumulate, accumulate_along, evaluate_elementwise, multiply
+from .native_loops import NativeLoop, find_native_loop, loop_text
 
 Array = np.ndarray[Any, Any]
 Rule = Callable[[Vertex, list[Array]], Array]
@@ -32,13 +33,13 @@ Rule = Callable[[Vertex, list[Array]], Array]
 class Schedule(NamedTuple):
     """How a graph is evaluated.
 
-    - ``steps``: vertices, each after its operands, and the rules that evaluate them;
+    - ``steps``: vertices, each after its operands, and the rules that evaluate them, or the loops;
     - ``roots``: those whose values are wanted;
     - ``last``: for each vertex the one that reads it last;
     - ``work``: the floating point operations of its matrix products.
     """
 
-    steps: list[tuple[Vertex, Rule]]
+    steps: list[tuple[Vertex, Any]]
     roots: tuple[Vertex, ...]
     last: dict[Vertex, Vertex | None]
     work: int
@@ -51,7 +52,7 @@ def schedule(order: Sequence[Vertex], roots: tuple[Vertex, ...], is_simplified: 
 
     ``order`` holds all that they need, operands first.
     """
-    steps: list[tuple[Vertex, Rule]] = []
+    steps: list[tuple[Vertex, Any]] = []
     last: dict[Vertex, Vertex | None] = {}
     constants: set[Vertex] = set()
     loops: dict[Run, _Loop] = {}
@@ -60,7 +61,7 @@ def schedule(order: Sequence[Vertex], roots: tuple[Vertex, ...], is_simplified: 
         name, inputs = vertex.primitive.name, vertex.inputs
         if name == "input":
             continue
-        rule = RULES.get(name)
+        rule: Any = RULES.get(name)
         if name == "loop":
             rule, more = _find_loop(vertex, order, loops)
             work += more
@@ -133,7 +134,10 @@ def evaluate(schedule: Schedule, values: dict[Vertex, Array]) -> list[Array]:
     last = schedule.last
     with np.errstate(all="ignore"):
         for vertex, rule in schedule.steps:
-            values[vertex] = rule(vertex, [values[operand] for operand in vertex.inputs])
+            if rule.__class__ is not _Loop:
+                values[vertex] = rule(vertex, [values[operand] for operand in vertex.inputs])
+            elif vertex not in values:
+                values.update(rule.evaluate([values[operand] for operand in vertex.inputs]))
             for operand in vertex.inputs:
                 if last[operand] is vertex:
                     values.pop(operand, None)
@@ -141,23 +145,34 @@ def evaluate(schedule: Schedule, values: dict[Vertex, Array]) -> list[Array]:
 
 
 class _Loop:
-    """One run of a loop: when the first of its results is asked for, all are computed, step by step."""
+    """One run of a loop: all of its results are computed together, step by step."""
 
-    def __init__(self, run: Run, results: list[Vertex], step: Schedule) -> None:
-        self.run, self.results, self.step = run, results, step
-        self.values: dict[Vertex, Array] = {}
+    def __init__(self, run: Run, results: list[Vertex], step: Graph, schedule: Schedule) -> None:
+        self.run, self.results, self.step, self.schedule = run, results, step, schedule
+        self.text = loop_text(run, step)
 
-    def __call__(self, vertex: Vertex, operands: list[Array]) -> Array:
-        if not self.values:
-            inputs = self.run.body.inputs
-            values = self.run.evaluate(
-                self.results, operands, lambda given: evaluate(self.step, dict(zip(inputs, given, strict=True)))
-            )
-            self.values = dict(zip(self.results, values, strict=True))
-        return self.values.pop(vertex)
+    def evaluate(self, operands: list[Array]) -> dict[Vertex, Array]:
+        """The values of all results."""
+        native = find_native_loop(self.run, self.step, self.text) if self.run.length else None
+        values = self._interpret(operands) if native is None else self._read(native, operands)
+        return dict(zip(self.results, values, strict=True))
+
+    def _interpret(self, operands: list[Array]) -> list[Array]:
+        inputs = self.run.body.inputs
+        return self.run.evaluate(
+            self.results, operands, lambda given: evaluate(self.schedule, dict(zip(inputs, given, strict=True)))
+        )
+
+    def _read(self, native: NativeLoop, operands: list[Array]) -> list[Array]:
+        outputs = native.evaluate(operands, self.run.length)
+        stacks = iter(outputs[self.run.carries :])
+        return [
+            next(stacks) if each.attributes["result"] == "stack" else outputs[each.attributes["number"]]
+            for each in self.results
+        ]
 
 
-def _find_loop(vertex: Vertex, order: Sequence[Vertex], loops: dict[Run, _Loop]) -> tuple[Rule | None, int]:
+def _find_loop(vertex: Vertex, order: Sequence[Vertex], loops: dict[Run, _Loop]) -> tuple[_Loop | None, int]:
     """The rule for the results of a run of a loop, made when the first is met, and then the work of all its steps."""
     run = Run.of(vertex)
     if run in loops:
@@ -167,7 +182,7 @@ def _find_loop(vertex: Vertex, order: Sequence[Vertex], loops: dict[Run, _Loop])
     found = schedule(step.order(), step.outputs)
     if found is None:
         return None, 0
-    loops[run] = _Loop(run, results, found)
+    loops[run] = _Loop(run, results, step, found)
     return loops[run], run.length * found.work
 
 

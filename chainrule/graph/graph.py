@@ -98,11 +98,11 @@ def rebuild(graph: Graph, rule: Rule) -> Graph:
     """Rebuild ``graph`` bottom-up. ``rule(vertex, new_inputs)`` gives a replacement, or None to keep the primitive."""
     new: dict[Vertex, Vertex] = {}
     for vertex in graph.order():
-        inputs = tuple(new[operand] for operand in vertex.inputs)
+        inputs = tuple([new[operand] for operand in vertex.inputs])
         replacement = rule(vertex, inputs)
         if replacement is None:
-            unchanged = all(a is b for a, b in zip(inputs, vertex.inputs, strict=True))
-            replacement = vertex if unchanged else make_vertex(vertex.primitive, inputs, vertex.attributes, vertex.site)
+            is_same = inputs == vertex.inputs
+            replacement = vertex if is_same else make_vertex(vertex.primitive, inputs, vertex.attributes, vertex.site)
         new[vertex] = replacement
     return Graph(
         tuple(new.get(vertex, vertex) for vertex in graph.inputs),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,6 @@ from .hosts import find_hosts
 from .nodes import Node, Read, Write
 from .place import Home, Placement
 from .plan import (
-    WIDEST_PANEL,
     Access,
     Buffer,
     Contraction,
@@ -25,15 +24,13 @@ from .plan import (
     Kernel,
     Loop,
     Nest,
-    Plan,
     Product,
     Reduction,
     Scan,
     Store,
-    aligned,
     is_narrow,
 )
-from .rows import part_of_rows
+from .steps import PlanMaker, plan_loop
 
 
 @dataclass(frozen=True)
@@ -58,9 +55,6 @@ class _Layout:
     buffer: int
     strides: Shape
     offset: int = 0
-
-
-PlanMaker = Callable[[Graph], Plan]
 
 
 def emit(fused: Fused, make_plan: PlanMaker) -> Draft:
@@ -139,18 +133,6 @@ class _Storage:
         return len(self.buffers) - 1
 
 
-def _packed_bytes(step: Plan, first: int) -> int:
-    """Room to pack the operands of products that are among the inputs of a step from number ``first`` on."""
-    total, fixed = 0, step.inputs[first:]
-    for kernel in step.kernels:
-        if isinstance(kernel, Product) and not kernel.batch:
-            for access, extent in ((kernel.left, kernel.rows), (kernel.right, kernel.columns)):
-                if access.buffer in fixed:
-                    columns = -(-extent // WIDEST_PANEL) * WIDEST_PANEL
-                    total += aligned(columns * kernel.depth * kernel.dtype.size)
-    return total
-
-
 class _KernelWriter:
     """Writes the body of one group. ``values`` are the instructions that hold the values of members.
 
@@ -199,10 +181,7 @@ class _KernelWriter:
         run = Run.of(node.vertex)
         stacks = [vertex for vertex in node.results if vertex.attributes["result"] == "stack"]
         carries = {vertex.attributes["number"]: vertex for vertex in node.results if vertex not in stacks}
-        whole = run.step(stacked_numbers(stacks))
-        part = part_of_rows(run, whole)
-        tasks = 1 if part is whole else whole.outputs[0].shape[0] // part.outputs[0].shape[0]
-        step = self.storage.make_plan(part)
+        loop = plan_loop(run, run.step(stacked_numbers(stacks)), self.storage.make_plan)
         reads = tuple(Access(self.storage.layout(read.base).buffer, ()) for read in node.reads)
         ends = []
         for number, start in enumerate(run.body.inputs[: run.carries]):
@@ -212,12 +191,8 @@ class _KernelWriter:
                 ends.append(self.storage.temporary(start.dtype, start.type.size))
         writes = (*ends, *(self.storage.layout(vertex).buffer for vertex in stacks))
         places = tuple(Access(number, ()) for number in writes)
-        packed = _packed_bytes(step, run.carries + run.xs)
-        loop = Loop(
-            name, step, run.carries, run.xs, run.length, run.reverse, reads, places, Access(-1, ()), packed, tasks
-        )
-        work = self.storage.temporary(bool_, tasks * loop.task_bytes + packed)
-        return replace(loop, work=Access(work, ()))
+        work = Access(self.storage.temporary(bool_, loop.work_bytes), ())
+        return replace(loop, name=name, reads=reads, writes=places, work=work)
 
     def _product(
         self, name: str, node: Node, body: tuple[Instruction, ...], stores: tuple[Store, ...]

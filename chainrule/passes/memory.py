@@ -45,7 +45,7 @@ class _Flow:
 def read_accesses(kernel: Kernel) -> list[Access]:
     """Accesses of a kernel's loads and, for a product or loop, of its operands."""
     if isinstance(kernel, Loop):
-        return [*kernel.reads]
+        return [*kernel.reads, *([] if kernel.counter is None else [kernel.counter])]
     loads = [step.access for step in kernel.body if step.operation == "load" and step.access is not None]
     return loads if isinstance(kernel, Nest) else [*loads, kernel.left, kernel.right]
 

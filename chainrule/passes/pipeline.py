@@ -10,6 +10,7 @@ from ..graph.graph import Graph, rebuild
 from ..graph.text import format_graph
 from ..graph.verify import verify
 from ..graph.vertex import Vertex, make_vertex
+from ..ops.loop import Run
 from ..ops.source import make_input
 from ..settings import settings
 from ..types import Shape
@@ -23,6 +24,7 @@ from .normalize import normalize
 from .place import Placement, place
 from .plan import Plan
 from .simplify import simplify
+from .steps import plan_any_length
 from .text import format_draft, format_groups, format_plan
 
 
@@ -79,12 +81,17 @@ def optimize(graph: Graph) -> Graph:
     return graph
 
 
-def canonical(graph: Graph) -> Graph:
-    """Return the graph over vertices of its own: what passes derive from it is not entered in recorded vertices."""
-    inputs = {
+def own_inputs(graph: Graph) -> dict[Vertex, Vertex]:
+    """For each input of a graph a new one."""
+    return {
         vertex: make_input(vertex.type, strides=vertex.attributes["strides"], site=vertex.site)
         for vertex in graph.inputs
     }
+
+
+def canonical(graph: Graph) -> Graph:
+    """Return the graph over vertices of its own: what passes derive from it is not entered in recorded vertices."""
+    inputs = own_inputs(graph)
 
     def copy(vertex: Vertex, operands: tuple[Vertex, ...]) -> Vertex | None:
         if vertex.inputs:
@@ -97,6 +104,11 @@ def canonical(graph: Graph) -> Graph:
 def plan_step(graph: Graph) -> Plan:
     """Return the plan of one step of a loop."""
     return make_plan(canonical(graph))
+
+
+def plan_any_length_of(run: Run, step: Graph) -> Plan:
+    """Return the plan of a program that runs a loop with this step, for any number of steps: see `plan_any_length`."""
+    return plan_any_length(run, step, plan_step)
 
 
 def make_plan(graph: Graph, output_strides: Sequence[Shape | None] | None = None) -> Plan:

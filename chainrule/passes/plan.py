@@ -263,6 +263,7 @@ class Loop:
     ``is_reversed``: the last block is that of the first step.
     ``tasks``: all carries and blocks are so many parts of equal size, one behind another, and ``step`` is that of one
     part: each goes through all steps by itself.
+    ``counter``: where the number of steps lies, an int64, if only a run of the program says it.
     ``work`` holds for each task the temporaries of a step and a second copy of each carry, and behind them
     ``packed_bytes`` for operands of products that a backend packs before the first step.
     """
@@ -278,6 +279,7 @@ class Loop:
     work: Access
     packed_bytes: int = 0
     tasks: int = 1
+    counter: Access | None = None
 
     @property
     def fixed(self) -> tuple[int, ...]:
@@ -289,6 +291,11 @@ class Loop:
         """How much of ``work`` belongs to one task."""
         carries = (self.step.buffers[number] for number in self.step.inputs[: self.carries])
         return self.step.arena_bytes + sum(aligned(buffer.nbytes) for buffer in carries)
+
+    @property
+    def work_bytes(self) -> int:
+        """The size of ``work``."""
+        return self.tasks * self.task_bytes + self.packed_bytes
 
 
 WIDEST_PANEL = 32
@@ -305,7 +312,8 @@ def with_accesses(kernel: Kernel, moved: Callable[[Access], Access]) -> Kernel:
     """The kernel with every access replaced."""
     if isinstance(kernel, Loop):
         reads, writes = (tuple(map(moved, accesses)) for accesses in (kernel.reads, kernel.writes))
-        return replace(kernel, reads=reads, writes=writes, work=moved(kernel.work))
+        counter = None if kernel.counter is None else moved(kernel.counter)
+        return replace(kernel, reads=reads, writes=writes, work=moved(kernel.work), counter=counter)
     body = tuple(step if step.access is None else replace(step, access=moved(step.access)) for step in kernel.body)
     stores = tuple(replace(store, access=moved(store.access)) for store in kernel.stores)
     if isinstance(kernel, Nest):

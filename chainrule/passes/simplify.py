@@ -8,6 +8,8 @@ leaves fewer vertices, cheaper ones, or constants further to the right, so this 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..graph.graph import Graph, rebuild
 from ..graph.vertex import Vertex, make_vertex
 from . import (  # entering their rules, which are tried in this order
@@ -25,15 +27,17 @@ RULE_MODULES = (
 )  # fmt: skip
 
 
-def simplify(graph: Graph) -> Graph:
-    """Apply the rules once to every vertex, operands first.
+def simplify(graph: Graph, inputs: Mapping[Vertex, Vertex] | None = None) -> Graph:
+    """Apply the rules once to every vertex, operands first; ``inputs`` may say what takes the places of inputs.
 
     Before: ``%2 = transpose(transpose(%0))``, ``%3 = multiply(%2, 1)``. After: ``%0``.
     """
-    return rebuild(graph, _simplify_rebuilt)
+    if not inputs:
+        return rebuild(graph, _simplify_rebuilt)
+    return rebuild(graph, lambda vertex, operands: inputs.get(vertex) or _simplify_rebuilt(vertex, operands))
 
 
 def _simplify_rebuilt(vertex: Vertex, inputs: tuple[Vertex, ...]) -> Vertex:
-    if any(a is not b for a, b in zip(inputs, vertex.inputs, strict=True)):
+    if inputs != vertex.inputs:
         vertex = make_vertex(vertex.primitive, inputs, vertex.attributes, vertex.site)
     return simplified(vertex)

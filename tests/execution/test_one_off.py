@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
+from chainrule.execution.generic_kernels import contiguous
 from chainrule.execution.one_off import evaluate, schedule
+from chainrule.execution.stepwise import make_stepwise
 from chainrule.graph.graph import Graph
 from chainrule.graph.text import format_graph
 from chainrule.graph.vertex import Vertex, apply
@@ -19,7 +21,7 @@ from chainrule.ops.source import constant, make_input
 from chainrule.reference import Array
 from chainrule.settings import settings
 from chainrule.types import DType, Shape, float32, float64, tensor_type
-from tests.native_program import run_native
+from tests.native_program import run_native, run_program
 from tests.random_graphs import random_graph
 
 
@@ -48,10 +50,14 @@ def bits(value: Array) -> Array:
 
 
 def assert_same_bits(graph: Graph, values: Sequence[Array]) -> None:
-    """The compiled program and the evaluation vertex by vertex give the same bits."""
+    """The compiled program and the evaluation vertex by vertex, once and as a program, give the same bits."""
     outputs, updates = run_native(graph, values)
-    roots = (*graph.outputs, *(value for _, value in graph.updates))
-    for vertex, found, expected in zip(roots, run_one_off(graph, values), (*outputs, *updates), strict=True):
+    stepwise = make_stepwise(graph, format_graph(graph), [None] * len(graph.outputs))
+    assert stepwise is not None
+    again = run_program(stepwise, graph, values)
+    roots = (*graph.outputs, *(value for _, value in graph.updates)) * 2
+    results = (*run_one_off(graph, values), *again[0], *again[1])
+    for vertex, found, expected in zip(roots, results, (*outputs, *updates) * 2, strict=True):
         assert found.dtype == expected.dtype
         assert found.shape == expected.shape
         different = np.argwhere(np.atleast_1d(bits(found) != bits(expected)))
@@ -163,3 +169,12 @@ def test_rules_that_change_bits_are_applied() -> None:
         add(pad(left, (0, 0), (0, 3), (0, 0)), pad(right, (0, 3), (0, 0), (0, 0))),
     )  # fmt: skip
     assert_same_bits(Graph(tuple(inputs), outputs), list(inputs.values()))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int64"])
+@pytest.mark.parametrize("shape", [(64, 64), (70, 65), (3, 2000), (5000, 1)])
+def test_transposed_matrices_are_copied(shape: Shape, dtype: str) -> None:
+    matrix = np.arange(np.prod(shape)).astype(dtype).reshape(shape[::-1]).T
+    found = contiguous(matrix)
+    assert found.flags.c_contiguous
+    np.testing.assert_array_equal(found, matrix)

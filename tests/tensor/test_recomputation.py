@@ -80,6 +80,7 @@ def memory(length: int, recompute: int) -> int:
         return layer.weight_hh_l0.grad.sum()
 
     programs._PROGRAMS.clear()
+    programs._SHAPES.clear()
     gradients(cr.ones(length, 8, 2)).item()
     return max(program.layout.arena_bytes for program in programs._PROGRAMS.values())
 

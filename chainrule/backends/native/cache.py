@@ -47,6 +47,11 @@ def load(directory: Path, key: str) -> bytes | None:
     return body
 
 
+def is_stored(directory: Path, key: str) -> bool:
+    """Whether there is an entry under a key, be it damaged."""
+    return (directory / (key + SUFFIX)).exists()
+
+
 def store(directory: Path, key: str, body: bytes) -> None:
     """Keep object code under a key; now and then make room by `evict`."""
     checksum = hashlib.sha256(body).digest()

@@ -23,6 +23,7 @@ from chainrule.backends.native.language import (
 from chainrule.backends.native.product_dot import sum_each
 from chainrule.backends.native.product_site import sums_in_registers
 from chainrule.backends.native.reduction import accumulation
+from chainrule.backends.native.transposition import transpose
 from chainrule.backends.native.vector_math import ELEMENTWISE
 
 MOST_TILE_ROWS, TILE_VECTORS = 8, 2
@@ -139,6 +140,22 @@ def scan(f: Function, given: list[Value], operation: str, element: str) -> None:
                 row.next([position + inner, total])
 
 
+def turn(f: Function, given: list[Value], element: str) -> None:
+    """``out[i, j] = x[j, i]`` for i < rows, j < columns; both row-major. Squares are turned in registers."""
+    source, target, rows, columns = given
+    lanes = f.module.target.lanes(element)
+    whole_rows, whole_columns = rows // lanes * lanes, columns // lanes * lanes
+    with f.loop(0, whole_rows, lanes, name="row") as row, f.loop(0, whole_columns, lanes, name="column") as column:
+        places = [source.at((column.index + k) * rows + row.index, element) for k in range(lanes)]
+        for k, vector in enumerate(transpose([f.load(place, Type(element, lanes)) for place in places], lanes)):
+            f.store(vector, target.at((row.index + k) * columns + column.index, element))
+    with f.loop(0, rows, name="row") as row:
+        start = (row.index < whole_rows).select(whole_columns, f.index(0))
+        with f.loop(start, columns, name="column") as column:
+            value = f.load(source.at(column.index * rows + row.index, element), Type(element))
+            f.store(value, target.at(row.index * columns + column.index, element))
+
+
 def dot(f: Function, given: list[Value], element: str) -> None:
     """``out[i] = Σₖ left[k] · right[i, k]`` for i < count, in as many interleaved sums as a vector has lanes."""
     left, right, target, count, depth = given
@@ -249,7 +266,8 @@ def kernel_text(target: Target, name: str, kind: str, *parameters: str) -> str:
 
     ``kind`` is the name of a function above, which takes the parameters. The numbers of an elementwise kernel are the
     count and the operands' steps; of a chain the count; of a fold count, length, period, part and halvings; of a scan
-    the extents; of a dot count and depth. A product takes what kernels of programs take, and has tasks.
+    the extents; of a turn those of the result; of a dot count and depth. A product takes what kernels of programs take,
+    and has tasks.
     """
     module = Module(target)
     if kind == "product":
@@ -258,7 +276,7 @@ def kernel_text(target: Target, name: str, kind: str, *parameters: str) -> str:
         return str(module)
     pointers, numbers = _argument_counts(kind, parameters)
     emit: Any = {
-        "elementwise": elementwise, "chain": chain, "fold": fold, "scan": scan, "dot": dot,
+        "elementwise": elementwise, "chain": chain, "fold": fold, "scan": scan, "turn": turn, "dot": dot,
     }[kind]  # fmt: skip
     with module.function(name, [("arguments", POINTER)]) as f:
         (arguments,) = f.arguments
@@ -274,4 +292,4 @@ def _argument_counts(kind: str, parameters: Sequence[str]) -> tuple[int, int]:
         return len(parameters) - 1, len(parameters) - 1
     if kind == "chain":
         return sum(len(elements.split(",")) for elements in parameters[:2] if elements), 1
-    return {"fold": (2, 5), "scan": (2, 3), "dot": (3, 2)}[kind]
+    return {"fold": (2, 5), "scan": (2, 3), "turn": (2, 2), "dot": (3, 2)}[kind]

@@ -51,6 +51,8 @@ def accesses(kernel: Kernel) -> Iterator[Access]:
     """All places in memory that a kernel loads from and stores to."""
     if isinstance(kernel, Loop):
         yield from (*kernel.reads, *kernel.writes, kernel.work)
+        if kernel.counter is not None:
+            yield kernel.counter
         return
     if isinstance(kernel, Nest):
         yield from (reduction.access for reduction in kernel.reductions)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from chainrule.backends.native.kernel import KernelInfo, base_pointers, whole_lines, worker_scratch
-from chainrule.backends.native.language import KERNEL_ARGUMENTS, POINTER, Function, Module, Value
+from chainrule.backends.native.language import INDEX, KERNEL_ARGUMENTS, POINTER, Function, Module, Value
 from chainrule.backends.native.product import oriented
 from chainrule.backends.native.product_packed import Packed, is_packed_ahead, pack_panels
 from chainrule.passes.plan import Access, Buffer, Loop, Plan, Product, aligned
@@ -85,6 +85,8 @@ class _Steps:
         self.reads = [bases[access.buffer].byte(access.offset) for access in loop.reads]
         self.writes = [bases[access.buffer] for access in loop.writes]
         self.work = bases[loop.work.buffer]
+        counter = loop.counter
+        self.length = f.index(loop.length) if counter is None else f.load(bases[counter.buffer], INDEX)
         self.given = f.allocate("int64", loop.step.scratch_slot + 1, align=8)
 
     def run(self, task: Value, step: str, scratch: Value, pool: Value) -> None:
@@ -102,8 +104,8 @@ class _Steps:
 
         starts = parts(self.reads[:first], bytes_of[:first], task)
         ends = parts(self.writes[:first], bytes_of[:first], task)
-        with f.loop(0, loop.length, name="step") as steps:
-            left = f.index(loop.length - 1) - steps.index
+        with f.loop(0, self.length, name="step") as steps:
+            left = self.length - 1 - steps.index
             place = (left if loop.is_reversed else steps.index) * loop.tasks + task
             is_last_kind = (left % 2).equal(0)
             before = [is_last_kind.select(copy, end) for copy, end in zip(copies, ends, strict=True)]
