@@ -47,5 +47,5 @@ def test_it_learns(example: ModuleType, variant: str) -> None:
         tokens[random.integers(len(tokens))] = ("good", "bad")[number % 2]
         sentences.append((tokens, number % 2))
     fold = example.Fold(sentences[:200], sentences[200:])
-    accuracy = example.train(fold, variant, epochs=12, pretraining=100, features=16)
-    assert accuracy > 0.9
+    held_out, accuracy = example.train(fold, variant, epochs=12, pretraining=100, features=16)
+    assert held_out > 0.9 and accuracy > 0.9
