@@ -174,10 +174,12 @@ def test_ctrl_c_before_the_first_epoch_ends_saves_nothing(
 
 
 ENDLESS = """
+import signal
 import sys
 import chainrule.cli.network as network
 from chainrule.cli import main
 network.PATIENCE = 10**9
+signal.signal(signal.SIGINT, signal.default_int_handler)  # also where tests run behind nohup or &
 print("started", flush=True)
 sys.exit(main(sys.argv[1:]))
 """
@@ -196,7 +198,10 @@ def test_a_real_signal_ends_training_and_saves(tmp_path: Path) -> None:
                 break
         time.sleep(3)  # compile, and train for a while
         process.send_signal(signal.SIGINT)
-        said, complaint = process.communicate(timeout=60)
+        try:
+            said, complaint = process.communicate(timeout=60)
+        finally:
+            process.kill()  # it would go on for days, and its history fill the memory
     assert process.returncode == 0, complaint
     assert "Interrupted: " in said
     assert load_model(tmp_path / "out" / "model.chain").history is not None

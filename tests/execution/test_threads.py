@@ -438,6 +438,7 @@ def test_the_interpreter_ends_cleanly(ending: str) -> None:
 def test_control_c_ends_a_program_that_launches_again_and_again() -> None:
     process = python(
         """
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # also where tests run behind nohup or &
         set_num_threads(2)
         print(workers_after_launch(2), flush=True)
         try:
@@ -451,8 +452,10 @@ def test_control_c_ends_a_program_that_launches_again_and_again() -> None:
     assert process.stdout.readline() == "[0, 1]\n"
     time.sleep(0.1)
     process.send_signal(signal.SIGINT)
-    assert process.communicate(timeout=60) == ("[0, 1]\n", "")
-    assert process.returncode == 0
+    try:
+        assert (process.communicate(timeout=60), process.returncode) == (("[0, 1]\n", ""), 0)
+    finally:
+        process.kill()
 
 
 def test_the_environment_sets_the_number_of_threads() -> None:
