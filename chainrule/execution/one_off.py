@@ -90,11 +90,15 @@ def _has_other_sums(vertex: Vertex) -> bool:
         return True
     while x.primitive.name in VIEWS and x.primitive.name != "windows":
         x = x.inputs[0]
-    shape = [x.attributes.get(name) for name in ("window", "strides", "dilation")]
-    if shape != [(TAPS, TAPS), (1, 1), (1, 1)]:
+    window = x.attributes.get("window", ())
+    moving = [axis for axis, size in enumerate(window) if size > 1]  # along others lie images of their own
+    steps = [(window[axis], x.attributes["strides"][axis], x.attributes["dilation"][axis]) for axis in moving]
+    if steps != [(TAPS, 1, 1)] * 2:
         return False
-    *images, height, width, _, _, channels = x.shape
-    return suits_tiles(x.dtype.name, (math.prod(images), height, width), channels, y.shape[-1])
+    outer = len(x.shape) - 1 - 2 * len(window)
+    sides = [x.shape[outer + axis] for axis in moving]
+    images = math.prod(x.shape[: outer + len(window)]) // max(1, math.prod(sides))
+    return suits_tiles(x.dtype.name, (images, *sides), x.shape[-1], y.shape[-1])
 
 
 def _axes(vertex: Vertex) -> int:

@@ -324,10 +324,14 @@ def test_networks_of_convolutions_have_the_same_bits_however_they_run(name: str,
 
 
 @pytest.mark.parametrize("padding", [0, 1])
-def test_a_convolution_in_tiles_has_the_same_bits_from_its_first_run_on(padding: int) -> None:
+@pytest.mark.parametrize("depth", [None, 3])
+def test_a_convolution_in_tiles_has_the_same_bits_from_its_first_run_on(depth: int | None, padding: int) -> None:
     rng = np.random.default_rng(0)
-    x = cr.tensor(rng.normal(size=(2, 16, 27, 24)).astype("float32"), requires_grad=True)
+    shape = (2, 16, 27, 24) if depth is None else (2, 16, depth, 27, 24)
+    x = cr.tensor(rng.normal(size=shape).astype("float32"), requires_grad=True)
     convolution = cr.nn.Conv2d(16, 32, 3, padding=padding)
+    if depth is not None:
+        convolution = cr.nn.Conv3d(16, 32, (1, 3, 3), padding=(0, padding, padding))
 
     def step() -> list[bytes]:
         x.grad = None
@@ -340,3 +344,15 @@ def test_a_convolution_in_tiles_has_the_same_bits_from_its_first_run_on(padding:
     programs._PROGRAMS.clear()
     programs._MET.clear()
     assert step() == step()
+
+
+def test_a_convolution_over_planes_has_the_bits_of_its_program() -> None:
+    """What a program computes in tiles, although the window has three dimensions."""
+    convolution = cr.nn.Conv3d(16, 32, (1, 3, 3), padding=(0, 1, 1))
+    x = cr.tensor(np.random.default_rng(0).normal(size=(1, 16, 3, 27, 24)).astype("float32"))
+    launch.forget_launches()
+    programs._PROGRAMS.clear()
+    programs._MET.clear()
+    with cr.no_grad():
+        first, *others = (convolution(x).numpy().tobytes() for _ in range(3))
+    assert others == [first, first]
