@@ -147,6 +147,7 @@ class _Schedule:
         for number, mine in enumerate(self.temporaries):
             for buffer in mine:
                 self.users.setdefault(buffer, set()).add(number)
+        self.missing = [len(needed) for needed in before]
         self.alive: set[int] = set()
         self.done: set[int] = set()
         self.order: list[int] = []
@@ -172,13 +173,15 @@ class _Schedule:
         for last in taken:
             near = {other for buffer in self.temporaries[last] for other in self.users[buffer]}
             for other in sorted(near.union(self.after[last]) - self.done):
-                if self.before[other] <= self.done and not self._grows(other):
+                if not self.missing[other] and not self._grows(other):
                     self._append(other)
                     taken.append(other)
 
     def _append(self, number: int) -> None:
         self.order.append(number)
         self.done.add(number)
+        for other in self.after[number]:
+            self.missing[other] -= 1
         for buffer in self.temporaries[number]:
             self.alive.add(buffer)
             self.users[buffer].discard(number)
