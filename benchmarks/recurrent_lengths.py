@@ -34,7 +34,8 @@ def seconds(name: str, kind: str, way: str) -> float:
     inputs = [library.tensor(generator.standard_normal(shape, dtype=np.float32)) for shape in shapes]
     labels = [library.tensor(generator.integers(0, CLASSES, task.batch)) for _ in shapes]
     model = classifier(library, task)
-    optimizer = library.optim.Adam(model.parameters())
+    fused = {"fused": True} if name == "torch" else {}
+    optimizer = library.optim.Adam(model.parameters(), **fused)
 
     def step(x: Any, label: Any) -> Any:
         loss = library.nn.functional.cross_entropy(model(x, None), label)
