@@ -11,6 +11,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 
 from ..errors import NonFiniteError
+from ..training.interrupts import interruptible
 from .learner import Learner, Rows
 
 SMALLEST_RATE = 1e-6
@@ -35,30 +36,32 @@ def run_epochs(
     best = learner.weights() if score is not None and estimator.early_stopping else None
     estimator.n_iter_ = 0
     try:
-        _set_options(estimator, learner)
-        while estimator.n_iter_ < (1 if is_single else estimator.max_iter):
-            if estimator.shuffle:
-                indices = np.arange(rows.rows)
-                random.shuffle(indices)
-                order = order[indices]
-                rows.set_order(order)
-            _note_loss(estimator, rows.train(), rows.rows)
-            if _has_schedule(estimator, "invscaling"):
-                estimator._rate = estimator.learning_rate_init / (estimator.t_ + 1) ** estimator.power_t
-                _set_options(estimator, learner)
-            if score is not None and _note_score(estimator, score()) and best is not None:
-                best = learner.weights()
-            if _has_settled(estimator):
-                if _stops(estimator):
-                    break
-                _set_options(estimator, learner)
-            if estimator.n_iter_ == estimator.max_iter and not is_single:
-                warnings.warn(
-                    f"the training has not settled after max_iter={estimator.max_iter} epochs. "
-                    "fix: more of them, a larger learning rate, or a larger tol",
-                    ConvergenceWarning,
-                    stacklevel=5,
-                )
+        with interruptible() as raise_dropped:
+            _set_options(estimator, learner)
+            while estimator.n_iter_ < (1 if is_single else estimator.max_iter):
+                if estimator.shuffle:
+                    indices = np.arange(rows.rows)
+                    random.shuffle(indices)
+                    order = order[indices]
+                    rows.set_order(order)
+                _note_loss(estimator, rows.train(), rows.rows)
+                raise_dropped()
+                if _has_schedule(estimator, "invscaling"):
+                    estimator._rate = estimator.learning_rate_init / (estimator.t_ + 1) ** estimator.power_t
+                    _set_options(estimator, learner)
+                if score is not None and _note_score(estimator, score()) and best is not None:
+                    best = learner.weights()
+                if _has_settled(estimator):
+                    if _stops(estimator):
+                        break
+                    _set_options(estimator, learner)
+                if estimator.n_iter_ == estimator.max_iter and not is_single:
+                    warnings.warn(
+                        f"the training has not settled after max_iter={estimator.max_iter} epochs. "
+                        "fix: more of them, a larger learning rate, or a larger tol",
+                        ConvergenceWarning,
+                        stacklevel=5,
+                    )
     except KeyboardInterrupt:
         warnings.warn("training was interrupted; the weights are those of the last step", stacklevel=5)
     if best is not None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import ctypes
 import math
 import struct
+from collections.abc import Mapping
 from typing import Any
-from weakref import WeakValueDictionary
+from weakref import ref
 
 import numpy as np
 
 from ..errors import ArgumentError, DTypeError
 from ..graph.primitive import NOT_DIFFERENTIABLE, Invalid, Primitive, Sample, register
 from ..graph.site import UNKNOWN, Site
-from ..graph.vertex import Vertex, make_vertex
+from ..graph.vertex import Growth, Vertex, make_vertex
 from ..types import DType, Shape, TensorType, bool_, float32, float64, int64, tensor_type
 
 _KINDS = {"float": float, "int": int, "bool": bool}
@@ -103,13 +104,30 @@ IOTA = register(
     )
 )
 
-_CONSTANTS: WeakValueDictionary[Any, Vertex] = WeakValueDictionary()
+_CONSTANTS: dict[Any, ref[Vertex]] = {}
+"""Constants by what they are. The references call nothing when one dies: Ctrl-C that comes while Python runs such a
+callback is raised in there, and dropped. So what is dead stays until all is forgotten, and counts as growth."""
 
 
-def forget_users_of_constants() -> None:
-    """Forget what has been derived from constants; see `chainrule.graph.vertex.Vertex.users`."""
-    for vertex in list(_CONSTANTS.values()):
-        vertex.users.clear()
+def forget_constants() -> None:
+    """Forget dead constants, and what has been derived from others; see `chainrule.graph.vertex.Vertex.users`."""
+    for key, reference in list(_CONSTANTS.items()):
+        vertex = reference()
+        if vertex is None:
+            _CONSTANTS.pop(key, None)  # another thread may have
+        else:
+            vertex.users.clear()
+
+
+def _shared(key: Any, primitive: Primitive, attributes: Mapping[str, Any]) -> Vertex:
+    """Return the one constant of this key, made now or earlier."""
+    known = _CONSTANTS.get(key)
+    found = None if known is None else known()
+    if found is None:
+        found = make_vertex(primitive, (), attributes, UNKNOWN)
+        _CONSTANTS[key] = ref(found)
+        Growth.total += 1
+    return found
 
 
 def make_input(
@@ -135,11 +153,7 @@ def constant(value: float | int | bool, dtype: DType, shape: Shape = ()) -> Vert
     except (OverflowError, ValueError, TypeError):
         raise ArgumentError(f"{value!r} cannot be an element of {dtype}") from None
     key = (dtype, struct.pack("d", value) if dtype.kind == "float" else value, shape)
-    found = _CONSTANTS.get(key)
-    if found is None:
-        attributes = {"value": value, "type": tensor_type(dtype, shape)}
-        found = _CONSTANTS[key] = make_vertex(CONSTANT, (), attributes, UNKNOWN)
-    return found
+    return _shared(key, CONSTANT, {"value": value, "type": tensor_type(dtype, shape)})
 
 
 def zeros_like(vertex: Vertex) -> Vertex:
@@ -149,8 +163,4 @@ def zeros_like(vertex: Vertex) -> Vertex:
 
 def iota(dtype: DType, shape: Shape, axis: int = 0) -> Vertex:
     """Return the index along ``axis``."""
-    key = ("iota", dtype, shape, axis)
-    found = _CONSTANTS.get(key)
-    if found is None:
-        found = _CONSTANTS[key] = make_vertex(IOTA, (), {"type": tensor_type(dtype, shape), "axis": axis}, UNKNOWN)
-    return found
+    return _shared(("iota", dtype, shape, axis), IOTA, {"type": tensor_type(dtype, shape), "axis": axis})

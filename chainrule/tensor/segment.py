@@ -13,12 +13,12 @@ import threading
 from collections.abc import Callable
 from sys import getrefcount
 from typing import Any
-from weakref import WeakSet, ref
+from weakref import ref
 
 from ..errors import CaptureError
 from ..graph.site import find_site
 from ..graph.vertex import Growth, Vertex
-from ..ops.source import forget_users_of_constants, make_input
+from ..ops.source import forget_constants, make_input
 from ..types import Shape, TensorType
 
 MAX_HANDLES = 20_000
@@ -140,7 +140,7 @@ def body_input(depth: int, number: int, type: TensorType) -> Vertex:
     return found
 
 
-_SLOTS: WeakSet[Vertex] = WeakSet()
+_SLOTS: list[ref[Vertex]] = []
 _PERMANENT = ("leaf number", "owner", "version of")
 
 
@@ -148,7 +148,7 @@ def slot_vertex(owner: Any, requires_grad: bool) -> Vertex:
     """Return a vertex of its own for a stored tensor that programs may overwrite."""
     slot = make_input(owner._type, requires_grad=requires_grad, strides=owner._strides)
     slot.users["owner"] = ref(owner)
-    _SLOTS.add(slot)
+    _SLOTS.append(ref(slot))
     return slot
 
 
@@ -161,9 +161,11 @@ def forget_recorded() -> None:
     _LEAVES.clear()
     for leaf in leaves:
         forget_users(leaf)
-    forget_users_of_constants()
-    for slot in list(_SLOTS):
+    forget_constants()
+    alive = [(reference, slot) for reference in _SLOTS if (slot := reference()) is not None]
+    for _, slot in alive:
         forget_users(slot)
+    _SLOTS[:] = [reference for reference, _ in alive]
     Growth.total = 0
 
 

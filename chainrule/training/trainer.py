@@ -31,6 +31,7 @@ from .arrays import as_features, as_targets, check_counts, check_features, singl
 from .callbacks import Callback, records_in_step
 from .checkpoint import Checkpoint, made_of
 from .history import History
+from .interrupts import interruptible
 from .loading import LoaderPass, Rows, as_loader, data_record, inputs, joined
 from .metrics import find_metric
 from .model_checkpoint import ModelCheckpoint, find_checkpoint
@@ -207,19 +208,21 @@ class Trainer:
         self.first_epoch = 1 if checkpoint is None else checkpoint.epoch + 1
         begun: list[Callback] = []
         try:
-            for callback in callbacks:
-                callback.on_fit_begin(self)
-                begun.append(callback)
-            if checkpoint is not None:
-                checkpoint.restore(self)
-            if checkpoint is None or not checkpoint.is_ended(self):
-                for epoch in range(self.first_epoch, self.epochs + 1):
-                    self.epochs_before += 1
-                    if shuffles and self.order_seed is not None:
-                        training.shuffle(self.order_seed, self.epochs_before)
-                    self._run_epoch(epoch, training, step, validation, callbacks)
-                    if self.stopped_by:
-                        break
+            with interruptible() as raise_dropped:
+                for callback in callbacks:
+                    callback.on_fit_begin(self)
+                    begun.append(callback)
+                if checkpoint is not None:
+                    checkpoint.restore(self)
+                advance = partial(self._advance, callbacks, raise_dropped)
+                if checkpoint is None or not checkpoint.is_ended(self):
+                    for epoch in range(self.first_epoch, self.epochs + 1):
+                        self.epochs_before += 1
+                        if shuffles and self.order_seed is not None:
+                            training.shuffle(self.order_seed, self.epochs_before)
+                        self._run_epoch(epoch, training, partial(step.run, advance), validation, callbacks)
+                        if self.stopped_by:
+                            break
         except KeyboardInterrupt:
             self.history.interrupted = True
         finally:
@@ -244,13 +247,18 @@ class Trainer:
             yield partial(nn.utils.clip_grad_value_, parameters, self.clip_value)
 
     def _run_epoch(
-        self, epoch: int, training: Pass, step: TrainingStep, validation: Pass | None, callbacks: Sequence[Callback]
+        self,
+        epoch: int,
+        training: Pass,
+        train: Callable[[], None],
+        validation: Pass | None,
+        callbacks: Sequence[Callback],
     ) -> None:
-        """One epoch and its row of the history."""
+        """One epoch, for which ``train`` goes over all rows, and its row of the history."""
         for callback in callbacks:
             callback.on_epoch_begin(self)
         started = time.perf_counter()
-        step.run(partial(self._advance, callbacks))
+        train()
         row: dict[str, float] = {"epoch": epoch, "loss": training.mean_loss}
         if "accuracy" in self.metrics:
             row["accuracy"] = training.accuracy
@@ -268,7 +276,8 @@ class Trainer:
         for callback in callbacks:
             callback.after_epoch(self, row)
 
-    def _advance(self, callbacks: Sequence[Callback], rows: int) -> None:
+    def _advance(self, callbacks: Sequence[Callback], raise_dropped: Callable[[], None], rows: int) -> None:
+        raise_dropped()
         for callback in callbacks:
             callback.on_rows(self, rows)
 
