@@ -6,6 +6,7 @@ import ctypes
 import math
 import struct
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 from weakref import ref
 
@@ -14,7 +15,7 @@ import numpy as np
 from ..errors import ArgumentError, DTypeError
 from ..graph.primitive import NOT_DIFFERENTIABLE, Invalid, Primitive, Sample, register
 from ..graph.site import UNKNOWN, Site
-from ..graph.vertex import Growth, Vertex, make_vertex
+from ..graph.vertex import Vertex, make_vertex
 from ..types import DType, Shape, TensorType, bool_, float32, float64, int64, tensor_type
 
 _KINDS = {"float": float, "int": int, "bool": bool}
@@ -105,17 +106,15 @@ IOTA = register(
 )
 
 _CONSTANTS: dict[Any, ref[Vertex]] = {}
-"""Constants by what they are. The references call nothing when one dies: Ctrl-C that comes while Python runs such a
-callback is raised in there, and dropped. So what is dead stays until all is forgotten, and counts as growth."""
+"""Constants by what they are, while somebody holds them. What their death calls is no function of ours: Ctrl-C that
+comes meanwhile would be raised in there, and dropped."""
 
 
-def forget_constants() -> None:
-    """Forget dead constants, and what has been derived from others; see `chainrule.graph.vertex.Vertex.users`."""
-    for key, reference in list(_CONSTANTS.items()):
+def forget_users_of_constants() -> None:
+    """Forget what has been derived from constants; see `chainrule.graph.vertex.Vertex.users`."""
+    for reference in list(_CONSTANTS.values()):
         vertex = reference()
-        if vertex is None:
-            _CONSTANTS.pop(key, None)  # another thread may have
-        else:
+        if vertex is not None:
             vertex.users.clear()
 
 
@@ -125,8 +124,7 @@ def _shared(key: Any, primitive: Primitive, attributes: Mapping[str, Any]) -> Ve
     found = None if known is None else known()
     if found is None:
         found = make_vertex(primitive, (), attributes, UNKNOWN)
-        _CONSTANTS[key] = ref(found)
-        Growth.total += 1
+        _CONSTANTS[key] = ref(found, partial(_CONSTANTS.pop, key))
     return found
 
 

@@ -18,7 +18,7 @@ from weakref import ref
 from ..errors import CaptureError
 from ..graph.site import find_site
 from ..graph.vertex import Growth, Vertex
-from ..ops.source import forget_constants, make_input
+from ..ops.source import forget_users_of_constants, make_input
 from ..types import Shape, TensorType
 
 MAX_HANDLES = 20_000
@@ -140,7 +140,7 @@ def body_input(depth: int, number: int, type: TensorType) -> Vertex:
     return found
 
 
-_SLOTS: list[ref[Vertex]] = []
+_SLOTS: set[ref[Vertex]] = set()
 _PERMANENT = ("leaf number", "owner", "version of")
 
 
@@ -148,7 +148,7 @@ def slot_vertex(owner: Any, requires_grad: bool) -> Vertex:
     """Return a vertex of its own for a stored tensor that programs may overwrite."""
     slot = make_input(owner._type, requires_grad=requires_grad, strides=owner._strides)
     slot.users["owner"] = ref(owner)
-    _SLOTS.append(ref(slot))
+    _SLOTS.add(ref(slot, _SLOTS.discard))  # no function of ours: see `collection`
     return slot
 
 
@@ -161,11 +161,11 @@ def forget_recorded() -> None:
     _LEAVES.clear()
     for leaf in leaves:
         forget_users(leaf)
-    forget_constants()
-    alive = [(reference, slot) for reference in _SLOTS if (slot := reference()) is not None]
-    for _, slot in alive:
-        forget_users(slot)
-    _SLOTS[:] = [reference for reference, _ in alive]
+    forget_users_of_constants()
+    for reference in list(_SLOTS):
+        slot = reference()
+        if slot is not None:
+            forget_users(slot)
     Growth.total = 0
 
 
