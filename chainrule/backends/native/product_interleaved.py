@@ -99,10 +99,13 @@ class Interleaved:
         """The pointers to left and right and the sums, ``length`` values of k after the ``first``."""
 
         def step(carried: list[Value], k: Value) -> list[Value]:
-            if ahead:
+            if ahead and ahead.period == 1:
                 ahead.prefetch(f, k, self.site.element)
             return add_products(f, carried, self.steps, 1, self.rows, self.width)
 
+        if ahead and ahead.period > 1:
+            for k in range(0, length, ahead.period):
+                ahead.prefetch(f, first + k, self.site.element)
         if length > UNROLLED:
             with f.loop(first, first + length, carried=carried, name="depth") as loop:
                 loop.next(step(loop.values, loop.index))

@@ -42,6 +42,10 @@ GROUP = 16
 PACKED_LEFT_GROUP, SHORT_STEP_GROUP = 8, 4
 """From so many panels on, packing the left operand can pay: in general, and with short steps."""
 
+CROWDED, NEAR_LEFT = 512, 1 << 18
+"""Lines at multiples of a larger power of two, in bytes, have few places in a cache, and drive each other out. A block
+of the left operand of at most so many bytes stays in a second-level cache beside the panels."""
+
 PACKED_ROWS = 8
 """Values of k that are packed for one panel before the next."""
 
@@ -72,10 +76,13 @@ class Packed:
         self.tile_rows = self._choose_rows(sums_in_registers(f) // self.vectors)
         self.tiles, self.rest_rows = divmod(product.rows, self.tile_rows)
         self._split_depth()
-        is_far_in_depth = product.left.strides[-1] != 1 and self.depth_blocks > 1
-        enough_panels = SHORT_STEP_GROUP if has_short_steps(f) else PACKED_LEFT_GROUP
-        self._split_into_tasks(enough_panels if is_far_in_depth and has_short_steps(f) else 1)
-        self.packs_left = is_far_in_depth and self.group >= enough_panels
+        self._split_rows()
+        is_short, is_far_in_depth = has_short_steps(f), product.left.strides[-1] != 1 and self.depth_blocks > 1
+        packs_left = is_far_in_depth and not (is_short and self._has_near_left())
+        self.has_panels_outside = is_far_in_depth and not packs_left
+        enough_panels = SHORT_STEP_GROUP if is_short else PACKED_LEFT_GROUP
+        self._split_panels(enough_panels if packs_left and is_short else 1)
+        self.packs_left = packs_left and self.group >= enough_panels
         self.left_width = packed_width(f, product.dtype.name, self.tile_rows)
         self._share_out_scratch()
 
@@ -91,18 +98,28 @@ class Packed:
         self.depth_blocks = -(-depth // self.depth)
         self.last_depth = depth - (self.depth_blocks - 1) * self.depth
 
-    def _split_into_tasks(self, least_group: int) -> None:
-        product = self.product
-        work = math.prod(product.domain) * product.depth
-        task_work = max(min(TASK_WORK, work // LEAST_TASKS), work // MOST_TASKS)
-        panels = self.panels
-        rows = max(LEAST_BLOCK_ROWS, min(BLOCK_ROWS, task_work // (self.width * product.depth)))
+    @property
+    def _task_work(self) -> int:
+        work = math.prod(self.product.domain) * self.product.depth
+        return max(min(TASK_WORK, work // LEAST_TASKS), work // MOST_TASKS)
+
+    def _split_rows(self) -> None:
+        rows = max(LEAST_BLOCK_ROWS, min(BLOCK_ROWS, self._task_work // (self.width * self.product.depth)))
         self.block_tiles = even_split(self.tiles, max(1, rows // self.tile_rows))
         self.block_rows = self.block_tiles * self.tile_rows
-        panel_work = self.block_rows * self.width * product.depth
-        self.group = even_split(panels, max(least_group, min(GROUP, task_work // panel_work)))
-        self.groups = -(-panels // self.group)
         self.row_blocks = -(-self.tiles // self.block_tiles)
+
+    def _has_near_left(self) -> bool:
+        """Whether left elements of one k are neighbours, and those of a block stay in the second-level cache."""
+        row_stride, depth_stride = self.product.left.strides[-2:]
+        distance = depth_stride * self.size
+        is_crowded = distance & -distance > CROWDED
+        return row_stride == 1 and not is_crowded and self.block_rows * self.depth * self.size <= NEAR_LEFT
+
+    def _split_panels(self, least_group: int) -> None:
+        panel_work = self.block_rows * self.width * self.product.depth
+        self.group = even_split(self.panels, max(least_group, min(GROUP, self._task_work // panel_work)))
+        self.groups = -(-self.panels // self.group)
 
     def _share_out_scratch(self) -> None:
         """Bytes of the packed panels, the packed left operand and the sums; the sums of all tiles, or of one."""
@@ -219,6 +236,11 @@ class Emission:
             self._pack_left(first, depth)
         if not self.product.panel:
             self._pack_right(first, depth)
+        if self.extents.has_panels_outside:
+            for panel, columns in self._panels():
+                for tile, rows in self._tiles():
+                    self._multiply(first, depth, tile, rows, panel, columns, is_last)
+            return
         # Panels inside: a row of the result is written in one go, which memory likes, and the left tile is reused.
         for tile, rows in self._tiles():
             for panel, columns in self._panels():

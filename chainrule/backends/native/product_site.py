@@ -44,6 +44,15 @@ class Ahead:
     low_stride: int
     high_stride: int
 
+    @property
+    def period(self) -> int:
+        """For so many k, from a multiple of it on, the address is the same.
+
+        It is to be asked for once: a line that is asked for again while it comes occupies more of the few places that
+        the processor has for lines on their way, and a product of 1600 x 64 by 64 x 384 took a quarter longer.
+        """
+        return 1 if self.low_stride else 1 << self.shift
+
     def prefetch(self, f: Function, k: Value, element: str) -> None:
         high = k.shift_right_logical(self.shift) * self.high_stride
         low = (k & ((1 << self.shift) - 1)) * self.low_stride if self.low_stride else 0
@@ -226,6 +235,8 @@ def multiply(
     """
     sums = [vector for row in tile for vector in row]
     count = len(sums)
+    if ahead is not None and ahead.period > 1:
+        return _multiply_by_lines(f, left, right, steps, depth, tile, columns, ahead)
     chains = min(chains, max(1, depth)) if isinstance(depth, int) else 1
     rest = depth % chains if isinstance(depth, int) else 0
     sums += [f.constant(0.0, sums[0].type)] * ((chains - 1) * count)
@@ -238,6 +249,20 @@ def multiply(
         pairs = [sums[start : start + 2 * count] for start in range(0, len(sums), 2 * count)]
         sums = [pair[i] + pair[count + i] if len(pair) > count else pair[i] for pair in pairs for i in range(count)]
     return in_rows(sums[:count], len(tile[0]))
+
+
+def _multiply_by_lines(
+    f: Function, left: Value, right: Value, steps: Steps, depth: int | Value, tile: Tile, columns: int, ahead: Ahead
+) -> Tile:
+    """The same, in parts of the depth, before each of which one line is prefetched."""
+    sums = [vector for row in tile for vector in row]
+    with f.loop(0, depth, ahead.period, carried=[left, right, *sums], name="line") as line:
+        ahead.prefetch(f, line.index, sums[0].type.element)
+        stop = (line.index + ahead.period).minimum(depth)
+        with f.loop(line.index, stop, carried=line.values, name="depth") as loop:
+            loop.next(add_products(f, loop.values, steps, 1, len(tile), columns))
+        line.next(loop.results)
+    return in_rows(line.results[2:], len(tile[0]))
 
 
 def add_products(
