@@ -24,6 +24,7 @@ from .normalize import normalize
 from .place import Placement, place
 from .plan import Plan
 from .simplify import simplify
+from .stacks import carry_ends, share_stacks
 from .steps import plan_any_length
 from .text import format_draft, format_groups, format_plan
 
@@ -38,6 +39,8 @@ class Pass(NamedTuple):
 
 GRAPH_PASSES = (
     Pass("simplify", simplify, "vjp rules and users write more than is needed: x·1, transposed twice, constants"),
+    Pass("share_stacks", share_stacks, "what follows from stacks that are there costs no store and load at each step"),
+    Pass("carry_ends", carry_ends, "what one end of a loop has to do with need not be stacked for all steps"),
     Pass("lighten_loops", lighten_loops, "products of all steps at once are faster than one per step"),
     Pass("read_masks_off_results", read_masks_off_results, "a rectifier's result is in memory, its argument is not"),
     Pass("merge_equal", merge_equal, "forward and backward often compute the same expression"),

@@ -125,7 +125,7 @@ def concatenate_disjoint_pads(vertex: Vertex) -> Vertex | None:
     So the gradient of something that is cut into slices is put together without adding zeros. (A zero of the sum may
     keep a minus sign that adding 0 would have taken away.)
     """
-    pads = _summed_pads(vertex)
+    pads = summed_pads(vertex)
     axes = {axis for part in pads for axis in _padded_axes(part)}
     if len(pads) < 2 or len(axes) != 1:
         return None
@@ -144,7 +144,7 @@ def _padded_axes(pad: Vertex) -> set[int]:
     return {axis for axis, around in enumerate(sizes) if any(around)}
 
 
-def _summed_pads(vertex: Vertex) -> list[Vertex]:
+def summed_pads(vertex: Vertex) -> list[Vertex]:
     """The summands of a sum that has only pads without gaps as summands; empty for others."""
     found = []
     stack = list(vertex.inputs)
