@@ -12,7 +12,7 @@ from chainrule.ops.arithmetic import add, multiply, subtract
 from chainrule.ops.elementwise import SIGMOID, TANH, exp
 from chainrule.ops.loop import LOOP, Run, find_runs
 from chainrule.ops.matmul import matmul
-from chainrule.ops.movement import broadcast, reshape, swap_last_axes
+from chainrule.ops.movement import broadcast, reshape, slice_, swap_last_axes
 from chainrule.ops.reduction import sum_
 from chainrule.ops.source import make_input
 from chainrule.passes.pipeline import make_plan, optimize
@@ -193,3 +193,82 @@ def test_a_loop_result_is_one_primitive() -> None:
     assert run.carry(0).primitive is LOOP
     assert run.carry(0) is run.carry(0)
     assert Run.of(run.stack(run.body.outputs[1])) == run
+
+
+def gates(x: Vertex, number: int) -> Vertex:
+    """Gate ``number`` of a matrix of them, side by side."""
+    return slice_(x, (0, UNITS * number), (ROWS, UNITS * (number + 1)), (1, 1))
+
+
+def stacks_of(graph: Graph, reverse: bool) -> list[tuple[int, ...]]:
+    """The shapes, in a step, of what the loop forwards or backwards stacks after the passes."""
+    (results,) = (results for run, results in find_runs(optimize(graph).order()).items() if run.reverse == reverse)
+    return sorted(each.shape[1:] for each in results if each.attributes["result"] == "stack")
+
+
+def with_gradients(inputs: list[Vertex], result: Vertex, of: list[Vertex]) -> Graph:
+    """A result, and the gradients of the sum of its squares."""
+    found = gradients(sum_(multiply(result, result), tuple(range(len(result.shape)))), of)
+    return Graph(tuple(inputs), (result, *(each for each in found if each is not None)))
+
+
+def test_only_the_gate_that_is_read_backwards_is_stacked() -> None:
+    """h' = tanh(p₀ + x⊙p₁) with p = h·U: backwards reads h', x and p₁, of p no more."""
+
+    def body(h: Vertex, x: Vertex, u: Vertex) -> tuple[list[Vertex], list[Vertex]]:
+        p = matmul(h, u)
+        return [tanh(add(gates(p, 0), multiply(x, gates(p, 1))))], []
+
+    inputs = [vertex(ROWS, UNITS), vertex(STEPS, ROWS, UNITS), vertex(UNITS, 3 * UNITS)]
+    run = loop_of(body, inputs[:1], inputs[1:2], inputs[2:])
+    graph = with_gradients(inputs, run.carry(0), inputs)
+    assert stacks_of(graph, reverse=False) == [(ROWS, UNITS)] * 3  # h, which the gradient of U reads, h' and p₁
+    same_values(graph)
+
+
+def peephole(c: Vertex, x: Vertex, w: Vertex) -> tuple[list[Vertex], list[Vertex]]:
+    """c' = f⊙c + x₁ with f = σ(x₀ + w⊙c), and tanh(c')."""
+    w = broadcast(reshape(w, (1, UNITS)), (ROWS, UNITS))
+    after = add(multiply(apply(SIGMOID, add(gates(x, 0), multiply(w, c))), c), gates(x, 1))
+    return [after], [tanh(after)]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_gradients_of_peepholes_are_summed_from_the_stack_of_all_gates(reverse: bool) -> None:
+    """A step backwards writes the gradients of both gates, and neither f's alone nor its product with c."""
+    inputs = [vertex(ROWS, UNITS), vertex(STEPS, ROWS, 2 * UNITS), vertex(UNITS)]
+    run = loop_of(peephole, inputs[:1], inputs[1:2], inputs[2:], reverse)
+    graph = with_gradients(inputs, run.carry(0), inputs)
+    assert stacks_of(graph, reverse=not reverse) == [(ROWS, 2 * UNITS)]
+    same_values(graph)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("number", [0, 1])
+def test_what_is_read_behind_the_last_step_is_no_stack(number: int, reverse: bool) -> None:
+    """``stack(c')[-1]`` and ``stack(tanh c')[-1]``: carries, and so is their gradient on the way back."""
+    inputs = [vertex(ROWS, UNITS), vertex(STEPS, ROWS, 2 * UNITS), vertex(UNITS)]
+    run = loop_of(peephole, inputs[:1], inputs[1:2], inputs[2:], reverse)
+    end = 0 if reverse else STEPS - 1
+    last = slice_(run.stack(run.body.outputs[number]), (end, 0, 0), (end + 1, ROWS, UNITS), (1, 1, 1))
+    forward = Graph(tuple(inputs), (last,))
+    assert stacks_of(forward, reverse) == []
+    same_values(forward)
+    graph = with_gradients(inputs, last, inputs)
+    (back,) = (found for found in find_runs(optimize(graph).order()) if found.reverse != reverse)
+    assert not any(operand.primitive.name == "pad" for operand in back.operands)
+    same_values(graph)
+
+
+def test_what_other_steps_are_read_of_stays_a_stack() -> None:
+    inputs = [vertex(ROWS, UNITS), vertex(STEPS, ROWS, 2 * UNITS), vertex(UNITS)]
+    run = loop_of(peephole, inputs[:1], inputs[1:2], inputs[2:])
+    ys = run.stack(run.body.outputs[1])
+    first, last = (slice_(ys, (step, 0, 0), (step + 1, ROWS, UNITS), (1, 1, 1)) for step in (0, STEPS - 1))
+    for graph in (
+        Graph(tuple(inputs), (first,)),
+        Graph(tuple(inputs), (first, last)),
+        Graph(tuple(inputs), (last, ys)),
+    ):
+        assert stacks_of(graph, reverse=False) == [(ROWS, UNITS)]
+        same_values(graph)
