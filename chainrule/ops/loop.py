@@ -225,7 +225,7 @@ def _reversed_run(
     taken = _taken_over(run)
     for vertex in _following(run, taken, topological_order(outputs, taken)):
         del taken[vertex]
-    _take_parts(taken, outputs)
+    _take_parts(run, taken, outputs)
     stacks, fixed, new = dict[Vertex, Vertex](), dict[Vertex, Vertex](), dict[Vertex, Vertex]()
     for vertex in topological_order(outputs, taken):
         if vertex in given:
@@ -280,15 +280,16 @@ def _following(run: Run, taken: dict[Vertex, int | None], order: Sequence[Vertex
     return following
 
 
-def _take_parts(taken: dict[Vertex, int | None], outputs: Sequence[Vertex]) -> None:
+def _take_parts(run: Run, taken: dict[Vertex, int | None], outputs: Sequence[Vertex]) -> None:
     """Take over, of a vertex that is no input, only the slices that are read of it, where these are less."""
+    members = set(run.body.members)
     readers: dict[Vertex, list[Vertex]] = {}
     for vertex in topological_order(outputs, taken):
         for operand in vertex.inputs if vertex not in taken else ():
             readers.setdefault(operand, []).append(vertex)
     for operand, parts in readers.items():
         if operand in taken and taken[operand] is None and operand not in outputs:
-            are_slices = all(part.primitive.name == "slice" for part in parts)
+            are_slices = all(part.primitive.name == "slice" and part in members for part in parts)
             if are_slices and sum(part.type.size for part in parts) < operand.type.size:
                 del taken[operand]
                 taken.update(dict.fromkeys(parts))

@@ -79,10 +79,10 @@ def _emit_run(module: Module, plan: Plan, name: str, functions: dict[str, Kernel
 def _emit_kernel(module: Module, local: Local, functions: dict[str, KernelInfo], caller: str) -> KernelInfo:
     if isinstance(local.kernel, Loop):
         step, start = f"{caller}_step_{len(functions)}", f"{caller}_pack_{len(functions)}"
-        loop = pack_ahead(module, local.kernel, local.plan, start)
+        loop, packing = pack_ahead(module, local.kernel, local.plan, start)
         kernels = _emit_run(module, loop.step, step, functions)
         name = f"loop_{len(functions)}"
-        return emit_loop(module, loop, local.plan, name, step, kernels, None if loop is local.kernel else start)
+        return emit_loop(module, loop, local.plan, name, step, kernels, packing)
     name = f"kernel_{len(functions)}"
     if isinstance(local.kernel, Product):
         return emit_product(module, local.kernel, local.plan, name)
@@ -119,7 +119,7 @@ def _make_tables(f: Function, kernels: list[Local], plan: Plan, buffers: Value, 
 
 def _run_kernel(f: Function, info: KernelInfo, table: Value, pool: Value) -> None:
     if info.start:
-        f.call(info.start, [table])
+        _run_kernel(f, info.start, table, pool)
     if info.is_loop:
         f.call(info.function, [table, pool])
         return

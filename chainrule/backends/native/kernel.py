@@ -28,8 +28,8 @@ class KernelInfo:
     ``function`` is its name in the module and ``tasks`` the number of its tasks, fixed by shapes. A kernel that is not
     parallel is always called with all its tasks by worker 0, so that it may ignore its arguments but the first.
     ``scratch_bytes`` is what each worker needs, ``shared_bytes`` what the tasks share. ``finish`` names a second
-    function, called once with the same arguments when all tasks are done (it combines partial sums); ``start`` one that
-    is called before, with the buffers alone (it packs operands). ``choice`` names a function ``i64(ptr buffers)`` that
+    function, called once with the same arguments when all tasks are done (it combines partial sums); ``start`` is a
+    kernel that is run before (it packs operands). ``choice`` names a function ``i64(ptr buffers)`` that
     looks at the operands and returns which kernel does this one's work faster: 0 for this one itself, else 1 + the
     number of the one in ``alternatives``. ``is_loop``: the function is ``void(ptr buffers, ptr pool)``, for it runs
     kernels itself.
@@ -41,7 +41,7 @@ class KernelInfo:
     scratch_bytes: int = 0
     shared_bytes: int = 0
     finish: str | None = None
-    start: str | None = None
+    start: KernelInfo | None = None
     choice: str | None = None
     alternatives: tuple[KernelInfo, ...] = ()
     is_loop: bool = False

@@ -11,11 +11,18 @@ from chainrule.backends.native.product import oriented
 from chainrule.backends.native.product_packed import Packed, is_packed_ahead, pack_panels
 from chainrule.passes.plan import Access, Buffer, Loop, Plan, Product, aligned
 
+PACKING_TASKS = 8
+"""A task packs its share of the panels of each operand."""
 
-def pack_ahead(module: Module, loop: Loop, plan: Plan, name: str) -> Loop:
-    """Write the function ``name``, which packs right operands of products that are the same at all steps.
+PARALLEL_PACKING = 1 << 17
+"""Bytes from which on packing is worth being shared by threads."""
 
-    Return the loop whose products read them, the loop itself if there are none: they follow the other operands.
+
+def pack_ahead(module: Module, loop: Loop, plan: Plan, name: str) -> tuple[Loop, KernelInfo | None]:
+    """Write the kernel ``name``, which packs right operands of products that are the same at all steps.
+
+    Return the loop whose products read them, and the kernel; if there are none the loop itself and None. The packed
+    operands follow the others.
     """
     step, panels = loop.step, dict[int, Product]()
     for number, kernel in enumerate(step.kernels):
@@ -23,21 +30,24 @@ def pack_ahead(module: Module, loop: Loop, plan: Plan, name: str) -> Loop:
         if product and product.right.buffer in loop.fixed and is_packed_ahead(product, module.target):
             panels[number] = product
     if not panels:
-        return loop
+        return loop, None
     kernels, buffers, reads = [*step.kernels], list[Buffer](), [*loop.reads]
     offset = loop.tasks * loop.task_bytes
-    with module.function(name, [("buffers", POINTER)], exported=False) as f:
+    with module.function(name, KERNEL_ARGUMENTS, exported=False) as f:
         bases = base_pointers(f, plan, loop)
         for number, product in panels.items():
             packed = Packed(product, f)
             source = bases[loop.reads[step.inputs.index(product.right.buffer)].buffer]
-            pack_panels(f, product, packed, source, bases[loop.work.buffer].byte(offset))
+            with f.loop(f.arguments[1], f.arguments[2], name="task") as task:
+                place = bases[loop.work.buffer].byte(offset)
+                pack_panels(f, product, packed, source, place, task.index, PACKING_TASKS)
             right = Access(len(step.buffers) + len(buffers), (packed.width, 1))
             kernels[number] = replace(product, right=right, panel=packed.width)
             buffers.append(Buffer(product.dtype, packed.panels * packed.width * product.depth, "input", 0))
             reads.append(Access(loop.work.buffer, (), offset))
             offset += aligned(buffers[-1].nbytes)
-    return replace(loop, step=_with_inputs(replace(step, kernels=tuple(kernels)), buffers), reads=tuple(reads))
+    loop = replace(loop, step=_with_inputs(replace(step, kernels=tuple(kernels)), buffers), reads=tuple(reads))
+    return loop, KernelInfo(name, PACKING_TASKS, sum(each.nbytes for each in buffers) >= PARALLEL_PACKING)
 
 
 def _with_inputs(step: Plan, added: Sequence[Buffer]) -> Plan:
@@ -49,12 +59,17 @@ def _with_inputs(step: Plan, added: Sequence[Buffer]) -> Plan:
 
 
 def emit_loop(
-    module: Module, loop: Loop, plan: Plan, name: str, step: str, kernels: Sequence[KernelInfo], start: str | None
+    module: Module,
+    loop: Loop,
+    plan: Plan,
+    name: str,
+    step: str,
+    kernels: Sequence[KernelInfo],
+    start: KernelInfo | None,
 ) -> KernelInfo:
     """Write a loop as the function ``name``; ``step`` names that of one step, called as a whole program is.
 
-    A task runs the ``kernels`` of its steps alone; if there is just one, these are shared by threads. ``start`` names
-    the function that packs.
+    A task runs the ``kernels`` of its steps alone; if there is just one, these are shared by threads. ``start`` packs.
     """
     every = [each for kernel in kernels for each in (kernel, *kernel.alternatives)]
     scratch = max((each.scratch_bytes for each in every), default=0)

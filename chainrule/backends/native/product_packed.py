@@ -158,8 +158,10 @@ def is_packed_ahead(product: Product, target: Target) -> bool:
     return not product.batch and not product.is_narrow and product.columns >= lanes and bytes > PACKED_AHEAD
 
 
-def pack_panels(f: Function, product: Product, packed: Packed, right: Value, target: Value) -> None:
-    """Pack all of a right operand, from its buffer, in panels for `Product.panel`."""
+def pack_panels(
+    f: Function, product: Product, packed: Packed, right: Value, target: Value, part: Value, parts: int
+) -> None:
+    """Pack one of so many parts of a right operand, from its buffer, in panels for `Product.panel`."""
     element, width = product.dtype.name, packed.width
     depth_stride, column_stride = product.right.strides
     source = right.at(product.right.offset, element)
@@ -169,10 +171,12 @@ def pack_panels(f: Function, product: Product, packed: Packed, right: Value, tar
         place = target.at(number * (product.depth * width), element)
         pack(f, panel, source.at(number * (width * column_stride), element), place, width, product.depth)
 
-    with f.loop(0, packed.full_panels, name="panel") as loop:
+    first, stop = ((number * packed.full_panels) // parts for number in (part, part + 1))
+    with f.loop(first, stop, name="panel") as loop:
         pack_panel(loop.index, width)
     if packed.rest_columns:
-        pack_panel(f.index(packed.full_panels), packed.rest_columns)
+        with only_for(f, part, parts - 1, parts):
+            pack_panel(f.index(packed.full_panels), packed.rest_columns)
 
 
 class Emission:

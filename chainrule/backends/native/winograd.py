@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from chainrule.backends.native.body import Body
 from chainrule.backends.native.kernel import KernelInfo, base_pointers, whole_lines
-from chainrule.backends.native.language import BYTES, KERNEL_ARGUMENTS, POINTER, Function, Module, Type, Value
+from chainrule.backends.native.language import BYTES, KERNEL_ARGUMENTS, Function, Module, Type, Value
 from chainrule.backends.native.product_pack import Panel, pack
 from chainrule.backends.native.product_site import Steps, multiply, zeros
 from chainrule.backends.native.winograd_site import ELEMENT, MOST_TASKS, POSITIONS, RESULTS, TAPS, TILE, Site
@@ -27,8 +27,8 @@ def emit_winograd(module: Module, kernel: Contraction, site: Site, plan: Plan, n
     Example: ``emit_winograd(module, kernel, find_convolution(kernel, module.target), plan, "kernel_3")``.
     """
     start, zeros = f"{name}_weights", f"{name}_zeros"
-    with module.function(start, [("buffers", POINTER)]) as f:
-        _Weights(f, kernel, site, plan).emit()
+    with module.function(start, KERNEL_ARGUMENTS) as f:
+        _Weights(f, kernel, site, plan).emit(site.panels > 1)
     module.zeros(zeros, site.channels * BYTES[ELEMENT])
     task_blocks = -(-site.blocks // MOST_TASKS)
     tasks = -(-site.blocks // task_blocks)
@@ -36,7 +36,8 @@ def emit_winograd(module: Module, kernel: Contraction, site: Site, plan: Plan, n
         blocks = _Blocks(f, kernel, site, plan, f.global_pointer(zeros))
         begin, end = f.arguments[1:3] if tasks > 1 else (f.index(0), f.index(1))
         blocks.emit(begin * task_blocks, (end * task_blocks).minimum(site.blocks))
-    return KernelInfo(name, tasks, tasks > 1, _scratch_bytes(site), start=start)
+    weights = KernelInfo(start, site.panels, site.panels > 1)
+    return KernelInfo(name, tasks, tasks > 1, _scratch_bytes(site), start=weights)
 
 
 def _scratch_bytes(site: Site) -> int:
@@ -61,12 +62,13 @@ class _Weights:
         self.source = base_pointers(f, plan, kernel)[kernel.right.buffer].at(kernel.right.offset, ELEMENT)
         self.weights = f.load_pointer(f.arguments[0], plan.scratch_slot).freeze()
 
-    def emit(self) -> None:
+    def emit(self, is_parallel: bool) -> None:
         f, site = self.f, self.site
         down, right, channel, column = site.taps
         size = site.channels * site.width
         source = Panel(ELEMENT, site.width, channel, column)
-        with f.loop(0, site.panels, name="panel") as panel:
+        begin, end = f.arguments[1:3] if is_parallel else (f.index(0), f.index(1))
+        with f.loop(begin, end, name="panel") as panel:
             first = self.source.at(panel.index * (site.width * column), ELEMENT).freeze()
             target = self.weights.at(panel.index * (POSITIONS * size), ELEMENT).freeze()
             taps = self.weights.at(site.weights + panel.index * (TAPS * TAPS * size), ELEMENT).freeze()

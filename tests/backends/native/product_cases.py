@@ -80,8 +80,9 @@ class Kernel:
         scratch = np.full(bytes // 4 + 16, np.nan, np.float32)
         aligned = -(-scratch.ctypes.data // 64) * 64
         pointers = (ctypes.c_void_p * (len(arrays) + 2))(*[array.memory.ctypes.data for array in arrays], 0, aligned)
-        if self.info.start:
-            ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.library.address(self.info.start))(ctypes.addressof(pointers))
+        if start := self.info.start:
+            for task in reversed(range(start.tasks)):
+                kernel(self.library.address(start.function))(ctypes.addressof(pointers), task, task + 1, 0)
         bounds = [self.info.tasks * part // parts for part in range(parts + 1)]
         if not self.info.is_parallel:
             bounds = [0, self.info.tasks]
