@@ -118,13 +118,15 @@ def forget_users_of_constants() -> None:
             vertex.users.clear()
 
 
-def _shared(key: Any, primitive: Primitive, attributes: Mapping[str, Any]) -> Vertex:
-    """Return the one constant of this key, made now or earlier."""
+def _known(key: Any) -> Vertex | None:
+    """The one constant of this key, if somebody holds it."""
     known = _CONSTANTS.get(key)
-    found = None if known is None else known()
-    if found is None:
-        found = make_vertex(primitive, (), attributes, UNKNOWN)
-        _CONSTANTS[key] = ref(found, partial(_CONSTANTS.pop, key))
+    return None if known is None else known()
+
+
+def _new(key: Any, primitive: Primitive, attributes: Mapping[str, Any]) -> Vertex:
+    found = make_vertex(primitive, (), attributes, UNKNOWN)
+    _CONSTANTS[key] = ref(found, partial(_CONSTANTS.pop, key))
     return found
 
 
@@ -151,7 +153,7 @@ def constant(value: float | int | bool, dtype: DType, shape: Shape = ()) -> Vert
     except (OverflowError, ValueError, TypeError):
         raise ArgumentError(f"{value!r} cannot be an element of {dtype}") from None
     key = (dtype, struct.pack("d", value) if dtype.kind == "float" else value, shape)
-    return _shared(key, CONSTANT, {"value": value, "type": tensor_type(dtype, shape)})
+    return _known(key) or _new(key, CONSTANT, {"value": value, "type": tensor_type(dtype, shape)})
 
 
 def zeros_like(vertex: Vertex) -> Vertex:
@@ -161,4 +163,5 @@ def zeros_like(vertex: Vertex) -> Vertex:
 
 def iota(dtype: DType, shape: Shape, axis: int = 0) -> Vertex:
     """Return the index along ``axis``."""
-    return _shared(("iota", dtype, shape, axis), IOTA, {"type": tensor_type(dtype, shape), "axis": axis})
+    key = ("iota", dtype, shape, axis)
+    return _known(key) or _new(key, IOTA, {"type": tensor_type(dtype, shape), "axis": axis})
