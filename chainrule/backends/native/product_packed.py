@@ -58,8 +58,8 @@ LEAST_BLOCK_ROWS = 64
 TASK_WORK = 1 << 23
 """Multiplications of a task, 100 microseconds: smaller ones pack less well, larger ones feed few threads."""
 
-LEAST_TASKS, MOST_TASKS = 4, 32
-"""A product that is too small, or far too large for tasks of that size has about so many."""
+LEAST_TASKS, MOST_TASKS = 4, 16
+"""A product that is too small, or far too large for tasks of that size has about so many: each reads operands again."""
 
 
 class Packed:
