@@ -24,6 +24,9 @@ NEAR_ROW_BYTES = 1 << 10
 NEAR_DEPTH = 1024
 """So many rows of a right operand, so far apart, come from the second-level cache as fast as they are needed."""
 
+LONG_BYTES = 4 << 20
+"""A left operand of more bytes is read once, and ahead of time, by the template that packs the right one."""
+
 FEW_ROWS = 16
 """Fewer rows of the result do not repay packing where steps are too short for that."""
 
@@ -63,14 +66,16 @@ def choose(f: Function, product: Product) -> Template:
     in_place = column_stride == 1 or product.columns == 1
     if product.is_narrow:
         return Direct(product, f) if column_stride == 1 < product.columns else Dot(product, f)
-    size = BYTES[product.dtype.name]
+    size, lanes = BYTES[product.dtype.name], f.module.target.lanes(product.dtype.name)
     row_bytes = (depth_stride if in_place else product.columns) * size
     is_near = product.depth * row_bytes <= NEAR_BYTES
     has_near_rows = in_place and row_bytes <= NEAR_ROW_BYTES and product.depth <= NEAR_DEPTH
     if has_short_steps(f):
         has_near_rows = has_near_rows and product.rows < FEW_ROWS
     is_one_tile = in_place and product.rows <= sums_in_registers(f) // 2
-    return Direct(product, f) if is_near or has_near_rows or is_one_tile else Packed(product, f)
+    is_long = product.rows * product.depth * size > LONG_BYTES and product.columns > lanes
+    reads_in_place = is_one_tile or ((is_near or has_near_rows) and not is_long)
+    return Direct(product, f) if reads_in_place else Packed(product, f)
 
 
 def oriented(product: Product) -> Product:

@@ -18,6 +18,7 @@ from chainrule.backends.native.language import BYTES, INDEX, POINTER, Function, 
 from chainrule.backends.native.product_interleaved import interleave
 from chainrule.backends.native.product_pack import Panel, pack, packed_width
 from chainrule.backends.native.product_site import (
+    FAR_BYTES,
     Ahead,
     Site,
     Steps,
@@ -30,8 +31,9 @@ from chainrule.backends.native.product_site import (
 )
 from chainrule.passes.plan import Product
 
-PANEL_BYTES = 24 << 10
-"""A packed panel and a tile of the left operand fit into a first-level cache of 32 KB, a group into the second."""
+PANEL_BYTES, NEAR_PANEL_BYTES = 32 << 10, 24 << 10
+"""A group of packed panels fits into a second-level cache. A panel that one tile of rows after another reads, and a
+tile of the left operand, fit into a first-level cache of 32 KB."""
 
 BLOCK_ROWS = 512
 """Most rows of a task, about; so many share the cost of packing a panel."""
@@ -48,6 +50,9 @@ of the left operand of at most so many bytes stays in a second-level cache besid
 
 PACKED_ROWS = 8
 """Values of k that are packed for one panel before the next."""
+
+LEFT_LINES = 32
+"""Most cache lines of the left operand to ask for at a time; a processor has few places for lines on their way."""
 
 LEAST_SUMS = 10
 """Fewer vectors of sums in a tile wait for themselves: a rest of fewer rows is better than tiles that are too small."""
@@ -92,7 +97,8 @@ class Packed:
         return most if has_few_sums else rows
 
     def _split_depth(self) -> None:
-        depth, longest = self.product.depth, PANEL_BYTES // (self.width * self.size)
+        depth, is_along_depth = self.product.depth, self.product.left.strides[-1] == 1
+        longest = (PANEL_BYTES if is_along_depth else NEAR_PANEL_BYTES) // (self.width * self.size)
         even = -(-depth // -(-depth // longest))
         self.depth = min(depth, -(-even // self.lanes) * self.lanes)  # whole vectors, for packing by transposing
         self.depth_blocks = -(-depth // self.depth)
@@ -133,6 +139,20 @@ class Packed:
         rows = self.group * self.kept_rows if self.depth_blocks > 1 else self.tile_rows
         self.sums_bytes = whole_lines(rows * self.width * self.size)
         self.scratch_bytes = self.right_bytes + self.left_bytes + self.sums_bytes
+
+    @property
+    def left_rows(self) -> int:
+        """Rows of a tile's left elements that are asked for with each panel of the tile before."""
+        return -(-self.tile_rows // self.group)
+
+    @property
+    def left_lines(self) -> int:
+        """Cache lines of these rows; 0 if they are not worth asking for, or would be too many at a time."""
+        product = self.product
+        is_far = product.rows * product.depth * self.size >= FAR_BYTES
+        lines = self.left_rows * -(-self.depth * self.size // LINE_BYTES)
+        is_read_along = product.left.strides[-1] == 1 and not self.packs_left
+        return lines if is_far and is_read_along and lines <= LEFT_LINES else 0
 
     @property
     def panels(self) -> int:
@@ -320,6 +340,8 @@ class Emission:
         row, column = tile * extents.tile_rows, panel * extents.width
         vectors = -(-columns // extents.lanes)
         left = self._packed_tile(tile) if extents.packs_left else self._left(tile, first)
+        if extents.left_lines:
+            self._prefetch_left(first, tile + 1, panel - self.first_panel)
         ahead = self._ahead(first, tile, panel, is_last)
         if self.interleaved and rows == extents.tile_rows and columns == extents.width:
             self.interleaved.multiply(left, self._packed_panel(panel, first), row, column, self._prefetching(ahead))
@@ -335,6 +357,15 @@ class Emission:
         f.call(self._tile_function(rows, vectors), [*pointers, f.index(depth), f.index(distance)])
         if is_last and not stores_sums:
             site.finish_rows(row, column, sums, rows, columns, extents.width)
+
+    def _prefetch_left(self, first: Value, tile: Value, number: Value) -> None:
+        """Ask for those rows of a tile's left elements that are the share of a panel, ``number`` in its group."""
+        extents, rows = self.extents, self.extents.left_rows
+        for row in range(rows):
+            row_of_tile = (number * rows + row).minimum(extents.tile_rows - 1)
+            start = self.site.left(tile * extents.tile_rows + row_of_tile).at(first, self.element)
+            for line in range(extents.left_lines // rows):
+                self.f.prefetch(start.byte(line * LINE_BYTES))
 
     def _ahead(self, first: Value, tile: Value, panel: Value, is_last: bool) -> Value:
         """Where a tile begins to prefetch the panel's next block or, after the last, the panel of the next group."""
