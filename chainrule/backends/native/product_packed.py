@@ -1,16 +1,18 @@
 """Large matrix products: the right operand is packed in the order in which a register tile reads it.
 
-A task is a block of rows and a group of panels, each two vectors of columns wide. It goes through the depth in blocks
-so short that the packed panels stay in the caches while all tiles of rows are multiplied with them; in between, the
-sums are kept in scratch memory. Meanwhile what will be packed next is prefetched. The left operand is read where it is,
-but packed, too, for many panels and where its elements lie apart in k. The epilogue runs on a tile right after the last
-block or, if it is long and there is just one block, while the next tile is multiplied.
+A task is a block of rows and a group of panels, each two vectors of columns wide; the tasks that a thread does may be
+done as one. It goes through the depth in blocks so short that the packed panels stay in the caches while all tiles of
+rows are multiplied with them; in between, the sums are kept in scratch memory. Meanwhile what will be packed next is
+prefetched. The left operand is read where it is, but packed, too, for many panels and where its elements lie apart in
+k. The epilogue runs on a tile right after the last block or, if it is long and there is just one block, while the next
+tile is multiplied.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from chainrule.backends.native.cpu import Target
 from chainrule.backends.native.kernel import LINE_BYTES, whole_lines, worker_scratch
@@ -66,6 +68,9 @@ TASK_WORK = 1 << 23
 LEAST_TASKS, MOST_TASKS = 4, 16
 """A product that is too small, or far too large for tasks of that size has about so many: each reads operands again."""
 
+MERGED_PANELS, SHORT_STEP_OPERANDS = 32, 6 << 20
+"""Most panels of a product whose tasks are merged; and how many bytes its operands have at least, with short steps."""
+
 
 class Packed:
     """The extents of a product's tiles, panels and tasks, and their emission."""
@@ -80,10 +85,12 @@ class Packed:
         self.full_panels, self.rest_columns = divmod(product.columns, self.width)
         self.tile_rows = self._choose_rows(sums_in_registers(f) // self.vectors)
         self.tiles, self.rest_rows = divmod(product.rows, self.tile_rows)
+        is_short = has_short_steps(f)
+        self.merges_tasks = self._merges_tasks(is_short)
         self._split_depth()
         self._split_rows()
-        is_short, is_far_in_depth = has_short_steps(f), product.left.strides[-1] != 1 and self.depth_blocks > 1
-        packs_left = is_far_in_depth and not (is_short and self._has_near_left())
+        is_far_in_depth = product.left.strides[-1] != 1 and self.depth_blocks > 1
+        packs_left = is_far_in_depth and not self.merges_tasks and not (is_short and self._has_near_left())
         self.has_panels_outside = is_far_in_depth and not packs_left
         enough_panels = SHORT_STEP_GROUP if is_short else PACKED_LEFT_GROUP
         self._split_panels(enough_panels if packs_left and is_short else 1)
@@ -99,6 +106,8 @@ class Packed:
     def _split_depth(self) -> None:
         depth, is_along_depth = self.product.depth, self.product.left.strides[-1] == 1
         longest = (PANEL_BYTES if is_along_depth else NEAR_PANEL_BYTES) // (self.width * self.size)
+        if self.merges_tasks:
+            longest = min(longest, NEAR_LEFT // (self.product.rows * self.size))
         even = -(-depth // -(-depth // longest))
         self.depth = min(depth, -(-even // self.lanes) * self.lanes)  # whole vectors, for packing by transposing
         self.depth_blocks = -(-depth // self.depth)
@@ -109,9 +118,23 @@ class Packed:
         work = math.prod(self.product.domain) * self.product.depth
         return max(min(TASK_WORK, work // LEAST_TASKS), work // MOST_TASKS)
 
+    def _merges_tasks(self, is_short: bool) -> bool:
+        """Whether the tasks that a thread does, of a panel each, are one: it reads an operand once, however deep it is.
+
+        For weight gradients: the left operand's elements of one k are neighbours, and near for a block of the depth.
+        """
+        product = self.product
+        row_stride, depth_stride = product.left.strides[-2:]
+        is_deep = product.depth * self.width * self.size > NEAR_PANEL_BYTES
+        bytes = (product.rows + product.columns) * product.depth * self.size
+        if row_stride != 1 or depth_stride == 1 or product.batch or (is_short and bytes < SHORT_STEP_OPERANDS):
+            return False
+        return is_deep and product.rows <= BLOCK_ROWS and LEAST_TASKS <= self.panels <= MERGED_PANELS
+
     def _split_rows(self) -> None:
         rows = max(LEAST_BLOCK_ROWS, min(BLOCK_ROWS, self._task_work // (self.width * self.product.depth)))
-        self.block_tiles = even_split(self.tiles, max(1, rows // self.tile_rows))
+        most_tiles = self.tiles if self.merges_tasks else max(1, rows // self.tile_rows)
+        self.block_tiles = even_split(self.tiles, most_tiles)
         self.block_rows = self.block_tiles * self.tile_rows
         self.row_blocks = -(-self.tiles // self.block_tiles)
 
@@ -123,6 +146,9 @@ class Packed:
         return row_stride == 1 and not is_crowded and self.block_rows * self.depth * self.size <= NEAR_LEFT
 
     def _split_panels(self, least_group: int) -> None:
+        if self.merges_tasks:
+            self.group, self.groups = self.panels, 1
+            return
         panel_work = self.block_rows * self.width * self.product.depth
         self.group = even_split(self.panels, max(least_group, min(GROUP, self._task_work // panel_work)))
         self.groups = -(-self.panels // self.group)
@@ -162,7 +188,7 @@ class Packed:
     @property
     def blocks(self) -> tuple[int, int]:
         """Numbers of groups of panels and of row blocks: a task is one of both, and threads share out the columns."""
-        return self.groups, self.row_blocks
+        return (self.panels, 1) if self.merges_tasks else (self.groups, self.row_blocks)
 
     def emit(self, site: Site, is_parallel: bool) -> None:
         Emission(self, site).emit(is_parallel)
@@ -216,9 +242,8 @@ class Emission:
 
     def emit(self, is_parallel: bool) -> None:
         extents, f = self.extents, self.f
-        with self.site.tasks(extents.blocks, is_parallel) as (self.group, self.row_block):
+        with self._tasks(is_parallel):
             self.first_row = self.row_block * extents.block_rows
-            self.first_panel = self.group * extents.group
             if extents.depth_blocks > 1:
                 f.fill(self.sums, 0, extents.sums_bytes)
             if self.interleaved:
@@ -230,17 +255,31 @@ class Emission:
             if self.interleaved:
                 self.interleaved.finish()
 
+    @contextmanager
+    def _tasks(self, is_parallel: bool) -> Iterator[None]:
+        """Code for each task, or for all together: its block of rows, its panels."""
+        extents, f = self.extents, self.f
+        panels = f.index(extents.panels)
+        if extents.merges_tasks:
+            self.row_block = f.index(0)
+            self.first_panel, self.stop_panel = f.arguments[1:3] if is_parallel else (f.index(0), panels)
+            yield
+            return
+        with self.site.tasks(extents.blocks, is_parallel) as (group, self.row_block):
+            self.first_panel, self.stop_panel = group * extents.group, panels
+            if extents.groups > 1:
+                self.stop_panel = (self.first_panel + extents.group).minimum(panels)
+            yield
+
     def _panels(self) -> Iterator[tuple[Value, int]]:
         """Code for each panel of the task: its number, how many columns it has."""
         extents, f = self.extents, self.f
-        stop = f.index(extents.full_panels)
-        if extents.groups > 1:
-            stop = (self.first_panel + extents.group).minimum(stop)
-        with f.loop(self.first_panel, stop, name="panel") as loop:
+        full = f.index(extents.full_panels)
+        with f.loop(self.first_panel, self.stop_panel.minimum(full), name="panel") as loop:
             yield loop.index, extents.width
         if extents.rest_columns:
-            with only_for(f, self.group, extents.groups - 1, extents.groups):
-                yield f.index(extents.full_panels), extents.rest_columns
+            with f.when(self.stop_panel > full, name="rest"):
+                yield full, extents.rest_columns
 
     def _tiles(self) -> Iterator[tuple[Value, int]]:
         """Code for each tile of rows of the task: its number, how many rows it has."""

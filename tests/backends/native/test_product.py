@@ -110,6 +110,21 @@ def test_packed_left_operand(right: Sequence[int]) -> None:
     check(2050, 2040, 260, orders=(COLUMNS_FIRST, right, ROWS_FIRST))
 
 
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(64, 130, 2500), (37, 200, 1600), (300, 260, 3000)], ids=str)
+def test_weight_gradients_of_any_share_of_the_tasks(shape: tuple[int, int, int], dtype: str, level: str) -> None:
+    rows, columns, depth = shape
+    left, right = random((rows, depth), dtype, COLUMNS_FIRST), random((depth, columns), dtype, seed=1)
+    results = [empty((rows, columns), dtype) for _ in range(4)]
+    kernel = compile_product(left, right, [], results[:1], target=host_target(level))
+    assert kernel.info.tasks >= 4
+    for parts, result in zip((1, 2, 3, kernel.info.tasks), results, strict=True):
+        kernel.run([left, right, result], parts)
+        assert np.array_equal(result.view(), results[0].view())
+    assert_close(results[0], left.values.astype("float64") @ right.values.astype("float64"), depth)
+
+
 def test_sum_over_nothing_is_zero() -> None:
     check(3, 20, 0)
     check(60, 1, 0)
