@@ -68,8 +68,11 @@ TASK_WORK = 1 << 23
 LEAST_TASKS, MOST_TASKS = 4, 16
 """A product that is too small, or far too large for tasks of that size has about so many: each reads operands again."""
 
-MERGED_PANELS, SHORT_STEP_OPERANDS = 32, 6 << 20
-"""Most panels of a product whose tasks are merged; and how many bytes its operands have at least, with short steps."""
+LEAST_MERGED, MOST_MERGED = 8, 32
+"""Panels of a product whose tasks are merged: fewer would feed few threads, more need much memory for sums."""
+
+SHORT_STEP_OPERANDS = 6 << 20
+"""Operands of so many bytes are worth merging tasks where steps are short: the sums of all panels are far away."""
 
 
 class Packed:
@@ -129,7 +132,7 @@ class Packed:
         bytes = (product.rows + product.columns) * product.depth * self.size
         if row_stride != 1 or depth_stride == 1 or product.batch or (is_short and bytes < SHORT_STEP_OPERANDS):
             return False
-        return is_deep and product.rows <= BLOCK_ROWS and LEAST_TASKS <= self.panels <= MERGED_PANELS
+        return is_deep and product.rows <= BLOCK_ROWS and LEAST_MERGED <= self.panels <= MOST_MERGED
 
     def _split_rows(self) -> None:
         rows = max(LEAST_BLOCK_ROWS, min(BLOCK_ROWS, self._task_work // (self.width * self.product.depth)))
