@@ -9,8 +9,7 @@ float32
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -135,16 +134,16 @@ def normalize_axis(axis: int, rank: int) -> int:
     return axis % rank if rank else 0
 
 
-@dataclass(frozen=True, eq=False)
 class TensorType:
-    """Element type and shape of one value. Instances are interned: equal types are the same object."""
+    """Element type and shape of one value. Instances are interned: equal types are the same object, never changed."""
 
-    dtype: DType
-    shape: Shape
-    size: int = field(init=False)
+    __slots__ = ("_text", "dtype", "shape", "size")
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "size", math.prod(self.shape))
+    def __init__(self, dtype: DType, shape: Shape) -> None:
+        self.dtype = dtype
+        self.shape = shape
+        self.size: int = math.prod(shape)
+        self._text: str | None = None
 
     @property
     def nbytes(self) -> int:
@@ -155,11 +154,9 @@ class TensorType:
         return len(self.shape)
 
     def __repr__(self) -> str:
+        if self._text is None:
+            self._text = f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
         return self._text
-
-    @cached_property
-    def _text(self) -> str:
-        return f"{self.dtype.name}[{','.join(map(str, self.shape))}]"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (tensor_type, (self.dtype, self.shape))

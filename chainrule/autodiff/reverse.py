@@ -45,10 +45,11 @@ def pull_back(roots: Sequence[Vertex], cotangents: Sequence[Vertex], wrt: Sequen
     _accumulate(total, wanted, zip(roots, cotangents, strict=True))
     results = {run[0]: run for run in find_runs(order).values()}  # behind the first no other result of a run is read
     for out in reversed(order):
-        with made_at(out.site):
-            if out.primitive is LOOP:
+        if out.primitive is LOOP:
+            with made_at(out.site):
                 _accumulate(total, wanted, _through_loop(results.get(out, ()), total, wanted))
-            elif out in total and _passes_gradient(out, wanted):
+        elif out in total and _passes_gradient(out, wanted):
+            with made_at(out.site):
                 together = log_of_sigmoid(total[out], out, leaves)
                 pairs = (together,) if together else zip(out.inputs, _apply_rule(total[out], out), strict=True)
                 _accumulate(total, wanted, pairs)

@@ -85,7 +85,7 @@ def _collect(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion) -
     updates = dict(segment.updates)
     fresh: list[tuple[Any, Vertex]] = []
     cleared = []
-    needed = set(topological_order([gradient for gradient in expansion.held.values() if gradient is not None]))
+    read = _held_gradients_read(expansion)
     for slot, gradient in expansion.held.items():
         owner = slot_owner(slot)
         if owner is None:
@@ -93,9 +93,8 @@ def _collect(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion) -
         if gradient is None:
             cleared.append(owner)
             continue
-        held = owner._grad
-        held_slot = held._slot if hasattr(held, "_slot") else None
-        if held_slot in needed and _depends_on(gradient, held_slot):
+        held_slot = None if owner._grad is None else owner._grad._slot
+        if held_slot in read and _depends_on(gradient, held_slot):
             updates.setdefault(held_slot, gradient)
         else:
             fresh.append((owner, gradient))
@@ -106,6 +105,15 @@ def _collect(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion) -
     strides = (*[None] * len(live), *[owner._strides for owner in owners])
     history = _keeps_history(segment, live)
     return Recorded(graph, inputs, live, owners, tuple(cleared), strides, tuple(expansion.assumed), history)
+
+
+def _held_gradients_read(expansion: Expansion) -> set[Vertex]:
+    """The slots of gradients held until now on which some new gradient depends."""
+    owners = [owner for slot in expansion.held if (owner := slot_owner(slot)) is not None]
+    slots = {owner._grad._slot for owner in owners if owner._grad is not None}
+    if not slots:
+        return slots
+    return slots.intersection(topological_order([gradient for gradient in expansion.held.values() if gradient]))
 
 
 def _keeps_history(segment: Segment, live: tuple[Vertex, ...]) -> bool:

@@ -8,7 +8,7 @@ from sys import getrefcount
 from typing import Any
 from weakref import ref
 
-from ..graph.vertex import Growth, Vertex
+from ..graph.vertex import Vertex, growth
 from ..memory import ALIGNMENT
 from ..tensor.events import Step, gradient_home
 from ..tensor.recording import slot_owner, snapshot, stored
@@ -223,7 +223,7 @@ def run_segment(segment: Segment) -> None:
         launch.run(segment)
     if launch is not None and launch.step is not None:
         _run_alone(launch.step)
-    if launch is None or launch.shares_results:
+    if launch.shares_results if launch is not None else len(set(live)) < len(live):
         _separate(handles, segment)
     handles.clear()
     segment.snapshots.clear()
@@ -276,10 +276,10 @@ def _run_new(segment: Segment, key: Any, live: list[Vertex]) -> Launch | None:
     The first time that is done vertex by vertex (None), and nothing is kept; when it recurs a program is bound to it.
     """
     global _gradients_of
-    if len(_LAUNCHES) >= MAX_LAUNCHES or Growth.total > MAX_VERTICES:
+    if len(_LAUNCHES) >= MAX_LAUNCHES or growth.total > MAX_VERTICES:
         _LAUNCHES.clear()
         forget_recorded()
-    Growth.new = 0
+    growth.new = 0
     wanted, events = tuple(dict.fromkeys(live)), segment.events
     if not (events or segment.updates or segment.slots) and run_expression(segment, wanted):
         return None

@@ -34,7 +34,7 @@ def run_expression(segment: Segment, live: tuple[Vertex, ...]) -> bool:
     arrays = {}
     for vertex in order:
         if vertex.primitive is INPUT:
-            number = leaf_number(vertex)
+            number = vertex.users.get("leaf number")
             if number is None or vertex.requires_grad:
                 return False
             arrays[vertex] = _memory(leaves[number])
@@ -114,7 +114,7 @@ def run_step(step: Step) -> bool:
             for tensor, slot in zip(members, example.slots, strict=True):
                 if slot in example.values:
                     tensor._storage.note_write()
-        _forget(chain.order())
+        _forget(chain.order)
     return True
 
 
@@ -135,7 +135,8 @@ def _memory(tensor: Any) -> Array:
 
 def _storages(values: list[Array], vertices: tuple[Vertex, ...], layouts: Sequence[Strides]) -> list[Storage]:
     """Values, each alone in memory and laid out as wanted: in the memory in which it lies, or in a copy."""
-    storages, taken = [], set[int]()
+    storages: list[Storage] = []
+    taken: set[int] = set()
     for value, vertex, strides in zip(values, vertices, layouts, strict=True):
         block = id(value.base)
         found = aligned_memory(value) if block not in taken and _lies_as(value, strides) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,8 +37,9 @@ HEAVY = 2_000_000_000
 
 Program = Executable | Interpreter | Stepwise
 _PROGRAMS: dict[Any, Program] = {}
-_MET: dict[int, int] = {}  # how often each structure was met, PATIENCE once it is to be compiled
-_SHAPES: dict[int, int] = {}  # of those that differ in shapes alone: how many were to be compiled, or with loops met
+_Counts = OrderedDict[int, int]
+_MET: _Counts = OrderedDict()  # how often each structure was met, PATIENCE once it is to be compiled
+_SHAPES: _Counts = OrderedDict()  # of those that differ in shapes alone: how many were to be compiled, or had loops
 
 
 def one_off_schedule(order: Sequence[Vertex], roots: tuple[Vertex, ...], more: Any) -> Schedule | None:
@@ -95,8 +97,8 @@ def lengths_vary(order: Sequence[Vertex]) -> bool:
 
 def _kind_with_loops(stage: str, order: Sequence[Vertex]) -> int | None:
     """What graphs have in common whose loops do the same at each step; None for a graph without loops."""
-    bodies = frozenset(hash(vertex.attributes["body"]) for vertex in order if vertex.primitive is LOOP)
-    return hash((stage, bodies, frozenset([vertex.primitive for vertex in order]))) if bodies else None
+    bodies = [hash(vertex.attributes["body"]) for vertex in order if vertex.primitive is LOOP]
+    return hash((stage, frozenset(bodies), frozenset([vertex.primitive for vertex in order]))) if bodies else None
 
 
 def _recurs(order: Sequence[Vertex], roots: tuple[Vertex, ...], more: Any) -> bool:
@@ -115,7 +117,7 @@ def _recurs(order: Sequence[Vertex], roots: tuple[Vertex, ...], more: Any) -> bo
     return met == PATIENCE
 
 
-def _remember(counts: dict[int, int], key: int, count: int) -> None:
+def _remember(counts: _Counts, key: int, count: int) -> None:
     if len(counts) >= MAX_MET:
-        counts.pop(next(iter(counts)))
+        counts.popitem(last=False)
     counts[key] = count

@@ -13,14 +13,15 @@ from .generic_kernels import run_chain
 class Chain:
     """What is computed from ``vectors``, in place: ``results`` maps some of them to their new values.
 
-    ``numbers`` are the vertices without dimensions that it reads; their values are given when it runs.
+    ``numbers`` are the vertices without dimensions that it reads; their values are given when it runs. ``order`` holds
+    what it reads and what it computes.
     Errors: `ValueError` for vertices that are not elementwise, or whose bits depend on rules of simplification.
     """
 
     def __init__(self, vectors: Sequence[Vertex], results: Mapping[Vertex, Vertex]) -> None:
-        self._ends = set(vectors), tuple(results.values())
-        order = topological_order(results.values(), _Given(vectors))
-        steps = [vertex for vertex in order if vertex.shape and vertex not in vectors]
+        given = _Given(vectors)
+        self.order = topological_order(results.values(), given)
+        steps = [vertex for vertex in self.order if vertex not in given]
         if any(vertex.primitive.name not in CHAINED for vertex in steps):
             raise ValueError("a rule is not elementwise")
         operands = dict.fromkeys(operand for vertex in steps for operand in vertex.inputs)
@@ -35,11 +36,6 @@ class Chain:
             ),
             ",".join(f"{places[vector]}={places[value]}" for vector, value in results.items()),
         )
-
-    def order(self) -> list[Vertex]:
-        """All that is needed for the results: what gives the numbers, too."""
-        vectors, results = self._ends
-        return topological_order(results, vectors)
 
     def run(self, vectors: Sequence[int], numbers: Sequence[int], length: int) -> None:
         """Compute from the elements at these addresses."""

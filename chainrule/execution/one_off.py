@@ -69,7 +69,7 @@ def schedule(order: Sequence[Vertex], roots: tuple[Vertex, ...], is_simplified: 
             return None
         if name == "constant":
             constants.add(vertex)
-        elif not is_simplified and _changes_when_simplified(vertex, constants):
+        elif not is_simplified and _changes_when_simplified(name, vertex, constants):
             simplified = lighten_loops(simplify(Graph.of(roots, ())))
             return schedule(simplified.order(), simplified.outputs, is_simplified=True)
         elif name in ("matmul", "tensordot"):
@@ -107,15 +107,15 @@ def _axes(vertex: Vertex) -> int:
     return axes
 
 
-def _changes_when_simplified(vertex: Vertex, constants: set[Vertex]) -> bool:
+def _changes_when_simplified(name: str, vertex: Vertex, constants: set[Vertex]) -> bool:
     """Whether a rule of `simplify` might change a bit: it computes with constants, or joins what is padded."""
     if vertex.type.size == 0:
         return True
-    if constants and vertex.inputs and constants.issuperset(vertex.inputs):
+    inputs = vertex.inputs
+    if inputs and inputs[0] in constants and constants.issuperset(inputs):
         constants.add(vertex)
-        return vertex.primitive.name not in EXACT
-    look = _LOOKED_AT.get(vertex.primitive.name)
-    return look is not None and look(vertex, constants)
+        return name not in EXACT
+    return name in _LOOKED_AT and _LOOKED_AT[name](vertex, constants)
 
 
 _LOOKED_AT: dict[str, Callable[[Vertex, set[Vertex]], bool]] = {
@@ -138,11 +138,12 @@ def evaluate(schedule: Schedule, values: dict[Vertex, Array]) -> list[Array]:
     last = schedule.last
     with np.errstate(all="ignore"):
         for vertex, rule in schedule.steps:
+            inputs = vertex.inputs
             if rule.__class__ is not _Loop:
-                values[vertex] = rule(vertex, [values[operand] for operand in vertex.inputs])
+                values[vertex] = rule(vertex, [values[operand] for operand in inputs])
             elif vertex not in values:
-                values.update(rule.evaluate([values[operand] for operand in vertex.inputs]))
-            for operand in vertex.inputs:
+                values.update(rule.evaluate([values[operand] for operand in inputs]))
+            for operand in inputs:
                 if last[operand] is vertex:
                     values.pop(operand, None)
     return [values[vertex] for vertex in schedule.roots]

@@ -81,13 +81,12 @@ def topological_order(roots: Iterable[Vertex], given: Container[Vertex] = ()) ->
         vertex = stack.pop()
         if vertex in done:
             continue
-        waiting = [operand for operand in vertex.inputs if operand not in done]
-        if waiting and vertex not in given:
-            stack.append(vertex)
-            stack += waiting[::-1]
-        else:
+        if done.issuperset(vertex.inputs) or vertex in given:
             done.add(vertex)
             order.append(vertex)
+        else:
+            stack.append(vertex)
+            stack += [operand for operand in vertex.inputs[::-1] if operand not in done]
     return order
 
 

@@ -14,8 +14,13 @@ from .site import Site, find_site
 class Growth:
     """How much is remembered: ``new`` vertices since a program was last built, ``total`` since the last sweep."""
 
-    new = 0
-    total = 0
+    __slots__ = ("new", "total")
+
+    def __init__(self) -> None:
+        self.new = self.total = 0
+
+
+growth = Growth()
 
 
 class Vertex:
@@ -73,8 +78,8 @@ def apply(primitive: Primitive, *inputs: Vertex, **attributes: Any) -> Vertex:
     found: Vertex | None = inputs[0].users.get(key)
     if found is None:
         found = inputs[0].users[key] = make_vertex(primitive, inputs, attributes)
-        Growth.new += 1
-        Growth.total += 1
+        growth.new += 1
+        growth.total += 1
     return found
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ..graph.site import find_site, made_at
 from ..graph.vertex import Vertex
 from ..tensor.generator import default_generator
 from ..tensor.recording import Handle, enter, overwrite, pending, value_of
@@ -76,7 +77,7 @@ class Memo:
         before = set(segment.updates)
         given = input if input._storage is None else self._value(input, segment)
         start = given._vertex
-        output = module.forward(given)
+        output = module.forward(given) if module._modules else _forward_at_once(module, given)
         if given is not input and given._vertex is not start:  # written to in place
             input.copy_(given)
         if not isinstance(output, Handle):  # several tensors: those of a pooling that returns its indices too
@@ -91,6 +92,12 @@ class Memo:
             updates = tuple((segment.slots[slot], value) for slot, value in written)
             self.found[key] = Recording(output._vertex, segment.draws - draws, updates)
         return output
+
+
+def _forward_at_once(module: Any, input: Any) -> Any:
+    """Run the ``forward`` of a module without others, all of which belongs to one line: that is looked for once."""
+    with made_at(find_site()):
+        return module.forward(input)
 
 
 class BuiltinCall:

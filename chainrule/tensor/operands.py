@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import numbers
 from typing import Any
 
@@ -140,7 +139,7 @@ def number_vertex(value: Any, beside: Vertex, place: Any, is_float_result: bool 
     if is_float_result and not dtype.is_floating_point:
         dtype = float32
     seen = beside.users.setdefault((place, "numbers", dtype), set())
-    key = math.copysign(1, value), repr(value)
+    key = (value.__class__, value) if value and value == value else repr(value)  # 0.0 is not -0.0, NaN not even itself
     if key in seen or len(seen) < MAX_CONSTANTS:
         seen.add(key)
         return constant(value, dtype)

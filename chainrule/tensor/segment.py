@@ -17,7 +17,7 @@ from weakref import ref
 
 from ..errors import CaptureError
 from ..graph.site import find_site
-from ..graph.vertex import Growth, Vertex
+from ..graph.vertex import Vertex, growth
 from ..ops.source import forget_users_of_constants, make_input
 from ..types import Shape, TensorType
 
@@ -166,14 +166,15 @@ def forget_recorded() -> None:
         slot = reference()
         if slot is not None:
             forget_users(slot)
-    Growth.total = 0
+    growth.total = 0
 
 
 def forget_users(vertex: Vertex) -> None:
     """Forget what has been derived from one vertex."""
     users = vertex.users
     if users:
-        vertex.users = {name: users[name] for name in _PERMANENT if name in users}
+        kept = [name for name in _PERMANENT if name in users]
+        vertex.users = {name: users[name] for name in kept} if kept else {}
 
 
 def leaf_number(vertex: Vertex) -> int | None:
@@ -207,9 +208,9 @@ def install_runner(runner: Runner) -> None:
 
 def run_overgrown(segment: Segment) -> bool:
     """Run a segment that has grown by too many new vertices; False if it has not, or cannot be run now."""
-    if Growth.new <= MAX_NEW_VERTICES or segment is not state.segment or segment.is_capturing or segment.is_symbolic:
+    if growth.new <= MAX_NEW_VERTICES or segment is not state.segment or segment.is_capturing or segment.is_symbolic:
         return False
-    Growth.new = 0
+    growth.new = 0
     flush()
     return True
 

@@ -12,7 +12,7 @@ from chainrule.backends.native.driver import lower
 from chainrule.compiler.capture import Loop
 from chainrule.graph.graph import Graph, topological_order
 from chainrule.graph.text import format_graph
-from chainrule.graph.vertex import Growth
+from chainrule.graph.vertex import growth
 from chainrule.passes.pipeline import canonical, make_plan, optimize
 from chainrule.passes.text import format_plan
 from chainrule.tensor.recording import vertex_of
@@ -58,7 +58,7 @@ def training_step(
 
 def reductions() -> Graph:
     """Statistics of a matrix over rows, over columns and over everything."""
-    Growth.new = 0  # what has been recorded before must not end the segment in the middle of this
+    growth.new = 0  # what has been recorded before must not end the segment in the middle of this
     x = cr.zeros(40, 24)
     probabilities = x.softmax(1)
     rows = (x.logsumexp(1), (probabilities * x).sum(1), x.amax(1), x.argmax(1))
