@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..backends.native.cpu import host_target
-from ..backends.native.generic import TILE_VECTORS, kernel_text
+from ..backends.native.generic import TILE_VECTORS, WITH_TASKS, kernel_text
 from ..backends.native.jit import Library
 from ..backends.native.order import chunk_length, fold_period, part_length
 from ..memory import address_of, aligned_array
@@ -60,7 +60,7 @@ def _load(features: str, kind: str, *parameters: str) -> Callable[..., None]:
     if library is None:
         library = _libraries[features] = Library(None, target)
     library.add(kernel_code(target, name, lambda: kernel_text(target, name, kind, *parameters)))
-    return (Shared if kind == "product" else _Kernel)(library.address(name))
+    return (Shared if kind in WITH_TASKS else _Kernel)(library.address(name))
 
 
 def _call(kernel: Callable[..., None], *arguments: int) -> None:
@@ -77,7 +77,9 @@ TURNED = 1 << 12
 
 def contiguous(x: Array) -> Array:
     """What `numpy.ascontiguousarray` gives, in a tenth of its time for a large matrix that is transposed."""
-    if x.ndim != 2 or x.size < TURNED or x.itemsize < 4 or x.flags.c_contiguous or not x.flags.f_contiguous:
+    if x.flags.c_contiguous:
+        return x
+    if x.ndim != 2 or x.size < TURNED or x.itemsize < 4 or not x.flags.f_contiguous:
         return np.ascontiguousarray(x)
     out, address = aligned_array(x.shape, x.dtype)
     _call(_kernel(settings.cpu_features, "turn", _ELEMENTS[x.dtype]), address_of(x), address, *x.shape)
@@ -119,14 +121,14 @@ def _fold(operation: str, lines: Array, period: int, part: int, halvings: int) -
 
 def accumulate(operation: str, x: Array, axes: Shape) -> Array:
     """The sum or product over ``axes``, in the order of compiled programs."""
-    shape = tuple(extent for axis, extent in enumerate(x.shape) if axis not in axes)
+    shape = tuple([extent for axis, extent in enumerate(x.shape) if axis not in axes])
     if x.size == 0:
         return np.full(shape, 0 if operation == "sum" else 1, x.dtype)
     x, axes = _without_ones(x, axes)
     if not axes:
         return x.reshape(shape)
     lanes = host_target(settings.cpu_features).lanes(_ELEMENTS[x.dtype])
-    extents = tuple(x.shape[axis] for axis in axes)
+    extents = tuple([x.shape[axis] for axis in axes])
     position, length = chunk_length(extents, x.size // math.prod(extents), axes[-1] == x.ndim - 1, lanes)
     if not length:
         return _accumulate(operation, x, axes, extents, lanes).reshape(shape)
@@ -156,20 +158,30 @@ def _accumulate(operation: str, x: Array, axes: Shape, nominal: Shape, lanes: in
     ``nominal`` are the extents of ``axes``, in a chunk that is not the shorter last one.
     Dimensions before the first reduced one count lines; kept ones behind it are part of a place.
     """
-    kept = [axis for axis in range(x.ndim) if axis not in axes]
-    outer = [axis for axis in kept if axis < axes[0]] if kept and kept[-1] == x.ndim - 1 else kept
-    inner = [axis for axis in kept if axis not in outer]
-    lines = contiguous(x.transpose([*outer, *axes, *inner]))
-    width = math.prod(x.shape[axis] for axis in inner)
-    places = fold_period(nominal[-1], axes[-1] == x.ndim - 1, lanes)
-    period = width
+    first, behind = axes[0], axes[-1] + 1
+    if behind - first != len(axes):
+        return _accumulate_apart(operation, x, axes, nominal, lanes)
+    lines, period = contiguous(x), math.prod(x.shape[behind:])
+    places = fold_period(nominal[-1], behind == x.ndim, lanes)
     for number in reversed(range(len(axes))):
         step = places if number == len(axes) - 1 else 1
-        length, period = x.shape[axes[number]] * period, step * period
+        length, period = x.shape[first + number] * period, step * period
         part = part_length(math.ceil(nominal[number] / step))
         lines = _fold(operation, lines.reshape(-1, length), period, part, 0 if number else places.bit_length() - 1)
-    order = [*outer, *inner]
-    result = lines.reshape([x.shape[axis] for axis in order])
+    return lines.reshape(x.shape[:first] + x.shape[behind:])
+
+
+def _accumulate_apart(operation: str, x: Array, axes: Shape, nominal: Shape, lanes: int) -> Array:
+    """`_accumulate` over dimensions that do not lie together: kept ones in between move behind them.
+
+    Where the last dimension is reduced they move before them.
+    """
+    kept = [axis for axis in range(x.ndim) if axis not in axes]
+    outer = [axis for axis in kept if axis < axes[0]] if kept[-1] == x.ndim - 1 else kept
+    order = [*outer, *[axis for axis in kept if axis not in outer]]
+    moved = x.transpose([*outer, *axes, *order[len(outer) :]])
+    together = tuple(range(len(outer), len(outer) + len(axes)))
+    result = _accumulate(operation, moved, together, nominal, lanes)
     return result if order == kept else result.transpose(np.argsort(order))
 
 
@@ -204,6 +216,10 @@ def multiply(x: Array, y: Array) -> Array:
     return out
 
 
+TASK_ROWS = 96
+"""At most so many rows are multiplied with one panel of columns, which takes a few hundredths of that to pack."""
+
+
 def _multiply(x: Array, y: Array, out: Array, narrow: bool) -> None:
     """One product of matrices, written to contiguous memory."""
     element, size = _ELEMENTS[out.dtype], out.itemsize
@@ -214,31 +230,38 @@ def _multiply(x: Array, y: Array, out: Array, narrow: bool) -> None:
         _call(kernel, address_of(vector), address_of(matrix), address_of(out), *matrix.shape)
         return
     rows, columns = out.shape
-    y = y if y.strides[1] == size else contiguous(y)
-    steps = [stride // size for stride in (*x.strides, y.strides[0])]
-    given = array("q", [address_of(x), address_of(y), address_of(out), rows, columns, x.shape[1], *steps])
-    kernel = _kernel(settings.cpu_features, "product", element)
+    y = y if size in y.strides else contiguous(y)
+    steps = [stride // size for stride in (*x.strides, *y.strides)]
+    parts = -(-rows // TASK_ROWS)
+    given = [address_of(x), address_of(y), address_of(out), rows, columns, x.shape[1], *steps, -(-rows // parts)]
     lanes = host_target(settings.cpu_features).lanes(element)
-    tasks, (buffers, _) = -(-columns // (TILE_VECTORS * lanes)), given.buffer_info()
-    if _is_worth_threads(2 * out.size * x.shape[1]):
+    tasks = parts * -(-columns // (TILE_VECTORS * lanes))
+    _run_tasks(_kernel(settings.cpu_features, "product", element), given, tasks, 2 * out.size * x.shape[1])
+
+
+def _run_tasks(kernel: Callable[..., None], given: list[int], tasks: int, work: int) -> None:
+    """Run a kernel that has tasks; ``work`` is what they do in floating point operations."""
+    arguments = array("q", given)
+    buffers, _ = arguments.buffer_info()
+    if _is_worth_threads(work):
         share(ctypes.cast(cast(Any, kernel), ctypes.c_void_p).value or 0, buffers, tasks)
     else:
         kernel(buffers, 0, tasks, 0)
 
 
-SHARED_PRODUCT = 1 << 20
-"""Floating point operations of a product that takes a few times as long as giving a part of it to another thread."""
+SHARED_WORK = 1 << 20
+"""Floating point operations that take a few times as long as giving a part of them to another thread."""
 
 THREADS_ARE_DUE = 1 << 29
-"""Operations of such products after which two threads would have saved what starting them takes."""
+"""Such operations after which two threads would have saved what starting them takes."""
 
 _done = 0
 
 
 def _is_worth_threads(work: int) -> bool:
-    """Whether to share a product among threads: not the few large ones of a script, if nothing else needs them."""
+    """Whether to share work among threads: not the few large products of a script, if nothing else needs them."""
     global _done
-    if work < SHARED_PRODUCT or settings.threads == 1:
+    if work < SHARED_WORK or settings.threads == 1:
         return False
     _done += work
     return is_running() or _done > THREADS_ARE_DUE

@@ -6,7 +6,7 @@ accumulate in their order (see `order`), so the bits agree. Memory is contiguous
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from chainrule.backends.native.cpu import Target
@@ -29,7 +29,7 @@ from chainrule.backends.native.vector_math import ELEMENTWISE
 MOST_TILE_ROWS, TILE_VECTORS = 8, 2
 """The register tile of a product, if there are registers for so many rows."""
 
-PANEL_BYTES = 16 << 10
+PANEL_BYTES = 32 << 10
 """What is packed of the right operand at a time stays in the nearest cache."""
 
 
@@ -171,42 +171,53 @@ def dot(f: Function, given: list[Value], element: str) -> None:
 
 
 def product(f: Function, element: str) -> None:
-    """``out[i, j] = Σₖ left[i, k] · right[k, j]``, each sum in the order of k; panels of columns are tasks.
+    """``out[i, j] = Σₖ left[i, k] · right[k, j]``, each sum in the order of k.
 
-    ``buffers`` holds the addresses of left, right and out, the numbers of rows, columns and k, and the distances left
-    to the next row and next k, and right to the next k; right's columns are consecutive.
+    ``buffers`` holds the addresses of left, right and out, the numbers of rows, columns and k, the distances left to
+    the next row and next k, and right to the next k and next column, of which one is 1; last the rows of a task, which
+    computes as many of a panel of columns.
     """
     buffers, begin, end, _ = f.arguments
     left, right, target = (f.load_pointer(buffers, place) for place in range(3))
-    rows, all_columns, depth, *steps = (f.load(buffers.at(place, "int64"), INDEX) for place in range(3, 9))
+    rows, columns, depth, *steps, part = (f.load(buffers.at(place, "int64"), INDEX) for place in range(3, 11))
     lanes = f.module.target.lanes(element)
     width = TILE_VECTORS * lanes
-    first = begin * width
-    right, target = right.at(first, element), target.at(first, element)
-    columns = (end * width).minimum(all_columns) - first
     most = PANEL_BYTES // (width * BYTES[element])
     panel = f.allocate(element, most * width)
-    tile = _Tile(f, element, lanes, panel, target, rows, (columns, all_columns), (steps[0], steps[1]))
-    with f.loop(0, depth, most, name="block") as block:
-        length = (depth - block.index).minimum(most)
-        is_first = block.index.equal(0)
-        with f.loop(0, columns, width, name="panel") as loop:
-            source = right.at(block.index * steps[2] + loop.index, element)
-            _pack(f, element, source, panel, length, columns - loop.index, steps[2])
-            start = left.at(block.index * steps[1], element)
-            with f.loop(0, rows, tile.height, name="tile") as row:
-                tile.multiply(start, row.index, loop.index, length, is_first)
+    panels = (columns + (width - 1)) // width
+    with f.loop(begin, end, name="task") as task:
+        row, column = task.index // panels * part, task.index % panels * width
+        start, here = left.at(row * steps[0], element), target.at(row * columns + column, element)
+        extents = part.minimum(rows - row), columns - column, columns
+        tile, source = (
+            _Tile(f, element, panel, here, extents, (steps[0], steps[1])),
+            right.at(column * steps[3], element),
+        )
+        with f.loop(0, depth, most, name="block") as block:
+            length, k = (depth - block.index).minimum(most), block.index
+            _pack(f, element, source.at(k * steps[2], element), panel, length, columns - column, (steps[2], steps[3]))
+            tile.multiply_all(start.at(k * steps[1], element), length, k.equal(0))
 
 
-def _pack(f: Function, element: str, source: Value, panel: Value, depth: Value, columns: Value, step: Value) -> None:
+def _pack(
+    f: Function, element: str, source: Value, panel: Value, depth: Value, columns: Value, steps: tuple[Value, Value]
+) -> None:
     """Copy the next columns of the right operand, which become consecutive. What follows the last one is not read."""
     lanes = f.module.target.lanes(element)
-    width = TILE_VECTORS * lanes
-    with f.loop(0, depth, name="k") as k:
+    vector, width = Type(element, lanes), TILE_VECTORS * lanes
+    has_rows = steps[1].equal(1)
+    with f.when(has_rows), f.loop(0, depth, name="k") as k:
         for first in range(0, width, lanes):
             active = f.first_lanes(columns - first, lanes)
-            values = f.load(source.at(k.index * step + first, element), Type(element, lanes), active)
+            values = f.load(source.at(k.index * steps[0] + first, element), vector, active)
             f.store(values, panel.at(k.index * width + first, element))
+    with f.when(~has_rows), f.loop(0, depth, lanes, name="k") as k:  # squares are turned in registers
+        active = f.first_lanes(depth - k.index, lanes)
+        for first in range(0, width, lanes):
+            numbers = [f.index(number).minimum(columns - 1) for number in range(first, first + lanes)]
+            lines = [f.load(source.at(number * steps[1] + k.index, element), vector, active) for number in numbers]
+            for number, values in enumerate(transpose(lines, lanes)):
+                f.store(values, panel.at((k.index + number) * width + first, element))
 
 
 class _Tile:
@@ -216,31 +227,30 @@ class _Tile:
         self,
         f: Function,
         element: str,
-        lanes: int,
         panel: Value,
         target: Value,
-        rows: Value,
-        columns: tuple[Value, Value],
+        extents: tuple[Value, Value, Value],
         steps: tuple[Value, Value],
     ) -> None:
-        """``columns``: how many there are to be written, and how many a row of the result has."""
-        self.f, self.element, self.lanes, self.panel, self.rows = f, element, lanes, panel, rows
-        self.target, (self.columns, self.row_length), self.steps = target, columns, steps
+        """``extents``: how many rows and columns there are to be written, and how long a row of the result is."""
+        self.f, self.element, self.lanes = f, element, f.module.target.lanes(element)
+        self.panel, self.target, self.steps = panel, target, steps
+        self.rows, self.columns, self.row_length = extents
         self.height = min(MOST_TILE_ROWS, sums_in_registers(f) // TILE_VECTORS)
 
-    def multiply(self, left: Value, row: Value, column: Value, depth: Value, is_first: Value) -> None:
-        """The rows from ``row`` on, for ``depth`` values of k; the sums so far lie in the result.
+    def multiply_all(self, left: Value, depth: Value, is_first: Value) -> None:
+        """All rows, for ``depth`` values of k; the sums so far lie in the result."""
+        with self.f.loop(0, self.rows, self.height, name="tile") as row:
+            self._multiply(left, row.index, depth, is_first)
 
-        In place of rows behind the last one it is computed again, and not stored.
-        """
+    def _multiply(self, left: Value, row: Value, depth: Value, is_first: Value) -> None:
+        """The rows from ``row`` on. In place of rows behind the last one it is computed again, and not stored."""
         f, element, vector = self.f, self.element, Type(self.element, self.lanes)
         firsts = range(0, TILE_VECTORS * self.lanes, self.lanes)
-        within = [f.first_lanes(self.columns - column - first, self.lanes) for first in firsts]
+        within = [f.first_lanes(self.columns - first, self.lanes) for first in firsts]
         rows = [row + number for number in range(self.height)]
         actives = [(number < self.rows).broadcast(self.lanes) & mask for number in rows for mask in within]
-        places = [
-            self.target.at(number * self.row_length + column + first, element) for number in rows for first in firsts
-        ]
+        places = [self.target.at(number * self.row_length + first, element) for number in rows for first in firsts]
         continued = ~is_first.broadcast(self.lanes)
         sums = [f.load(place, vector, active & continued) for place, active in zip(places, actives, strict=True)]
         starts = [left.at(number.minimum(self.rows - 1) * self.steps[0], element).freeze() for number in rows]
@@ -252,7 +262,7 @@ class _Tile:
                 for position, factor in enumerate(factors, number * TILE_VECTORS):
                     sums[position] = value.fma(factor, sums[position])
             loop.next([packed.at(TILE_VECTORS * self.lanes, element), distance + self.steps[1], *sums])
-        is_whole = (rows[-1] < self.rows) & (self.columns - column >= TILE_VECTORS * self.lanes)
+        is_whole = (rows[-1] < self.rows) & (self.columns >= TILE_VECTORS * self.lanes)
         with f.when(is_whole):  # as in `_vectors`
             for place, value in zip(places, loop.results[2:], strict=True):
                 f.store(value, place)
@@ -261,18 +271,22 @@ class _Tile:
                 f.store(value, place, active)
 
 
+WITH_TASKS: dict[str, Callable[..., None]] = {"product": product}
+"""The kinds of kernels whose work threads can share."""
+
+
 def kernel_text(target: Target, name: str, kind: str, *parameters: str) -> str:
     """The LLVM module of one kernel, the function ``name`` of the address of its arguments: pointers and then numbers.
 
     ``kind`` is the name of a function above, which takes the parameters. The numbers of an elementwise kernel are the
     count and the operands' steps; of a chain the count; of a fold count, length, period, part and halvings; of a scan
-    the extents; of a turn those of the result; of a dot count and depth. A product takes what kernels of programs take,
-    and has tasks.
+    the extents; of a turn those of the result; of a dot count and depth. Kernels with tasks take what those of programs
+    take.
     """
     module = Module(target)
-    if kind == "product":
+    if kind in WITH_TASKS:
         with module.function(name, KERNEL_ARGUMENTS) as f:
-            product(f, *parameters)
+            WITH_TASKS[kind](f, *parameters)
         return str(module)
     pointers, numbers = _argument_counts(kind, parameters)
     emit: Any = {
