@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+from ..execution.generic_kernels import draw_uniform
 from ..graph.graph import Graph, topological_order
 from ..graph.site import find_site, made_at
 from ..graph.vertex import Vertex
+from ..settings import settings
 from ..tensor.events import Backward, Step, held_gradient
 from ..tensor.gradmode import no_grad
 from ..tensor.recording import slot_owner
@@ -45,8 +47,9 @@ def draw_initial_values(recorded: Recorded) -> None:
     undrawn = [tensor for tensor in tensors if tensor._storage.undrawn is not None]
     if undrawn:
         undrawn[0]._storage.undrawn.follow(recorded.graph.order(), undrawn)
+    fill = draw_uniform if settings.backend == "native" else None
     for tensor in undrawn:
-        tensor._storage.draw()
+        tensor._storage.draw(fill)
 
 
 def build(segment: Segment, live: tuple[Vertex, ...], expansion: Expansion) -> Recorded:

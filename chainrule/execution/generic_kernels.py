@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..backends.native.cpu import host_target
-from ..backends.native.generic import TILE_VECTORS, WITH_TASKS, kernel_text
+from ..backends.native.generic import DRAWN, TILE_VECTORS, WITH_TASKS, kernel_text
 from ..backends.native.jit import Library
 from ..backends.native.order import chunk_length, fold_period, part_length
 from ..memory import address_of, aligned_array
@@ -239,6 +239,21 @@ def _multiply(x: Array, y: Array, out: Array, narrow: bool) -> None:
     _run_tasks(_kernel(settings.cpu_features, "product", element), given, tasks, 2 * out.size * x.shape[1])
 
 
+def draw_uniform(key: int, bound: float, out: Array) -> None:
+    """Fill an array with the numbers in [-bound, bound) that the generator `numpy.random.Philox` gives for ``key``.
+
+    They have single precision, 24 bits, two for each word of the generator.
+    """
+    if out.dtype != np.float32 or not out.flags.c_contiguous:
+        drawn, _ = aligned_array(out.shape, np.dtype(np.float32))
+        draw_uniform(key, bound, drawn)
+        out[...] = drawn
+        return
+    numbers = np.float32(2 * bound) * np.float32(2**-24), np.float32(bound)
+    given = [address_of(out), out.size, key, *(int(number.view(np.uint32)) for number in numbers)]
+    _run_tasks(_kernel(settings.cpu_features, "uniform"), given, -(-out.size // DRAWN), DRAWING * out.size)
+
+
 def _run_tasks(kernel: Callable[..., None], given: list[int], tasks: int, work: int) -> None:
     """Run a kernel that has tasks; ``work`` is what they do in floating point operations."""
     arguments = array("q", given)
@@ -248,6 +263,9 @@ def _run_tasks(kernel: Callable[..., None], given: list[int], tasks: int, work: 
     else:
         kernel(buffers, 0, tasks, 0)
 
+
+DRAWING = 50
+"""Floating point operations in whose time one number is drawn."""
 
 SHARED_WORK = 1 << 20
 """Floating point operations that take a few times as long as giving a part of them to another thread."""

@@ -34,6 +34,9 @@ from .traits import TRAITS, activation_name
 
 RULES = ("activation", "pytorch")
 
+Fill = Callable[[int, float, np.ndarray[Any, Any]], None]
+"""Draws an array of numbers in [-bound, bound) from the stream with a key: ``fill(key, bound, array)``."""
+
 BLOCK = 1 << 13
 """Values drawn at once: fresh memory for a whole weight would take as long as drawing it."""
 
@@ -101,19 +104,30 @@ class DefaultStart:
 
         They are numbers of single precision, whatever the weight's: double ones take three times as long to draw.
         """
-        source = _stream(self.key)
-        outputs, inputs = shape[0] * math.prod(shape[2:]), math.prod(shape[1:])
-        if self.family == "lecun":
-            deviation = np.float32(1 / math.sqrt(max(inputs, 1)))
+        source, bound = _stream(self.key), self._bound(shape)
+        if bound is None:
+            deviation = np.float32(1 / math.sqrt(max(math.prod(shape[1:]), 1)))
             return lambda size: source.standard_normal(size, np.float32) * deviation
-        if self.family == "pytorch":
-            bound = 1 / math.sqrt(max(inputs, 1))
-        else:
-            bound = math.sqrt(6 / max((1 + self.slope**2) * inputs if self.family == "he" else inputs + outputs, 1))
         return lambda size: _uniform(source, bound, size)
 
-    def write(self, weight: np.ndarray[Any, Any]) -> None:
-        """Write the initial values into a weight, block by block: none but the last has an odd number of values."""
+    def _bound(self, shape: Shape) -> float | None:
+        """The bound of a uniform distribution; None for the normal one."""
+        outputs, inputs = shape[0] * math.prod(shape[2:]), math.prod(shape[1:])
+        if self.family == "lecun":
+            return None
+        if self.family == "pytorch":
+            return 1 / math.sqrt(max(inputs, 1))
+        return math.sqrt(6 / max((1 + self.slope**2) * inputs if self.family == "he" else inputs + outputs, 1))
+
+    def write(self, weight: np.ndarray[Any, Any], fill: Fill | None = None) -> None:
+        """Write the initial values into a weight, block by block: none but the last has an odd number of values.
+
+        A large weight is left to ``fill``, which draws the same values.
+        """
+        bound = self._bound(weight.shape)
+        if fill is not None and bound is not None and weight.size > BLOCK:
+            fill(self.key, bound, weight)
+            return
         draw = self.sampler(weight.shape)
         rows = 2 * max(1, BLOCK // max(2 * math.prod(weight.shape[1:]), 1))
         for first in range(0, len(weight), rows):
@@ -147,10 +161,10 @@ class Undrawn(NamedTuple):
     type: TensorType
     strides: Shape | None
 
-    def draw(self, storage: Storage) -> None:
+    def draw(self, storage: Storage, fill: Fill | None = None) -> None:
         """Write the values. From here on the activation that they follow is fixed."""
         self.start.is_drawn = True
-        self.start.write(view_array(storage, storage.address, self.type, self.strides))
+        self.start.write(view_array(storage, storage.address, self.type, self.strides), fill)
 
     def follow(self, order: Iterable[Any], weights: Iterable[Any]) -> None:
         """Let ``weights``, which are as this one, follow the activations behind them in a graph's vertices."""

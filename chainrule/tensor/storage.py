@@ -56,11 +56,11 @@ class Storage:
         self.made_in: Any = None
         self.undrawn: Any = None
 
-    def draw(self) -> None:
-        """Draw the initial values now, if that has been put off."""
+    def draw(self, fill: Any = None) -> None:
+        """Draw the initial values now, if that has been put off; ``fill`` is a faster way for the uniform ones."""
         undrawn, self.undrawn = self.undrawn, None
         if undrawn is not None:
-            undrawn.draw(self)
+            undrawn.draw(self, fill)
 
     @property
     def is_shared(self) -> bool:

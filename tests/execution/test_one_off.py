@@ -5,7 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from chainrule.execution.generic_kernels import contiguous
+from chainrule.execution import generic_kernels
+from chainrule.execution.generic_kernels import contiguous, draw_uniform
+from chainrule.execution.generic_kernels import multiply as matrix_product
 from chainrule.execution.one_off import evaluate, schedule
 from chainrule.execution.stepwise import make_stepwise
 from chainrule.graph.graph import Graph
@@ -178,3 +180,36 @@ def test_transposed_matrices_are_copied(shape: Shape, dtype: str) -> None:
     found = contiguous(matrix)
     assert found.flags.c_contiguous
     np.testing.assert_array_equal(found, matrix)
+
+
+@pytest.mark.parametrize("size", [1, 7, 8, 4096, 4097, 30_001])
+@pytest.mark.parametrize("key", [0, 5, 2**63 - 1, 0x123456789ABCDEF])
+def test_uniform_numbers_are_those_of_numpy(key: int, size: int) -> None:
+    drawn = np.full(size + 16, 7, np.float32)
+    draw_uniform(key, 0.3, drawn[:size])
+    expected = np.random.Generator(np.random.Philox(key=key)).random(size, np.float32) * np.float32(0.6)
+    np.testing.assert_array_equal(drawn[:size], expected - np.float32(0.3))
+    assert (drawn[size:] == 7).all()
+
+
+def test_uniform_numbers_in_other_memory_and_of_another_type() -> None:
+    expected = np.empty((70, 50), np.float32)
+    draw_uniform(5, 1.0, expected)
+    for out in (np.empty((50, 70), np.float32).T, np.empty((70, 100), np.float32)[:, ::2], np.empty((70, 50))):
+        draw_uniform(5, 1.0, out)
+        np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_work_shared_among_threads_gives_the_same_bits(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = (np.random.default_rng(0).normal(size=(300, 300)).astype(np.float32) for _ in range(2))
+    alone, drawn, shared = matrix_product(x, y.T), np.empty(30_000, np.float32), np.empty(30_000, np.float32)
+    draw_uniform(5, 1.0, drawn)
+    monkeypatch.setattr(settings, "threads", threads)
+    monkeypatch.setattr(generic_kernels, "SHARED_WORK", 0)
+    monkeypatch.setattr(generic_kernels, "THREADS_ARE_DUE", 0)
+    draw_uniform(5, 1.0, shared)
+    assert (
+        bits(matrix_product(x, y.T)).tobytes() == bits(alone).tobytes()
+        and bits(shared).tobytes() == bits(drawn).tobytes()
+    )

@@ -65,6 +65,18 @@ def test_values_are_one_stream_whatever_is_drawn_at_once(shape: tuple[int, ...])
     np.testing.assert_array_equal(weight, stream.random(shape, np.float32) * width + low)
 
 
+@pytest.mark.parametrize("dtype", [cr.float32, cr.float64])
+def test_a_program_draws_the_values_that_python_sees(dtype: object) -> None:
+    def build() -> nn.Module:
+        cr.manual_seed(3)
+        return nn.Sequential(nn.Linear(150, 131), nn.ReLU(), nn.Linear(131, 70), nn.SELU(), nn.Linear(70, 2)).to(dtype)
+
+    network, other = build(), build()
+    network(cr.ones(4, 150, dtype=dtype)).sum().item()
+    for mine, seen in zip(network.parameters(), other.parameters(), strict=True):
+        np.testing.assert_array_equal(values(mine), values(seen))
+
+
 def test_the_default_is_a_function_of_the_seed_alone() -> None:
     def build(nested: bool) -> list[np.ndarray]:
         cr.manual_seed(7)

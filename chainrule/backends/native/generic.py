@@ -20,6 +20,7 @@ from chainrule.backends.native.language import (
     Type,
     Value,
 )
+from chainrule.backends.native.philox import WORDS, philox
 from chainrule.backends.native.product_dot import sum_each
 from chainrule.backends.native.product_site import sums_in_registers
 from chainrule.backends.native.reduction import accumulation
@@ -28,6 +29,9 @@ from chainrule.backends.native.vector_math import ELEMENTWISE
 
 MOST_TILE_ROWS, TILE_VECTORS = 8, 2
 """The register tile of a product, if there are registers for so many rows."""
+
+DRAWN = 1 << 12
+"""The random numbers that a task draws."""
 
 PANEL_BYTES = 32 << 10
 """What is packed of the right operand at a time stays in the nearest cache."""
@@ -220,6 +224,29 @@ def _pack(
                 f.store(values, panel.at((k.index + number) * width + first, element))
 
 
+def uniform(f: Function) -> None:
+    """Draw what ``numpy.random.Philox(key)`` gives: floats in [-bound, bound), of 24 bits each, two of every word.
+
+    ``buffers`` holds the address of the result, the count of elements, the key, and two floats, 2 bound · 2⁻²⁴ and the
+    bound. A task draws `DRAWN` elements.
+    """
+    buffers, begin, end, _ = f.arguments
+    target, vector = f.load_pointer(buffers, 0), Type("float32", f.module.target.lanes("float32"))
+    count, key = (f.load(buffers.at(place, "int64"), INDEX) for place in (1, 2))
+    scale, bound = (f.load(buffers.at(place, "int64"), Type("float32")).broadcast(vector.lanes) for place in (3, 4))
+    words = f.allocate("int64", DRAWN // 2)
+    with f.loop(begin, end, name="task") as task:
+        start = task.index * DRAWN
+        drawn = (count - start).minimum(DRAWN)
+        with f.loop(0, drawn, 2 * WORDS, name="block") as loop:
+            for place, word in enumerate(philox(f, key, (start + loop.index) // (2 * WORDS))):
+                f.store(word, words.at(loop.index // 2 + place, "int64"))
+        for first, active in _vectors(f, drawn, vector.lanes):
+            bits = f.load(words.at(first, "int32"), Type("int32", vector.lanes))
+            value = bits.shift_right_logical(8).cast("float32") * scale - bound
+            f.store(value, target.at(start + first, "float32"), active)
+
+
 class _Tile:
     """Multiplies tiles of rows with the packed panel and adds them to the result."""
 
@@ -271,7 +298,7 @@ class _Tile:
                 f.store(value, place, active)
 
 
-WITH_TASKS: dict[str, Callable[..., None]] = {"product": product}
+WITH_TASKS: dict[str, Callable[..., None]] = {"product": product, "uniform": uniform}
 """The kinds of kernels whose work threads can share."""
 
 
