@@ -114,9 +114,8 @@ def _held_gradients_read(expansion: Expansion) -> set[Vertex]:
     """The slots of gradients held until now on which some new gradient depends."""
     owners = [owner for slot in expansion.held if (owner := slot_owner(slot)) is not None]
     slots = {owner._grad._slot for owner in owners if owner._grad is not None}
-    if not slots:
-        return slots
-    return slots.intersection(topological_order([gradient for gradient in expansion.held.values() if gradient]))
+    gradients = [gradient for gradient in expansion.held.values() if gradient is not None]
+    return slots.intersection(topological_order(gradients)) if slots else slots
 
 
 def _keeps_history(segment: Segment, live: tuple[Vertex, ...]) -> bool:

@@ -192,11 +192,8 @@ def product(f: Function, element: str) -> None:
     with f.loop(begin, end, name="task") as task:
         row, column = task.index // panels * part, task.index % panels * width
         start, here = left.at(row * steps[0], element), target.at(row * columns + column, element)
-        extents = part.minimum(rows - row), columns - column, columns
-        tile, source = (
-            _Tile(f, element, panel, here, extents, (steps[0], steps[1])),
-            right.at(column * steps[3], element),
-        )
+        source, extents = right.at(column * steps[3], element), (part.minimum(rows - row), columns - column, columns)
+        tile = _Tile(f, element, panel, here, extents, (steps[0], steps[1]))
         with f.loop(0, depth, most, name="block") as block:
             length, k = (depth - block.index).minimum(most), block.index
             _pack(f, element, source.at(k * steps[2], element), panel, length, columns - column, (steps[2], steps[3]))
