@@ -34,7 +34,7 @@ def run_expression(segment: Segment, live: tuple[Vertex, ...]) -> bool:
     arrays = {}
     for vertex in order:
         if vertex.primitive is INPUT:
-            number = vertex.users.get("leaf number")
+            number = leaf_number(vertex)
             if number is None or vertex.requires_grad:
                 return False
             arrays[vertex] = _memory(leaves[number])

@@ -59,8 +59,13 @@ class Storage:
     def draw(self, fill: Any = None) -> None:
         """Draw the initial values now, if that has been put off; ``fill`` is a faster way for the uniform ones."""
         undrawn, self.undrawn = self.undrawn, None
-        if undrawn is not None:
+        if undrawn is None:
+            return
+        try:
             undrawn.draw(self, fill)
+        except BaseException:  # Ctrl-C too: what has not been drawn is memory that anything may have been in
+            self.undrawn = undrawn
+            raise
 
     @property
     def is_shared(self) -> bool:

@@ -77,6 +77,23 @@ def test_a_program_draws_the_values_that_python_sees(dtype: object) -> None:
         np.testing.assert_array_equal(values(mine), values(seen))
 
 
+def test_values_whose_drawing_was_interrupted_are_drawn_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build() -> nn.Module:
+        cr.manual_seed(3)
+        return nn.Sequential(nn.Linear(150, 131), nn.ReLU())
+
+    def interrupted(key: int, bound: float, out: np.ndarray) -> None:
+        out[:] = np.nan
+        raise KeyboardInterrupt
+
+    network, other = build(), build()
+    with monkeypatch.context() as patched:
+        patched.setattr("chainrule.compiler.build.draw_uniform", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            network(cr.ones(4, 150)).sum().item()
+    np.testing.assert_array_equal(values(network[0].weight), values(other[0].weight))
+
+
 def test_the_default_is_a_function_of_the_seed_alone() -> None:
     def build(nested: bool) -> list[np.ndarray]:
         cr.manual_seed(7)
