@@ -1,4 +1,4 @@
-"""Exponentials, logarithms, error function, trigonometry, powers of float vectors: argument reduction and a polynomial.
+"""Exponentials, logarithms, error function, trigonometry of float vectors: argument reduction and a polynomial.
 
 Every function takes and returns values of float32 or float64 with any number of lanes, keeps NaN, infinities, signed
 zeros and denormals as C99 asks, and is within 4 units in the last place (benchmarks/vector_math.py measures). No step
@@ -27,6 +27,7 @@ class Format:
     smallest_normal: float
     itself_below: float  # odd functions return arguments of this size as they are
     exp_range: tuple[float, float]  # beyond it exp is 0 and infinity
+    exp_reach: int  # powers of two as far as exp_range goes are normal numbers when they are so much nearer to 1
     tanh_one: float  # from here on tanh is 1
     # ln 2 = high + low, high with so few bits that its product with an exponent is exact.
     ln2: tuple[float, float]
@@ -43,6 +44,10 @@ class Format:
         """Adding it leaves a float's nearest integer in the low bits of the mantissa."""
         return 1.5 * 2.0**self.mantissa_bits
 
+    def power_magic(self, exponent: int) -> float:
+        """As `round_magic`, but what it leaves there, shifted to the exponent, is the float 2^(n + exponent)."""
+        return self.round_magic + self.bias + exponent
+
     @property
     def round_magic_bits(self) -> int:
         """The bits of ``round_magic`` as an integer."""
@@ -56,6 +61,7 @@ FLOAT32 = Format(
     smallest_normal=2.0**-126,
     itself_below=2.0**-13,
     exp_range=(-105.0, 89.0),
+    exp_reach=64,
     tanh_one=10.0,
     ln2=(0.693359375, -2.12194440e-4),  # Cephes expf.c, as the polynomial
     exp=(1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1),
@@ -81,6 +87,7 @@ FLOAT64 = Format(
     smallest_normal=2.0**-1022,
     itself_below=2.0**-28,
     exp_range=(-746.0, 710.0),
+    exp_reach=512,
     tanh_one=20.0,
     ln2=(6.93147180369123816490e-01, 1.90821492927058770002e-10),  # FreeBSD msun e_exp.c
     exp=(  # SLEEF, sleefdp.c
@@ -150,31 +157,38 @@ def nearest(x: Value) -> tuple[Value, Value]:
     return shifted - format.round_magic, shifted.bitcast(format.integer) - format.round_magic_bits
 
 
+def floor(x: Value) -> Value:
+    """The largest integer not above x."""
+    return x.function.intrinsic(f"llvm.floor.{x.type.mangled}", [x], x.type)
+
+
 def small_integer_to_float(n: Value, format: Format, element: str) -> Value:
     """An integer as small as an exponent as a float; vectors of int64 have no instruction for it before AVX-512."""
     return (n + format.round_magic_bits).bitcast(element) - format.round_magic
 
 
-def power_of_two(n: Value, format: Format, element: str) -> Value:
-    """2^n for exponents n of normal numbers."""
-    return ((n + format.bias) << format.mantissa_bits).bitcast(element)
+def reduce_exp(x: Value, magic: Value | float, low: Value | float = 0.0) -> tuple[Value, Value]:
+    """r and 2^(n + exponent), for the integer n with x + low = r + n ln 2 and |r| <= ln 2 / 2.
 
-
-def scale(x: Value, n: Value) -> Value:
-    """x 2^n in two steps, so that overflow and denormal results come out right."""
+    ``magic`` is `Format.power_magic` of the exponent; n + exponent must be that of a normal number.
+    """
     format = FORMATS[x.type.element]
-    # Halved as a logical shift of a positive number: AVX2 has no arithmetic shift of int64.
-    half = (n + 4 * format.bias).shift_right_logical(1) - 2 * format.bias
-    return x * power_of_two(half, format, x.type.element) * power_of_two(n - half, format, x.type.element)
-
-
-def reduce_exp(x: Value, low: Value | float = 0.0) -> tuple[Value, Value]:
-    """r and the integer n with x + low = r + n ln 2 and |r| <= ln 2 / 2."""
-    format = FORMATS[x.type.element]
-    n, integer = nearest(x * (1.0 / math.log(2.0)))
-    high_part, low_part = format.ln2
+    shifted = x.fma(1.0 / math.log(2.0), magic)
+    power = (shifted.bitcast(format.integer) << format.mantissa_bits).bitcast(x.type.element)
+    n, (high_part, low_part) = shifted - magic, format.ln2
     r = n.fma(-high_part, x)
-    return n.fma(-low_part, r if isinstance(low, float) else r + low), integer
+    return n.fma(-low_part, r if isinstance(low, float) else r + low), power
+
+
+def expm1_near_zero(r: Value) -> Value:
+    """e^r - 1 for |r| <= ln 2 / 2. The polynomial goes by pairs of coefficients, which need not wait for each other."""
+    square, coefficients = r * r, FORMATS[r.type.element].exp
+    first = len(coefficients) % 2
+    pairs = [r.fma(high, low) for high, low in zip(coefficients[first::2], coefficients[first + 1 :: 2], strict=True)]
+    result = r.like(coefficients[0]) if first else pairs.pop(0)
+    for pair in pairs:
+        result = result.fma(square, pair)
+    return result.fma(square, r)
 
 
 def odd(x: Value, result: Value) -> Value:
@@ -184,35 +198,54 @@ def odd(x: Value, result: Value) -> Value:
 
 @exactly
 def exp(x: Value) -> Value:
-    """e^x = 2^n e^r."""
+    """e^x."""
+    return exp_sum(clamp(x, *FORMATS[x.type.element].exp_range), 0.0)
+
+
+def exp_sum(x: Value, low: Value | float) -> Value:
+    """e^(x + low) = 2^n e^r for x in `exp_range`; 2^n in two steps, for results that are denormal or infinite."""
     format = FORMATS[x.type.element]
-    r, n = reduce_exp(clamp(x, *format.exp_range))
-    return scale(horner(r, format.exp).fma(r * r, r) + 1.0, n)
+    reach, is_small = format.exp_reach, x.bitcast(format.integer) < 0
+    magic = is_small.select(x.like(format.power_magic(reach)), format.power_magic(-reach))
+    r, power = reduce_exp(x, magic, low)
+    return (expm1_near_zero(r) + 1.0) * power * is_small.select(x.like(2.0**-reach), 2.0**reach)
+
+
+def exp_of_negative(x: Value) -> Value:
+    """e^x for x <= 0."""
+    format = FORMATS[x.type.element]
+    r, power = reduce_exp(x.maximum(format.exp_range[0]), format.power_magic(format.exp_reach))
+    return (expm1_near_zero(r) + 1.0) * power * 2.0**-format.exp_reach
 
 
 @exactly
 def expm1(x: Value) -> Value:
-    """e^x - 1 = 2 (2^(n-1) (e^r - 1) + (2^(n-1) - 1/2)), halved so that n = 128 does not overflow early."""
+    """e^x - 1."""
     format = FORMATS[x.type.element]
-    r, n = reduce_exp(clamp(x, -2.0 - format.mantissa_bits, format.exp_range[1]))
-    power = power_of_two(n - 1, format, x.type.element)
-    half = horner(r, format.exp).fma(r * r, r).fma(power, power - 0.5)
+    half = half_expm1(clamp(x, -2.0 - format.mantissa_bits, format.exp_range[1]))
     return odd(x, half + half)
+
+
+def half_expm1(x: Value) -> Value:
+    """(e^x - 1) / 2 = 2^(n-1) (e^r - 1) + (2^(n-1) - 1/2), halved so that n = 128 does not overflow early."""
+    r, power = reduce_exp(x, FORMATS[x.type.element].power_magic(-1))
+    return expm1_near_zero(r).fma(power, power - 0.5)
 
 
 @exactly
 def sigmoid(x: Value) -> Value:
     """1 / (1 + e^-x), from e^-|x| so that nothing overflows: the left tail keeps its precision."""
-    tail = exp(-abs(x))
-    return (x < 0.0).select(tail, 1.0) / (tail + 1.0)
+    tail = exp_of_negative(-abs(x))
+    is_left = x.bitcast(FORMATS[x.type.element].integer) < 0
+    return is_left.select(tail, 1.0) / (tail + 1.0)
 
 
 @exactly
 def tanh(x: Value) -> Value:
-    """t / (t + 2) for t = e^(2 |x|) - 1, with the sign of x."""
+    """t / (t + 1) for t = (e^(2 |x|) - 1) / 2, with the sign of x."""
     size = abs(x).minimum(FORMATS[x.type.element].tanh_one)
-    t = expm1(size + size)
-    return (t / (t + 2.0)).copysign(x)
+    t = half_expm1(size + size)
+    return (t / (t + 1.0)).copysign(x)
 
 
 @exactly
@@ -221,7 +254,7 @@ def erf(x: Value) -> Value:
     format = FORMATS[x.type.element]
     size = abs(x).minimum(format.erf_end)
     small = horner(x * x, format.erf_small).fma(x, x)
-    large = (1.0 - exp(-horner(size, format.erf_large))).copysign(x)
+    large = (1.0 - exp_of_negative(-horner(size, format.erf_large))).copysign(x)
     return (size < 1.0).select(small, large)
 
 
@@ -284,8 +317,6 @@ def log1p(x: Value) -> Value:
     f, lost = near.select(x, m - 1.0), near.select(0.0, lost)
     return odd(x, log_domain(x, u, log_sum(f, n, lost)))
 
-
-# Sine and cosine
 
 PI_HALF = (1.57079632673412561417, 6.07710050630396597660e-11, 2.02226624871116645580e-21, 8.47842766036889956997e-32)
 """pi / 2 in three parts of 33 bits and the rest, from FreeBSD msun e_rem_pio2.c; products with n < 2^20 are exact."""
@@ -375,108 +406,3 @@ def sin(x: Value) -> Value:
 def cos(x: Value) -> Value:
     """cos x = sin(x + pi / 2)."""
     return trigonometric(x, 1, "cos")
-
-
-# Powers
-
-LOG_POWER = (  # SLEEF sleefdp.c, logk: (ln((1 + s) / (1 - s)) - 2 s - 2/3 s^3) / s^5 in s^2
-    0.116255524079935043668677, 0.103239680901072952701192, 0.117754809412463995466069, 0.13332981086846273921509,
-    0.153846227114512262845736, 0.181818180850050775676507, 0.222222222230083560345903, 0.285714285714249172087875,
-    0.400000000000000077715612,
-)  # fmt: skip
-TWO_THIRDS = (0.666666666666666629659233, 3.80554962542412056336616e-17)
-LN2_PAIR = (0.693147180559945286226764, 2.319046813846299558417771e-17)
-
-Pair = tuple[Value, Value]
-"""An unevaluated sum of a float64 and a much smaller one: about 106 bits."""
-
-
-def fast_two_sum(high: Value, low: Value) -> Pair:
-    """high + low and its rounding error, for |high| >= |low|."""
-    total = high + low
-    return total, (high - total) + low
-
-
-def two_product(a: Value, b: Value) -> Pair:
-    """a b and its rounding error."""
-    product = a * b
-    if a.function.module.target.has_fma:
-        return product, a.fma(b, -product)
-    (a_high, a_low), (b_high, b_low) = halves(a), halves(b)
-    return product, a_low * b_low - (((product - a_high * b_high) - a_low * b_high) - a_high * b_low)
-
-
-def halves(a: Value) -> Pair:
-    """Two parts of 26 bits (Veltkamp)."""
-    shifted = a * (2.0**27 + 1.0)
-    high = shifted - (shifted - a)
-    return high, a - high
-
-
-def multiply_pairs(a: Pair, b: Pair) -> Pair:
-    """a b."""
-    product, rest = two_product(a[0], b[0])
-    return fast_two_sum(product, rest + (a[0] * b[1] + a[1] * b[0]))
-
-
-def add_pairs(a: Pair, b: Pair) -> Pair:
-    """a + b."""
-    total = a[0] + b[0]
-    return fast_two_sum(total, two_sum_rest(a[0], b[0], total) + (a[1] + b[1]))
-
-
-def log_pair(x: Value) -> Pair:
-    """ln x of positive finite float64 with about 66 bits."""
-    m, n = normalize(x)
-    numerator, denominator = m - 1.0, m + 1.0  # the first is exact
-    lost = m - (denominator - 1.0)
-    quotient = numerator / denominator
-    product, rest = two_product(quotient, denominator)
-    s = (quotient, ((numerator - product) - rest - quotient * lost) / denominator)
-    square = multiply_pairs(s, s)
-    cube = multiply_pairs(square, s)
-    zero = x.like(0.0)
-    tail = horner(square[0], LOG_POWER) * (square[0] * cube[0])
-    series = add_pairs((s[0] + s[0], s[1] + s[1]), multiply_pairs(cube, (x.like(TWO_THIRDS[0]), x.like(TWO_THIRDS[1]))))
-    exponent = multiply_pairs((n, zero), (x.like(LN2_PAIR[0]), x.like(LN2_PAIR[1])))
-    return add_pairs(exponent, add_pairs(series, (tail, zero)))
-
-
-def exp_pair(high: Value, low: Value) -> Value:
-    """e^(high + low)."""
-    bounded = clamp(high, *FLOAT64.exp_range)
-    r, n = reduce_exp(bounded, bounded.equal(high).select(low, 0.0))
-    return scale(horner(r, FLOAT64.exp).fma(r * r, r) + 1.0, n)
-
-
-def positive_power(x: Value, y: Value) -> Value:
-    """x^y for positive finite x, any y but NaN."""
-    if x.type.element == "float32":
-        wide, bounded = x.cast("float64"), clamp(y, -1e11, 1e11).cast("float64")
-        return exp(bounded * log(wide)).cast("float32")
-    # Beyond these bounds the result is 0, 1 or infinity whatever y is.
-    bounded, logarithm = clamp(y, -1e20, 1e20), log_pair(x)
-    product, rest = two_product(bounded, logarithm[0])
-    return exp_pair(product, bounded.fma(logarithm[1], rest))
-
-
-@exactly
-def power(x: Value, y: Value) -> Value:
-    """x^y with the special values of C99: 1^y = x^0 = 1, and negative x allows integer y only."""
-    format = FORMATS[x.type.element]
-    size = abs(x)
-    at_end = size.equal(0.0) | size.equal(INFINITY)
-    result = positive_power(at_end.select(1.0, size), y)
-    result = at_end.select((size.equal(0.0) ^ (y < 0.0)).select(x.like(0.0), INFINITY), result)
-    half = y * 0.5
-    whole, even = floor(y).equal(y), floor(half).equal(half)
-    result = ((x < 0.0) & ~at_end & ~whole).select(math.nan, result)
-    negative = (x.bitcast(format.integer) < 0) & whole & ~even
-    result = negative.select(-result, result)
-    result = (x.is_nan() | y.is_nan()).select(math.nan, result)
-    return (x.equal(1.0) | y.equal(0.0)).select(1.0, result)
-
-
-def floor(x: Value) -> Value:
-    """The largest integer not above x."""
-    return x.function.intrinsic(f"llvm.floor.{x.type.mangled}", [x], x.type)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from chainrule.backends.native import transcendental
+from chainrule.backends.native import powers, transcendental
 from chainrule.backends.native.arctangent import atan2
 from chainrule.backends.native.transcendental import exactly, floor
 from chainrule.backends.native.value import Value
@@ -128,7 +128,7 @@ def integer_power(base: Value, exponent: Value) -> Value:
 
 def power(a: Value, b: Value) -> Value:
     """a to the power b."""
-    return transcendental.power(a, b) if a.type.is_float else integer_power(a, b)
+    return powers.power(a, b) if a.type.is_float else integer_power(a, b)
 
 
 def truth(x: Value) -> Value:
