@@ -23,6 +23,7 @@ from ..passes.access import VIEWS
 from ..passes.loops import lighten_loops
 from ..passes.simplify import simplify
 from ..passes.simplify_transpose import moves
+from ..passes.stacks import stack_sums
 from .generic_kernels import accumulate, accumulate_along, evaluate_elementwise, multiply
 from .native_loops import NativeLoop, find_native_loop, loop_text
 
@@ -70,7 +71,7 @@ def schedule(order: Sequence[Vertex], roots: tuple[Vertex, ...], is_simplified: 
         if name == "constant":
             constants.add(vertex)
         elif not is_simplified and _changes_when_simplified(name, vertex, constants):
-            simplified = lighten_loops(simplify(Graph.of(roots, ())))
+            simplified = lighten_loops(stack_sums(simplify(Graph.of(roots, ()))))
             return schedule(simplified.order(), simplified.outputs, is_simplified=True)
         elif name in ("matmul", "tensordot"):
             if name == "tensordot" and _has_other_sums(vertex):

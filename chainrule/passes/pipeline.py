@@ -24,7 +24,7 @@ from .normalize import normalize
 from .place import Placement, place
 from .plan import Plan
 from .simplify import simplify
-from .stacks import carry_ends, share_stacks
+from .stacks import carry_ends, share_stacks, stack_sums
 from .steps import plan_any_length
 from .text import format_draft, format_groups, format_plan
 
@@ -39,6 +39,7 @@ class Pass(NamedTuple):
 
 GRAPH_PASSES = (
     Pass("simplify", simplify, "vjp rules and users write more than is needed: x·1, transposed twice, constants"),
+    Pass("stack_sums", stack_sums, "a step has what it computes at hand, and its sums are few"),
     Pass("share_stacks", share_stacks, "what follows from stacks that are there costs no store and load at each step"),
     Pass("carry_ends", carry_ends, "what one end of a loop has to do with need not be stacked for all steps"),
     Pass("lighten_loops", lighten_loops, "products of all steps at once are faster than one per step"),

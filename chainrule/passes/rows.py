@@ -34,9 +34,9 @@ def part_of_rows(run: Run, step: Graph) -> Graph:
     After: over ``h[16,128]``, ``x[16,64]``, ``w[64,128]``.
     """
     cut = step.inputs[: run.carries + run.xs]
-    extents = {vertex.shape[:1] for vertex in (*cut, *step.outputs)}
-    rows = next(iter(extents))[0] if len(extents) == 1 and () not in extents else 1
-    count = max((n for n in range(FEWEST_ROWS, MOST_ROWS + 1) if rows % n == 0 and n < rows), default=rows)
+    extents, is_cut = {vertex.shape[:1] for vertex in cut}, all(vertex.shape for vertex in step.outputs)
+    rows = next(iter(extents))[0] if len(extents) == 1 and () not in extents and is_cut else 1
+    count = rows_of_part(rows)
     if count == rows or sum(map(_work, step.order())) * count < LEAST_WORK * rows:
         return step
     part = _Part(cut, rows, count)
@@ -45,6 +45,11 @@ def part_of_rows(run: Run, step: Graph) -> Graph:
     except _DependentError:
         return step
     return Graph((*(part.cut(vertex, 0) for vertex in cut), *step.inputs[len(cut) :]), outputs)
+
+
+def rows_of_part(rows: int) -> int:
+    """How many of a loop's rows are a part; all if they cannot be cut."""
+    return max((n for n in range(FEWEST_ROWS, MOST_ROWS + 1) if rows % n == 0 and n < rows), default=rows)
 
 
 def _work(vertex: Vertex) -> int:
@@ -114,4 +119,7 @@ class _Part:
         return vertex
 
     def _fewer(self, shape: Shape, axis: int) -> Shape:
-        return (*shape[:axis], self.count, *shape[axis + 1 :])
+        fewer, rest = divmod(shape[axis] * self.count, self.rows)
+        if rest:
+            raise _DependentError
+        return (*shape[:axis], fewer, *shape[axis + 1 :])

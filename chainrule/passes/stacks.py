@@ -9,9 +9,73 @@ from ..graph.graph import Graph, rebuild
 from ..graph.vertex import Vertex
 from ..ops.loop import LOOP, Run, find_runs, stacked_numbers
 from ..ops.source import make_input, zeros_like
+from ..types import Shape
+from .fuse import LONG
 from .rewriting import build
+from .rows import FEWEST_ROWS, rows_of_part
 from .simplify_loop import stack
 from .simplify_movement import summed_pads
+
+
+def stack_sums(graph: Graph) -> Graph:
+    """Sum in each step, over its rows, what is summed over all steps: there it is near, and its sums are few.
+
+    Before: ``sum(stack(g), (0, 1))`` of ``g[32,512]``. After: ``sum(stack(s), (0, 1))`` of ``s[2,512]``, the sums of
+    each of the parts of rows that can go through all steps by themselves.
+    """
+    order = graph.order()
+    stacked = _stacked_members(order)
+    sums: dict[Run, dict[tuple[Vertex, Shape], Vertex]] = {}
+    for vertex in order:
+        if _sums_rows_of_steps(vertex):
+            run = Run.of(vertex.inputs[0])
+            key = _member(vertex.inputs[0]), vertex.attributes["axes"]
+            sums.setdefault(run, {})[key] = _sums_of_parts(vertex, *key, stacked[run])
+    new: dict[Run, Run] = {}
+
+    def rule(vertex: Vertex, inputs: tuple[Vertex, ...]) -> Vertex | None:
+        if vertex.primitive is LOOP and (old := Run.of(vertex)) in sums:
+            body = Graph(old.body.inputs, (*old.body.outputs, *sums[old].values()))
+            new[old] = old._replace(operands=inputs, body=body)
+            if vertex.attributes["result"] == "stack":
+                return stack(vertex, new[old], _member(vertex))
+            return _carry(vertex, new[old], vertex.attributes["number"])
+        if not _sums_rows_of_steps(vertex):
+            return None
+        old = Run.of(vertex.inputs[0])
+        parts = stack(vertex, new[old], sums[old][_member(vertex.inputs[0]), vertex.attributes["axes"]])
+        return build(vertex, "sum", parts, axes=(0, 1))
+
+    return rebuild(graph, rule)
+
+
+def _sums_rows_of_steps(vertex: Vertex) -> bool:
+    """Whether this sums a stack over steps and rows, so many of these that a step has fewer sums."""
+    if vertex.primitive.name != "sum" or vertex.attributes["axes"][:2] != (0, 1):
+        return False
+    stacked = vertex.inputs[0]
+    if stacked.primitive is not LOOP or stacked.attributes["result"] != "stack" or stacked.attributes["recompute"]:
+        return False
+    member = _member(stacked)
+    return member.shape[0] >= FEWEST_ROWS and member.type.size < LONG
+
+
+def _sums_of_parts(like: Vertex, member: Vertex, axes: Shape, written: Sequence[Vertex]) -> Vertex:
+    """In a step, the sums over the rows of each part; ``axes`` are those of a sum over all steps.
+
+    Factors are read from where they are written: what computes them does not go through memory by columns, as sums do.
+    """
+    if member.primitive.name == "multiply":
+        member = build(like, "multiply", *(_read_where_written(factor, written) for factor in member.inputs))
+    count = rows_of_part(member.shape[0])
+    parts = build(like, "reshape", member, shape=(member.shape[0] // count, count, *member.shape[1:]))
+    return build(like, "sum", parts, axes=axes[1:])
+
+
+def _read_where_written(member: Vertex, written: Sequence[Vertex]) -> Vertex:
+    whole, low = _whole(member, written) or (member, ())
+    stops = tuple(map(add, low, member.shape))
+    return build(member, "slice", whole, starts=low, stops=stops, steps=(1,) * len(low)) if low else member
 
 
 def share_stacks(graph: Graph) -> Graph:
@@ -21,11 +85,7 @@ def share_stacks(graph: Graph) -> Graph:
     peephole, stacked each. After: the matrix is stacked; a is a part of it, the sum multiplies that by the stack of c.
     """
     order, readers = graph.order(), _readers(graph)
-    stacked = {
-        run: [run.body.members[number] for number in stacked_numbers(results)]
-        for run, results in find_runs(order).items()
-        if not run.recompute
-    }
+    stacked = _stacked_members(order)
 
     def rule(vertex: Vertex, inputs: tuple[Vertex, ...]) -> Vertex | None:
         if vertex.primitive is not LOOP or vertex.attributes["result"] != "stack":
@@ -41,6 +101,15 @@ def share_stacks(graph: Graph) -> Graph:
         return None if None in factors else build(vertex, "multiply", *(each for each in factors if each is not None))
 
     return rebuild(graph, rule)
+
+
+def _stacked_members(order: Sequence[Vertex]) -> dict[Run, list[Vertex]]:
+    """The vertices of each run's body that are stacked."""
+    return {
+        run: [run.body.members[number] for number in stacked_numbers(results)]
+        for run, results in find_runs(order).items()
+        if not run.recompute
+    }
 
 
 def _readers(graph: Graph) -> dict[Vertex, list[Vertex | None]]:
@@ -65,13 +134,21 @@ def _at_hand(like: Vertex, run: Run, member: Vertex, written: Sequence[Vertex]) 
 
 def _part(like: Vertex, run: Run, member: Vertex, written: Sequence[Vertex]) -> Vertex | None:
     """The stack of a vertex that the body puts beside others in one whose stack is written."""
+    found = _whole(member, written)
+    if found is None:
+        return None
+    whole, low = found
+    stops = (run.length, *map(add, low, member.shape))
+    return build(like, "slice", stack(like, run, whole), starts=(0, *low), stops=stops, steps=(1,) * len(stops))
+
+
+def _whole(member: Vertex, written: Sequence[Vertex]) -> tuple[Vertex, Shape] | None:
+    """The vertex of the body, among those that are written, in which one lies beside others, and where."""
     for whole in written:
         pads = summed_pads(whole) if whole.primitive.name == "add" else []
         for pad in pads:
             if pad.inputs[0] is member and not any(_overlap(pad, other) for other in pads if other is not pad):
-                low, stacked = pad.attributes["low"], stack(like, run, whole)
-                stops = (run.length, *map(add, low, member.shape))
-                return build(like, "slice", stacked, starts=(0, *low), stops=stops, steps=(1,) * len(stops))
+                return whole, pad.attributes["low"]
     return None
 
 

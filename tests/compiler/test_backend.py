@@ -16,7 +16,7 @@ def line_of(function: object, text: str) -> int:
 
 
 def test_backends_agree_and_are_left_again() -> None:
-    x = cr.randn(4, 5)
+    x = cr.rand(4, 5)  # sums of positive numbers: nothing cancels, each is precise
     expected = (x.exp() @ x.T).sum(0).numpy()
     with cr.backend("reference"):
         found = (x.exp() @ x.T).sum(0)

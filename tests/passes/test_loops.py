@@ -243,6 +243,27 @@ def test_gradients_of_peepholes_are_summed_from_the_stack_of_all_gates(reverse: 
     same_values(graph)
 
 
+@pytest.mark.parametrize(("rows", "parts"), [(32, 2), (24, 2), (13, 1), (8, 1), (7, None)])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_sums_over_rows_begin_in_each_step(rows: int, parts: int | None, reverse: bool) -> None:
+    """Gradients of the bias b and the peephole w: a step sums its rows, those that a thread has by themselves."""
+    units = 64
+
+    def body(c: Vertex, x: Vertex, u: Vertex, b: Vertex, w: Vertex) -> tuple[list[Vertex], list[Vertex]]:
+        f = apply(SIGMOID, add(add(matmul(c, u), b), multiply(w, c)))
+        return [tanh(add(multiply(f, c), x))], []
+
+    shapes = (rows, units), (STEPS, rows, units), (units, units), (units,), (units,)
+    inputs = [vertex(*shape) for shape in shapes]
+    run = loop_of(body, inputs[:1], inputs[1:2], inputs[2:], reverse)
+    graph = with_gradients(inputs, run.carry(0), inputs)
+    stacks = stacks_of(graph, reverse=not reverse)
+    assert [shape for shape in stacks if shape[0] != rows] == ([] if parts is None else [(parts, units)] * 2)
+    loops = [kernel for kernel in make_plan(graph).kernels if isinstance(kernel, Loop)]
+    assert [loop.tasks for loop in loops] == [parts or 1] * 2
+    same_values(graph)
+
+
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize("number", [0, 1])
 def test_what_is_read_behind_the_last_step_is_no_stack(number: int, reverse: bool) -> None:
