@@ -264,7 +264,9 @@ class Loop:
     ``tasks``: all carries and blocks are so many parts of equal size, one behind another, and ``step`` is that of one
     part: each goes through all steps by itself.
     ``counter``: where the number of steps lies, an int64, if only a run of the program says it.
-    ``work`` holds for each task the temporaries of a step and a second copy of each carry, and behind them
+    ``homes``: pairs of a number in ``writes`` and a carry that lies in its block before each step, where the step
+    before has put it: ``step`` does not give that output.
+    ``work`` holds for each task the temporaries of a step and a second copy of each other carry, and behind them
     ``packed_bytes`` for operands of products that a backend packs before the first step.
     """
 
@@ -280,6 +282,7 @@ class Loop:
     packed_bytes: int = 0
     tasks: int = 1
     counter: Access | None = None
+    homes: tuple[tuple[int, int], ...] = ()
 
     @property
     def fixed(self) -> tuple[int, ...]:
@@ -289,7 +292,8 @@ class Loop:
     @property
     def task_bytes(self) -> int:
         """How much of ``work`` belongs to one task."""
-        carries = (self.step.buffers[number] for number in self.step.inputs[: self.carries])
+        copied = set(range(self.carries)).difference(carry for _, carry in self.homes)
+        carries = (self.step.buffers[self.step.inputs[carry]] for carry in copied)
         return self.step.arena_bytes + sum(aligned(buffer.nbytes) for buffer in carries)
 
     @property

@@ -15,11 +15,23 @@ PlanMaker = Callable[[Graph], Plan]
 
 def plan_loop(run: Run, step: Graph, make_plan: PlanMaker) -> Loop:
     """The kernel of a run whose steps compute ``step``, without a name and without places in memory."""
+    homes = _find_homes(run, step)
+    step = Graph(step.inputs, tuple(output for number, output in enumerate(step.outputs) if number not in homes))
     part = part_of_rows(run, step)
     tasks = 1 if part is step else step.outputs[0].shape[0] // part.outputs[0].shape[0]
     plan, nowhere = make_plan(part), Access(-1, ())
     packed = _packed_bytes(plan, run.carries + run.xs)
-    return Loop("", plan, run.carries, run.xs, run.length, run.reverse, (), (), nowhere, packed, tasks)
+    return Loop(
+        "", plan, run.carries, run.xs, run.length, run.reverse, (), (), nowhere, packed, tasks,
+        homes=tuple(homes.items()),
+    )  # fmt: skip
+
+
+def _find_homes(run: Run, step: Graph) -> dict[int, int]:
+    """Outputs of a step that are carries as they were before it, each with its carry, which can lie in its stack."""
+    carries = {vertex: number for number, vertex in enumerate(step.inputs[: run.carries])}
+    found = [number for number, output in enumerate(step.outputs) if number >= run.carries and output in carries]
+    return {number: carries[step.outputs[number]] for number in found}
 
 
 def plan_any_length(run: Run, step: Graph, make_plan: PlanMaker) -> Plan:
@@ -40,7 +52,7 @@ def plan_any_length(run: Run, step: Graph, make_plan: PlanMaker) -> Plan:
     reads, counter, writes = places[:count], places[count], places[count + 1 :]
     kernel = Loop(
         "loop", loop.step, run.carries, run.xs, 1, run.reverse, tuple(reads), tuple(writes), work, loop.packed_bytes,
-        loop.tasks, counter,
+        loop.tasks, counter, loop.homes,
     )  # fmt: skip
     inputs, outputs = range(count + 1), range(count + 1, len(buffers) - 1)
     return Plan(tuple(buffers), (kernel,), tuple(inputs), tuple(outputs), aligned(loop.work_bytes))

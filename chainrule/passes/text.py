@@ -126,8 +126,10 @@ def _format_loop(loop: Loop, figures: str) -> list[str]:
     lines = [f"loop {loop.name} of {loop.length} steps {direction}{parts} ({figures}):"]
     for number, (name, access) in enumerate(zip(names, loop.reads, strict=True)):
         lines.append(f"    input {number} is {name} {_format_access(access)}")
+    homes = {number: f", where carry {carry} lies before each step" for number, carry in loop.homes}
     for number, access in enumerate(loop.writes):
-        lines.append(f"    output {number} is {'carry' if number < loop.carries else 'block'} {_format_access(access)}")
+        kind = "carry" if number < loop.carries else "block"
+        lines.append(f"    output {number} is {kind} {_format_access(access)}{homes.get(number, '')}")
     return lines + [f"    {line}" for line in format_plan(loop.step).splitlines()]
 
 

@@ -85,9 +85,13 @@ def run_part(loop, reads, writes, task):
         inner = dict(zip(loop.step.inputs, (value.copy() for value in values), strict=True))
         run_kernels(loop.step, inner)
         results = [inner[number] for number in loop.step.outputs]
-        states = results[:first]
-        for target, value in zip(stacks[place], results[first:], strict=True):
+        homes = {number - first: states[carry] for number, carry in loop.homes}
+        blocks = [block for number, block in enumerate(stacks[place]) if number not in homes]
+        for target, value in zip(blocks, results[first:], strict=True):
             target[...] = value
+        for number, value in homes.items():
+            stacks[place][number][...] = value
+        states = results[:first]
     for end, state in zip(parts(writes[:first], loop.tasks)[task], states, strict=True):
         end[...] = state
 

@@ -195,6 +195,28 @@ def test_a_loop_result_is_one_primitive() -> None:
     assert Run.of(run.stack(run.body.outputs[1])) == run
 
 
+@pytest.mark.parametrize("rows", [3, 32])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("steps", [1, 2, 5])
+def test_a_carry_that_is_stacked_before_each_step_lies_there(rows: int, reverse: bool, steps: int) -> None:
+    """h has its stack, n is exchanged with it and lies elsewhere; behind the last step both are where results are."""
+    units = 64
+
+    def body(h: Vertex, n: Vertex, x: Vertex, u: Vertex) -> tuple[list[Vertex], list[Vertex]]:
+        return [tanh(add(matmul(n, u), x)), h], []
+
+    inputs = [vertex(rows, units), vertex(rows, units), vertex(steps, rows, units), vertex(units, units)]
+    run = loop_of(body, inputs[:2], inputs[2:3], inputs[3:], reverse)._replace(length=steps)
+    h, n = run.body.inputs[:2]
+    for stacked, carries in (([], ()), ([h], (0,)), ([n], (1,)), ([run.body.outputs[0], h, n], (0, 1))):
+        results = (run.carry(0), run.carry(1), *map(run.stack, stacked))
+        graph = Graph(tuple(inputs), results)
+        (loop,) = (kernel for kernel in make_plan(graph).kernels if isinstance(kernel, Loop))
+        assert {carry for _, carry in loop.homes} == set(carries)
+        assert len(loop.step.outputs) + len(loop.homes) == len(loop.writes)
+        same_values(graph)
+
+
 def gates(x: Vertex, number: int) -> Vertex:
     """Gate ``number`` of a matrix of them, side by side."""
     return slice_(x, (0, UNITS * number), (ROWS, UNITS * (number + 1)), (1, 1))

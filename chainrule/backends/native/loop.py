@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from chainrule.backends.native.kernel import KernelInfo, base_pointers, whole_lines, worker_scratch
@@ -91,7 +91,7 @@ class _Steps:
     """The steps of a task of a loop, inside a function.
 
     A carry is written in turn to its place and to a copy in working memory, so that no step reads what it writes, and
-    the last step writes to its place.
+    the last step writes to its place. One that is stacked as it is before each step is written to its next block.
     """
 
     def __init__(self, f: Function, loop: Loop, plan: Plan) -> None:
@@ -99,6 +99,9 @@ class _Steps:
         bases = base_pointers(f, plan, loop)
         self.reads = [bases[access.buffer].byte(access.offset) for access in loop.reads]
         self.writes = [bases[access.buffer] for access in loop.writes]
+        homes = dict(loop.homes)
+        self.homes = {carry: self.writes[number] for number, carry in loop.homes}
+        self.blocks = [pointer for number, pointer in enumerate(self.writes) if number not in homes][loop.carries :]
         self.work = bases[loop.work.buffer]
         counter = loop.counter
         self.length = f.index(loop.length) if counter is None else f.load(bases[counter.buffer], INDEX)
@@ -108,27 +111,59 @@ class _Steps:
         f, loop, inner = self.f, self.loop, self.loop.step
         first, last, count = loop.carries, loop.carries + loop.xs, len(inner.inputs)
         bytes_of = [inner.buffers[number].nbytes for number in (*inner.inputs, *inner.outputs)]
-        arena, copies, offset = self.work.byte(task * loop.task_bytes), list[Value](), inner.arena_bytes
-        for size in bytes_of[:first]:
-            copies.append(arena.byte(offset))
-            offset += aligned(size)
-
-        def parts(pointers: Sequence[Value], sizes: Sequence[int], place: Value) -> list[Value]:
-            """Where the task's part of a block lies, the blocks being so many parts each."""
-            return [pointer.byte(place * size) for pointer, size in zip(pointers, sizes, strict=True)]
-
-        starts = parts(self.reads[:first], bytes_of[:first], task)
-        ends = parts(self.writes[:first], bytes_of[:first], task)
+        arena = self.work.byte(task * loop.task_bytes)
+        states = self._states(task, bytes_of[:first], arena)
         with f.loop(0, self.length, name="step") as steps:
-            left = self.length - 1 - steps.index
-            place = (left if loop.is_reversed else steps.index) * loop.tasks + task
-            is_last_kind = (left % 2).equal(0)
-            before = [is_last_kind.select(copy, end) for copy, end in zip(copies, ends, strict=True)]
-            states = [steps.index.equal(0).select(a, b) for a, b in zip(starts, before, strict=True)]
-            after = [is_last_kind.select(end, copy) for copy, end in zip(copies, ends, strict=True)]
-            xs = parts(self.reads[first:last], bytes_of[first:last], place)
-            stacks = parts(self.writes[first:], bytes_of[count + first :], place)
-            addresses = [*states, *xs, *self.reads[last:], *after, *stacks, arena, scratch]
+            place = self._place(task, steps.index)
+            before, after = states(steps.index)
+            xs = _parts(self.reads[first:last], bytes_of[first:last], place)
+            stacks = _parts(self.blocks, bytes_of[count + first :], place)
+            addresses = [*before, *xs, *self.reads[last:], *after, *stacks, arena, scratch]
             for slot, address in enumerate(addresses):
                 f.store(address, self.given.at(slot, "int64"))
             f.call(step, [self.given, f.index(1), pool])
+
+    def _place(self, task: Value, index: Value) -> Value:
+        """The number of the task's part of a block, in the order of memory."""
+        block = self.length - 1 - index if self.loop.is_reversed else index
+        return block * self.loop.tasks + task
+
+    def _states(self, task: Value, sizes: Sequence[int], arena: Value) -> Callable[[Value], tuple[list[Value], ...]]:
+        """A function that says, for a step, where the task's carries lie before it and behind it.
+
+        Carries with a home are put into its first block.
+        """
+        f, loop = self.f, self.loop
+        starts = _parts(self.reads[: loop.carries], sizes, task)
+        ends = _parts(self.writes[: loop.carries], sizes, task)
+
+        def home(carry: int, index: Value) -> Value:
+            return self.homes[carry].byte(self._place(task, index) * sizes[carry])
+
+        copies, offset = dict[int, Value](), loop.step.arena_bytes
+        for carry, size in enumerate(sizes):
+            if carry in self.homes:
+                f.copy(starts[carry], home(carry, f.index(0)), size)
+            else:
+                copies[carry] = arena.byte(offset)
+                offset += aligned(size)
+
+        def at(index: Value) -> tuple[list[Value], list[Value]]:
+            left = self.length - 1 - index
+            is_first, is_last, is_last_kind = index.equal(0), left.equal(0), (left % 2).equal(0)
+            before, after = list[Value](), list[Value]()
+            for carry, (start, end) in enumerate(zip(starts, ends, strict=True)):
+                if carry in self.homes:
+                    before.append(home(carry, index))
+                    after.append(is_last.select(end, home(carry, index + 1)))
+                else:
+                    before.append(is_first.select(start, is_last_kind.select(copies[carry], end)))
+                    after.append(is_last_kind.select(end, copies[carry]))
+            return before, after
+
+        return at
+
+
+def _parts(pointers: Sequence[Value], sizes: Sequence[int], place: Value) -> list[Value]:
+    """Where a part of blocks lies, the blocks being so many parts each."""
+    return [pointer.byte(place * size) for pointer, size in zip(pointers, sizes, strict=True)]
