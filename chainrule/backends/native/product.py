@@ -17,6 +17,9 @@ from chainrule.passes.plan import Access, Instruction, Plan, Product
 PARALLEL_WORK = 1 << 18
 """Multiplications from which on a product is worth being shared by threads: a few microseconds."""
 
+READING_WORK = 4
+"""So many multiplications take as long as to read an element of the right operand: few rows wait for these."""
+
 NEAR_BYTES = 16 << 10
 """A right operand of at most so many bytes stays in the first-level cache."""
 
@@ -49,7 +52,8 @@ def emit_product(module: Module, product: Product, plan: Plan, name: str) -> Ker
     with module.function(name, KERNEL_ARGUMENTS) as f:
         template = choose(f, product)
         tasks = math.prod(product.batch) * math.prod(template.blocks)
-        is_parallel = tasks > 1 and work >= PARALLEL_WORK
+        reading = READING_WORK * math.prod(product.batch) * product.columns * product.depth
+        is_parallel = tasks > 1 and max(work, reading) >= PARALLEL_WORK
         template.emit(Site(f, plan, product, template.lanes, template.has_whole_rows), is_parallel)
     info = KernelInfo(name, tasks, is_parallel, template.scratch_bytes)
     if work < PARALLEL_WORK or product.panel or not can_be_sparse(product, module.target):
