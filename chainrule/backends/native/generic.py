@@ -20,10 +20,11 @@ from chainrule.backends.native.language import (
     Type,
     Value,
 )
+from chainrule.backends.native.order import ACCUMULATORS
 from chainrule.backends.native.philox import WORDS, philox
 from chainrule.backends.native.product_dot import sum_each
 from chainrule.backends.native.product_site import sums_in_registers
-from chainrule.backends.native.reduction import accumulation
+from chainrule.backends.native.reduction import Accumulation, accumulation, across_lanes
 from chainrule.backends.native.transposition import transpose
 from chainrule.backends.native.vector_math import ELEMENTWISE
 
@@ -94,14 +95,28 @@ def fold(f: Function, given: list[Value], operation: str, element: str) -> None:
     """Fold each of ``count`` lines of ``length`` elements to ``period`` sums: of every ``period``-th element, in order.
 
     After ``part`` elements a sum starts afresh; what it was is added to those before. Then the upper half of the sums
-    is added to the lower, ``halvings`` times.
+    is added to the lower, ``halvings`` times. Lines along the last dimension, if long enough, need no memory for that.
     """
     source, target, count, length, period, part, halvings = given
     kind, lanes = accumulation(operation, element), f.module.target.lanes(element)
     (neutral,) = kind.identity(f, lanes)
     rows, rest = length // period, length % period
     parts = (rows + part) // part
-    with f.loop(0, count, name="line") as line:
+    places = ACCUMULATORS * lanes
+    is_whole, is_one = halvings.equal(0), halvings.equal(places.bit_length() - 1)
+    is_quick = period.equal(places) & parts.equal(1) & (is_whole | is_one)
+    with f.loop(0, is_quick.select(count, f.index(0)), name="quick") as line:
+        first, sums = source.at(line.index * length, element), target.at(line.index * places, element)
+        totals = _sum_in_registers(f, kind, first, rows, rest, element)
+        with f.when(is_whole):
+            for number, total in enumerate(totals):
+                f.store(total, sums.at(number * lanes, element))
+        with f.when(is_one):
+            while len(totals) > 1:
+                middle = len(totals) // 2
+                totals = _merged(kind, totals[:middle], totals[middle:])
+            f.store(across_lanes(kind, totals)[0], sums)
+    with f.loop(0, is_quick.select(f.index(0), count), name="line") as line:
         first, sums = source.at(line.index * length, element), target.at(line.index * period, element)
         with f.loop(0, parts, name="part") as block:
             start = block.index * part
@@ -126,6 +141,28 @@ def fold(f: Function, given: list[Value], operation: str, element: str) -> None:
                 (half_sum,) = kind.merge([lower], [upper])
                 f.store(half_sum, here, active)
             halving.next([half])
+
+
+def _sum_in_registers(
+    f: Function, kind: Accumulation, first: Value, rows: Value, rest: Value, element: str
+) -> list[Value]:
+    """The interleaved sums of a line, which has ``rows`` elements for each of them and a ``rest``."""
+    lanes = f.module.target.lanes(element)
+    (neutral,) = kind.identity(f, lanes)
+    with f.loop(0, rows, carried=[first, *[neutral] * ACCUMULATORS], name="row") as row:
+        start, *sums = row.values
+        starts = [start.at(number * lanes, element) for number in range(ACCUMULATORS + 1)]
+        row.next([starts[-1], *_merged(kind, sums, [f.load(each, Type(element, lanes)) for each in starts[:-1]])])
+    start, *sums = row.results
+    lasts = []
+    for number in range(ACCUMULATORS):
+        mask = f.first_lanes(rest - number * lanes, lanes)
+        lasts.append(mask.select(f.load(start.at(number * lanes, element), Type(element, lanes), mask), neutral))
+    return _merged(kind, sums, lasts)
+
+
+def _merged(kind: Accumulation, sums: Sequence[Value], values: Sequence[Value]) -> list[Value]:
+    return [kind.merge([one], [other])[0] for one, other in zip(sums, values, strict=True)]
 
 
 def scan(f: Function, given: list[Value], operation: str, element: str) -> None:
