@@ -125,6 +125,6 @@ def _compiler_version() -> str:
                 if entry.name.endswith(".py"):
                     status = entry.stat()
                     facts.append(f"{entry.path[len(package) :]} {status.st_size} {status.st_mtime_ns}")
-                elif entry.is_dir():
+                elif not entry.name.startswith("__") and entry.is_dir():
                     waiting.append(entry.path)
     return hashlib.sha256("\n".join(sorted(facts)).encode()).hexdigest()
