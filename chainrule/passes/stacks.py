@@ -1,4 +1,4 @@
-"""Stacks that loops need not write, as they follow from others or are read at one end: less memory at each step."""
+"""Stacks that loops need not write, as they are summed, follow from others or are read at one end."""
 
 from __future__ import annotations
 
