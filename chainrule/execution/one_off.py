@@ -20,10 +20,8 @@ from ..graph.vertex import Vertex
 from ..memory import aligned_array
 from ..ops.loop import Run, find_runs, stacked_numbers
 from ..passes.access import VIEWS
-from ..passes.loops import lighten_loops
-from ..passes.simplify import simplify
+from ..passes.pipeline import settle_sums
 from ..passes.simplify_transpose import moves
-from ..passes.stacks import stack_sums
 from .generic_kernels import accumulate, accumulate_along, evaluate_elementwise, multiply
 from .native_loops import NativeLoop, find_native_loop, loop_text
 
@@ -71,7 +69,7 @@ def schedule(order: Sequence[Vertex], roots: tuple[Vertex, ...], is_simplified: 
         if name == "constant":
             constants.add(vertex)
         elif not is_simplified and _changes_when_simplified(name, vertex, constants):
-            simplified = lighten_loops(stack_sums(simplify(Graph.of(roots, ()))))
+            simplified = settle_sums(Graph.of(roots, ()))
             return schedule(simplified.order(), simplified.outputs, is_simplified=True)
         elif name in ("matmul", "tensordot"):
             if name == "tensordot" and _has_other_sums(vertex):
@@ -166,16 +164,15 @@ class _Loop:
     def _interpret(self, operands: list[Array]) -> list[Array]:
         inputs = self.run.body.inputs
         return self.run.evaluate(
-            self.results, operands, lambda given: evaluate(self.schedule, dict(zip(inputs, given, strict=True)))
+            self.results,
+            operands,
+            lambda given: evaluate(self.schedule, dict(zip(inputs, given, strict=True))),
+            multiply,
         )
 
     def _read(self, native: NativeLoop, operands: list[Array]) -> list[Array]:
-        outputs = native.evaluate(operands, self.run.length)
-        stacks = iter(outputs[self.run.carries :])
-        return [
-            next(stacks) if each.attributes["result"] == "stack" else outputs[each.attributes["number"]]
-            for each in self.results
-        ]
+        outputs, count = native.evaluate(operands, self.run.length), self.run.carries
+        return self.run.values(self.results, operands, outputs[:count], outputs[count:], multiply)
 
 
 def _find_loop(vertex: Vertex, order: Sequence[Vertex], loops: dict[Run, _Loop]) -> tuple[_Loop | None, int]:

@@ -13,9 +13,7 @@ import numpy as np
 from ..graph.graph import Graph, topological_order
 from ..graph.text import parse_graph
 from ..graph.vertex import Vertex
-from ..passes.loops import lighten_loops
-from ..passes.pipeline import own_inputs
-from ..passes.simplify import simplify
+from ..passes.pipeline import own_inputs, settle_sums
 from ..types import Shape
 from .executable import Executable
 from .interpreter import view_memory
@@ -95,7 +93,7 @@ class Stepwise:
 
 def make_stepwise(graph: Graph, text: str, output_strides: Sequence[Shape | None]) -> Stepwise | None:
     """The program of ``graph``, whose text is ``text``; None if only a compiled one gives the right bits."""
-    simplified = lighten_loops(simplify(graph, own_inputs(graph)))
+    simplified = settle_sums(graph, own_inputs(graph))
     updates, others = find_updates(simplified.updates)
     read = [vertex for update in updates for vertex in (*update.others, *update.numbers)]
     roots = (*simplified.outputs, *(value for _, value in others), *read)

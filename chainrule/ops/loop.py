@@ -3,7 +3,8 @@
 A run of a loop has many results: the states behind its last step, and of any vertex of the body the values at all
 steps, stacked. Each result is a vertex of its own; vertices that say the same but for which result they are belong to
 one run (`Run`), and whoever evaluates a graph runs it once. So what a derivative needs of the forward loop is one more
-result of it, and what nobody asks for is not stacked.
+result of it, and what nobody asks for is not stacked. A third kind of result is for passes alone: the products of two
+vertices, as gradients of weights are, summed over steps and rows.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from .source import constant, make_input, zeros_like
 Array = np.ndarray[Any, Any]
 Step = Callable[[list[Array]], Sequence[Array]]
 """From the values of a body's inputs at a step to its next carries and what is stacked."""
+Matmul = Callable[[Array, Array], Array]
 PullBack = Callable[[Sequence[Vertex], Sequence[Vertex], Sequence[Vertex]], list[Vertex | None]]
 """From roots, their cotangents and leaves to the gradients of the leaves: `chainrule.autodiff.reverse.pull_back`."""
 
@@ -39,7 +41,7 @@ def _type_rule(
     reverse: bool,
     recompute: bool,
     result: str,
-    number: int,
+    number: int | tuple[int, int, int],
 ) -> TensorType:
     if len(types) != len(body.inputs) or not carries + xs <= len(types) or not carries <= len(body.outputs):
         raise ArgumentError(
@@ -55,6 +57,10 @@ def _type_rule(
         before, after = body.inputs[position].type, body.outputs[position].type
         if before is not after:
             raise ShapeError(f"carry {position} of a loop is {before} before a step and {after} behind it")
+    if isinstance(number, tuple):
+        left, right, parts = number
+        one, other = body.members[left], body.members[right]
+        return tensor_type(other.dtype, (parts, one.shape[1], other.shape[1]))
     if result == "carry" and 0 <= number < carries:
         return types[number]
     if result == "stack" and 0 <= number < len(body.members):
@@ -105,21 +111,51 @@ class Run(NamedTuple):
         next_carries = self.body.outputs[: self.carries]
         return Graph(self.body.inputs, (*next_carries, *(self.body.members[number] for number in stacked)))
 
-    def evaluate(self, results: Sequence[Vertex], operands: Sequence[Array], step: Step) -> list[Array]:
-        """The values of results, where ``step`` computes the graph that `step` gives for those that are stacked."""
+    def evaluate(
+        self, results: Sequence[Vertex], operands: Sequence[Array], step: Step, matmul: Matmul = np.matmul
+    ) -> list[Array]:
+        """The values of results, where ``step`` computes the graph that `step` gives for `stacked_numbers`."""
         first, last = self.carries, self.carries + self.xs
         state, stacked, fixed = [*operands[:first]], operands[first:last], operands[last:]
-        stacks = [np.empty(each.shape, each.dtype.numpy) for each in results if each.attributes["result"] == "stack"]
+        members = [self.body.members[number] for number in stacked_numbers(results)]
+        stacks = [np.empty((self.length, *each.shape), each.dtype.numpy) for each in members]
         for t in range(self.length)[:: -1 if self.reverse else 1]:
             values = step([*state, *(x[t, ...] for x in stacked), *fixed])
             state = [*values[:first]]
             for stack, value in zip(stacks, values[first:], strict=True):
                 stack[t] = value
-        filled = iter(stacks)
-        return [
-            next(filled) if each.attributes["result"] == "stack" else state[each.attributes["number"]]
-            for each in results
-        ]
+        return self.values(results, operands, state, stacks, matmul)
+
+    def values(
+        self,
+        results: Sequence[Vertex],
+        operands: Sequence[Array],
+        carries: Sequence[Array],
+        stacks: Sequence[Array],
+        matmul: Matmul,
+    ) -> list[Array]:
+        """The values of results, given the last carries and the stacks of `stacked_numbers`."""
+        known = dict(enumerate(operands[: self.carries + self.xs])) | dict(
+            zip(stacked_numbers(results), stacks, strict=True)
+        )
+
+        def value(result: Vertex) -> Array:
+            kind, number = result.attributes["result"], result.attributes["number"]
+            if kind == "carry":
+                return carries[number]
+            if kind == "stack":
+                return known[number]
+            left, right, parts = number
+            rows = (self._by_parts(known[member], parts) for member in (left, right))
+            return matmul(next(rows).transpose(0, 2, 1), next(rows))
+
+        return [value(result) for result in results]
+
+    def _by_parts(self, stack: Array, parts: int) -> Array:
+        """The rows of each part at all steps, in the order in which the steps are run: [parts, rows, columns]."""
+        steps, rows, columns = stack.shape
+        ordered = stack[::-1] if self.reverse else stack
+        return ordered.reshape(steps, parts, rows // parts, columns).swapaxes(0, 1).reshape(parts, -1, columns)
 
 
 def find_runs(order: Iterable[Vertex]) -> dict[Run, list[Vertex]]:
@@ -132,8 +168,16 @@ def find_runs(order: Iterable[Vertex]) -> dict[Run, list[Vertex]]:
 
 
 def stacked_numbers(results: Iterable[Vertex]) -> list[int]:
-    """The numbers, in the body, of what some results stack."""
-    return [each.attributes["number"] for each in results if each.attributes["result"] == "stack"]
+    """The numbers, in the body, of what results of a run stack, and then of what else their products need stacked."""
+    stacks, factors = list[int](), list[int]()
+    for result in results:
+        number, first = result.attributes["number"], result.attributes["carries"]
+        if result.attributes["result"] == "stack":
+            stacks.append(number)
+        elif result.attributes["result"] == "product":
+            given = range(first, first + result.attributes["xs"])
+            factors += [factor for factor in number[:2] if factor not in given]
+    return [*stacks, *(factor for factor in dict.fromkeys(factors) if factor not in stacks)]
 
 
 def _reference(*operands: Array, result: str, number: int, **attributes: Any) -> Array:
@@ -336,7 +380,8 @@ LOOP = register(
         name="loop",
         family="loop",
         meaning="`length` steps s ← body(s, xs[t], invariants) from the carries s on, backwards in t if `reverse`; its "
-        "result is carry `number` behind the last step, or what vertex `number` of the body was at each step, stacked",
+        "result is carry `number` behind the last step, or what vertex `number` of the body was at each step, stacked, "
+        "or with `number` (l, r, parts), for each of equal parts of the rows, the sum over them and all steps of l' r",
         attributes=("body", "carries", "xs", "length", "reverse", "recompute", "result", "number"),
         type_rule=_type_rule,
         reference=_reference,

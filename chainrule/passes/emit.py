@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from .plan import (
     Buffer,
     Contraction,
     DynamicTerm,
+    Factor,
     Instruction,
     Kernel,
     Loop,
@@ -27,8 +28,10 @@ from .plan import (
     Product,
     Reduction,
     Scan,
+    StepSum,
     Store,
     is_narrow,
+    summed_steps,
 )
 from .steps import PlanMaker, plan_loop
 
@@ -177,22 +180,40 @@ class _KernelWriter:
         return self._product(name, self.group.product, body, stores)
 
     def _loop(self, name: str, node: Node) -> Loop:
-        """The loop with all of its results, and the other last carries in temporaries."""
+        """The loop with all of its results; other last carries, and what only its sums read, are in temporaries."""
         run = Run.of(node.vertex)
-        stacks = [vertex for vertex in node.results if vertex.attributes["result"] == "stack"]
-        carries = {vertex.attributes["number"]: vertex for vertex in node.results if vertex not in stacks}
-        loop = plan_loop(run, run.step(stacked_numbers(stacks)), self.storage.make_plan)
+        results = {(each.attributes["result"], each.attributes["number"]): each for each in node.results}
+        numbers = stacked_numbers(node.results)
+        loop = plan_loop(run, run.step(numbers), self.storage.make_plan)
         reads = tuple(Access(self.storage.layout(read.base).buffer, ()) for read in node.reads)
-        ends = []
-        for number, start in enumerate(run.body.inputs[: run.carries]):
-            if number in carries:
-                ends.append(self.storage.layout(carries[number]).buffer)
-            else:
-                ends.append(self.storage.temporary(start.dtype, start.type.size))
-        writes = (*ends, *(self.storage.layout(vertex).buffer for vertex in stacks))
-        places = tuple(Access(number, ()) for number in writes)
-        work = Access(self.storage.temporary(bool_, loop.work_bytes), ())
-        return replace(loop, name=name, reads=reads, writes=places, work=work)
+
+        def place(kind: str, number: int, count: int) -> Access:
+            result, member = results.get((kind, number)), run.body.members[number]
+            if result is None:
+                return Access(self.storage.temporary(member.dtype, count * member.type.size), ())
+            return Access(self.storage.layout(result).buffer, ())
+
+        products = [each for (kind, _), each in results.items() if kind == "product"]
+        rings = [number for number in numbers if number >= run.carries and ("stack", number) not in results]
+        length = min(run.length, max((_summed_steps(run, product) for product in products), default=0))
+        carries = [place("carry", number, 1) for number in range(run.carries)]
+        stacks = {number: place("stack", number, length if number in rings else run.length) for number in numbers}
+        sums = tuple(self._step_sums(run, products, dict(enumerate(reads)) | stacks))
+        loop = replace(loop, name=name, reads=reads, writes=(*carries, *stacks.values()), sums=sums)
+        loop = replace(loop, rings=tuple(run.carries + numbers.index(number) for number in rings))
+        return replace(loop, work=Access(self.storage.temporary(bool_, loop.work_bytes), ()))
+
+    def _step_sums(self, run: Run, products: Sequence[Vertex], places: Mapping[int, Access]) -> Iterator[StepSum]:
+        """Sums of products of vertices of a body, whose values at all steps are at ``places``."""
+        groups: dict[tuple[int, int], list[Factor]] = {}
+        for product in products:
+            left, right, parts = product.attributes["number"]
+            factor = Factor(product.shape[1], places[left], Access(self.storage.layout(product).buffer, ()))
+            groups.setdefault((right, parts), []).append(factor)
+        for (number, parts), factors in groups.items():
+            right = run.body.members[number]
+            rows, columns = right.shape
+            yield StepSum(right.dtype, parts, rows // parts, columns, places[number], tuple(factors))
 
     def _product(
         self, name: str, node: Node, body: tuple[Instruction, ...], stores: tuple[Store, ...]
@@ -334,3 +355,9 @@ class _KernelWriter:
     def _add(self, instruction: Instruction) -> int:
         self.body.append(instruction)
         return len(self.body) - 1
+
+
+def _summed_steps(run: Run, product: Vertex) -> int:
+    """How many steps are added at a time to the sums of a product."""
+    left, _, parts = product.attributes["number"]
+    return summed_steps(run.body.members[left].shape[0] // parts)

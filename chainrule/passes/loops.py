@@ -7,33 +7,22 @@ that no result depends on leave it here, with all that only they need.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..graph.graph import Graph, rebuild, topological_order
-from ..graph.vertex import Vertex, make_vertex
+from ..graph.vertex import Vertex
 from ..ops.loop import LOOP, Run, find_runs, stacked_numbers
 from ..ops.source import make_input
 from .rewriting import build
-from .simplify_loop import is_fixed, is_product, multiply_rows, outside
+from .simplify_loop import is_fixed, is_product, multiply_rows, outside, result_of
 
 
-@dataclass(frozen=True)
-class _Lean:
-    """What becomes of a run: another run, and where in it the vertices of the old body are."""
+class _Lean(NamedTuple):
+    """What becomes of a run: another run, where in it the vertices of the old body are, and which carries it has."""
 
     run: Run
     new: dict[Vertex, Vertex]
     carries: tuple[int, ...]
-
-    def result(self, vertex: Vertex, old: Run) -> Vertex:
-        kind, number = vertex.attributes["result"], vertex.attributes["number"]
-        if kind == "carry":
-            number = self.carries.index(number)
-        else:
-            number = self.run.body.members.index(self.new[old.body.members[number]])
-        attributes = {**self.run._asdict(), "result": kind, "number": number}
-        operands = attributes.pop("operands")
-        return make_vertex(LOOP, operands, attributes, vertex.site)
 
 
 def lighten_loops(graph: Graph) -> Graph:
@@ -51,7 +40,7 @@ def lighten_loops(graph: Graph) -> Graph:
         old = Run.of(vertex)
         if old not in lean:
             lean[old] = _lighten(old._replace(operands=inputs), runs[old])
-        return lean[old].result(vertex, old)
+        return result_of(vertex, *lean[old])
 
     return rebuild(graph, rule)
 
@@ -61,7 +50,7 @@ def _lighten(run: Run, results: Sequence[Vertex]) -> _Lean:
     stacked = [body.members[number] for number in stacked_numbers(results)]
     wanted = {each.attributes["number"] for each in results if each.attributes["result"] == "carry"}
     carries = _needed_carries(run, stacked, wanted)
-    roots = [*(body.outputs[k] for k in carries), *stacked]
+    roots = [*(body.outputs[k] for k in carries), *stacked, *_multiplied(run, results)]
     given = {member: make_input(member.type, site=member.site) for member in _multiplied_before(run, roots)}
     order = topological_order(roots, given)
     turned = {slot: matrix for slot, matrix in _turned_inside(run).items() if slot in order}
@@ -83,6 +72,12 @@ def _lighten(run: Run, results: Sequence[Vertex]) -> _Lean:
             pairs |= {turned[slot]: run.operands[k].inputs[0]} if slot in turned else {slot: run.operands[k]}
     lean = Run(tuple(pairs.values()), Graph(tuple(pairs), tuple(new[x] for x in roots)), len(carries), xs, *run[4:])
     return _Lean(lean, new, tuple(carries))
+
+
+def _multiplied(run: Run, results: Sequence[Vertex]) -> list[Vertex]:
+    """The vertices of the body whose products are summed."""
+    pairs = (each.attributes["number"][:2] for each in results if each.attributes["result"] == "product")
+    return [run.body.members[number] for pair in pairs for number in pair]
 
 
 def _needed_carries(run: Run, stacked: Sequence[Vertex], wanted: set[int]) -> list[int]:

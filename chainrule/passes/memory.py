@@ -53,7 +53,7 @@ def read_accesses(kernel: Kernel) -> list[Access]:
 def written_accesses(kernel: Kernel) -> list[Access]:
     """Accesses of a kernel's stores and reductions, and of what else it writes."""
     if isinstance(kernel, Loop):
-        return [*kernel.writes, kernel.work]
+        return [*kernel.writes, *kernel.sum_accesses, kernel.work]
     stores = [store.access for store in kernel.stores]
     return stores + [reduction.access for reduction in kernel.reductions] if isinstance(kernel, Nest) else stores
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from .memory import lay_out
 from .normalize import normalize
 from .place import Placement, place
 from .plan import Plan
+from .products import multiply_in_steps
 from .simplify import simplify
 from .stacks import carry_ends, share_stacks, stack_sums
 from .steps import plan_any_length
@@ -40,6 +41,7 @@ class Pass(NamedTuple):
 GRAPH_PASSES = (
     Pass("simplify", simplify, "vjp rules and users write more than is needed: x·1, transposed twice, constants"),
     Pass("stack_sums", stack_sums, "a step has what it computes at hand, and its sums are few"),
+    Pass("multiply_in_steps", multiply_in_steps, "few steps have both operands of a gradient of weights near"),
     Pass("share_stacks", share_stacks, "what follows from stacks that are there costs no store and load at each step"),
     Pass("carry_ends", carry_ends, "what one end of a loop has to do with need not be stacked for all steps"),
     Pass("lighten_loops", lighten_loops, "products of all steps at once are faster than one per step"),
@@ -83,6 +85,14 @@ def optimize(graph: Graph) -> Graph:
     for _, value in run_passes(GRAPH_PASSES, graph):
         graph = value
     return graph
+
+
+def settle_sums(graph: Graph, inputs: Mapping[Vertex, Vertex] | None = None) -> Graph:
+    """Return the graph after the passes on which the order of its sums depends, for whoever evaluates it to the bit.
+
+    ``inputs``: what takes the places of inputs.
+    """
+    return lighten_loops(multiply_in_steps(stack_sums(simplify(graph, inputs))))
 
 
 def own_inputs(graph: Graph) -> dict[Vertex, Vertex]:

@@ -252,6 +252,55 @@ class Contraction:
         return math.prod(self.depth)
 
 
+WIDEST_PANEL = 32
+"""The most columns of a panel of any backend."""
+
+SUMMED_ROWS = 128
+"""Rows of steps, about, that a backend adds to sums at a time: so many repay that the sums are loaded and stored, and
+are in the caches yet."""
+
+
+def summed_steps(rows: int) -> int:
+    """How many steps that have so many rows each are added to sums at a time."""
+    return max(1, SUMMED_ROWS // rows)
+
+
+@dataclass(frozen=True)
+class Factor:
+    """The left operand of a `StepSum`, of so many rows, and where its sums lie."""
+
+    rows: int
+    left: Access
+    sums: Access
+
+
+@dataclass(frozen=True)
+class StepSum:
+    """``sums[p, i, j] = Σₜ Σₖ left[t, p, k, i] · right[t, p, k, j]``, over the steps t of a loop in their order.
+
+    All lie row-major: for each step ``right`` is ``parts`` blocks of ``[depth, columns]``, and ``left`` of
+    ``[depth, rows]``. Both are among what the loop reads and writes. Several left operands may share a right one.
+    """
+
+    dtype: DType
+    parts: int
+    depth: int
+    columns: int
+    right: Access
+    factors: tuple[Factor, ...]
+
+    @property
+    def steps(self) -> int:
+        """How many steps are added at a time."""
+        return summed_steps(self.depth)
+
+    @property
+    def work_bytes(self) -> int:
+        """Room to pack what these steps have: the left operands in tiles, whose rows may be padded, and a panel."""
+        columns = WIDEST_PANEL + sum(2 * factor.rows + WIDEST_PANEL for factor in self.factors)
+        return aligned(self.steps * self.depth * columns * self.dtype.size)
+
+
 @dataclass(frozen=True)
 class Loop:
     """``step`` run ``length`` times, with ``carries`` values that go from each step to the next.
@@ -266,6 +315,8 @@ class Loop:
     ``counter``: where the number of steps lies, an int64, if only a run of the program says it.
     ``homes``: pairs of a number in ``writes`` and a carry that lies in its block before each step, where the step
     before has put it: ``step`` does not give that output.
+    ``sums`` are added to by a few steps at a time, as soon as these are done. ``rings`` are numbers in ``writes`` of
+    what they alone read: it has blocks for so many steps, in the order of steps, which the next ones write again.
     ``work`` holds for each task the temporaries of a step and a second copy of each other carry, and behind them
     ``packed_bytes`` for operands of products that a backend packs before the first step.
     """
@@ -283,6 +334,8 @@ class Loop:
     tasks: int = 1
     counter: Access | None = None
     homes: tuple[tuple[int, int], ...] = ()
+    sums: tuple[StepSum, ...] = ()
+    rings: tuple[int, ...] = ()
 
     @property
     def fixed(self) -> tuple[int, ...]:
@@ -294,16 +347,22 @@ class Loop:
         """How much of ``work`` belongs to one task."""
         copied = set(range(self.carries)).difference(carry for _, carry in self.homes)
         carries = (self.step.buffers[self.step.inputs[carry]] for carry in copied)
-        return self.step.arena_bytes + sum(aligned(buffer.nbytes) for buffer in carries)
+        return self.step.arena_bytes + sum(aligned(buffer.nbytes) for buffer in carries) + self.sum_bytes
+
+    @property
+    def sum_accesses(self) -> tuple[Access, ...]:
+        """Where all sums lie."""
+        return tuple(factor.sums for each in self.sums for factor in each.factors)
+
+    @property
+    def sum_bytes(self) -> int:
+        """The last bytes of a task, to add to sums."""
+        return max((each.work_bytes for each in self.sums), default=0)
 
     @property
     def work_bytes(self) -> int:
         """The size of ``work``."""
         return self.tasks * self.task_bytes + self.packed_bytes
-
-
-WIDEST_PANEL = 32
-"""The most columns of a panel of any backend."""
 
 
 Computation = Nest | Product | Contraction
@@ -312,12 +371,18 @@ Computation = Nest | Product | Contraction
 Kernel = Computation | Loop
 
 
+def _with_moved(sum: StepSum, moved: Callable[[Access], Access]) -> StepSum:
+    factors = (replace(each, left=moved(each.left), sums=moved(each.sums)) for each in sum.factors)
+    return replace(sum, right=moved(sum.right), factors=tuple(factors))
+
+
 def with_accesses(kernel: Kernel, moved: Callable[[Access], Access]) -> Kernel:
     """The kernel with every access replaced."""
     if isinstance(kernel, Loop):
         reads, writes = (tuple(map(moved, accesses)) for accesses in (kernel.reads, kernel.writes))
         counter = None if kernel.counter is None else moved(kernel.counter)
-        return replace(kernel, reads=reads, writes=writes, work=moved(kernel.work), counter=counter)
+        sums = tuple(_with_moved(each, moved) for each in kernel.sums)
+        return replace(kernel, reads=reads, writes=writes, work=moved(kernel.work), counter=counter, sums=sums)
     body = tuple(step if step.access is None else replace(step, access=moved(step.access)) for step in kernel.body)
     stores = tuple(replace(store, access=moved(store.access)) for store in kernel.stores)
     if isinstance(kernel, Nest):

@@ -8,11 +8,11 @@ its inputs are products that no carry depends on.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from ..graph.graph import topological_order
-from ..graph.vertex import Vertex
-from ..ops.loop import Run
+from ..graph.vertex import Vertex, make_vertex
+from ..ops.loop import LOOP, Run
 from ..types import Shape
 from .rewriting import build, rule
 
@@ -44,6 +44,31 @@ def stack(like: Vertex, run: Run, member: Vertex) -> Vertex:
     attributes = {**run._asdict(), "result": "stack", "number": run.body.members.index(member)}
     operands = attributes.pop("operands")
     return build(like, "loop", *operands, **attributes)
+
+
+def result_of(
+    vertex: Vertex, run: Run, new: Mapping[Vertex, Vertex] | None = None, carries: Sequence[int] | None = None
+) -> Vertex:
+    """The result of another run that a vertex is of its own.
+
+    ``new`` maps what it names of its body to what that is in the other, if these are other vertices; ``carries`` are
+    the numbers of those that the other run still has.
+    """
+    old, kind, number = Run.of(vertex), vertex.attributes["result"], vertex.attributes["number"]
+
+    def moved(number: int) -> int:
+        member = old.body.members[number]
+        return run.body.members.index(new[member] if new else member)
+
+    if kind == "stack":
+        number = moved(number)
+    elif kind == "product":
+        number = (moved(number[0]), moved(number[1]), number[2])
+    elif carries is not None:
+        number = carries.index(number)
+    attributes = {**run._asdict(), "result": kind, "number": number}
+    operands = attributes.pop("operands")
+    return make_vertex(LOOP, operands, attributes, vertex.site)
 
 
 def _rows(like: Vertex, stacked: Vertex) -> Vertex:
@@ -81,8 +106,10 @@ def read_stack_where_it_is(vertex: Vertex) -> Vertex | None:
 def multiply_behind_loop(vertex: Vertex) -> Vertex | None:
     """Products with a matrix that is the same at all steps, that no carry depends on: one product of all rows."""
     run = Run.of(vertex)
+    if vertex.attributes["result"] != "stack" or run.recompute:
+        return None
     member = run.body.members[vertex.attributes["number"]]
-    if vertex.attributes["result"] != "stack" or not is_product(member) or run.recompute:
+    if not is_product(member):
         return None
     left, right = member.inputs
     if not is_fixed(run)[right] or member in topological_order(run.body.outputs[: run.carries]):

@@ -13,7 +13,7 @@ from ..types import Shape
 from .fuse import LONG
 from .rewriting import build
 from .rows import FEWEST_ROWS, rows_of_part
-from .simplify_loop import stack
+from .simplify_loop import result_of, stack
 from .simplify_movement import summed_pads
 
 
@@ -37,9 +37,7 @@ def stack_sums(graph: Graph) -> Graph:
         if vertex.primitive is LOOP and (old := Run.of(vertex)) in sums:
             body = Graph(old.body.inputs, (*old.body.outputs, *sums[old].values()))
             new[old] = old._replace(operands=inputs, body=body)
-            if vertex.attributes["result"] == "stack":
-                return stack(vertex, new[old], _member(vertex))
-            return _carry(vertex, new[old], vertex.attributes["number"])
+            return result_of(vertex, new[old])
         if not _sums_rows_of_steps(vertex):
             return None
         old = Run.of(vertex.inputs[0])
@@ -178,9 +176,7 @@ def carry_ends(graph: Graph) -> Graph:
             old = Run.of(vertex)
             if old not in wider:
                 wider[old] = _widened(old._replace(operands=inputs), ended[old])
-            if vertex.attributes["result"] == "stack":
-                return stack(vertex, wider[old], _member(vertex))
-            return _carry(vertex, wider[old], vertex.attributes["number"])
+            return result_of(vertex, wider[old])
         if vertex.primitive.name != "slice" or vertex.inputs[0].primitive is not LOOP:
             return None
         old, member = Run.of(vertex.inputs[0]), _member(vertex.inputs[0])

@@ -48,7 +48,9 @@ def format_groups(groups: Sequence[Group]) -> str:
 def kernel_flops(kernel: Kernel) -> int:
     """Arithmetic operations of a kernel, by the costs in the records of its primitives."""
     if isinstance(kernel, Loop):
-        return kernel.length * kernel.tasks * sum(map(kernel_flops, kernel.step.kernels))
+        flops = kernel.tasks * sum(map(kernel_flops, kernel.step.kernels))
+        flops += sum(2 * each.parts * each.depth * each.columns * f.rows for each in kernel.sums for f in each.factors)
+        return kernel.length * flops
     points = math.prod(kernel.domain)
     if isinstance(kernel, Nest):
         total = points * len(kernel.reductions)
@@ -130,6 +132,10 @@ def _format_loop(loop: Loop, figures: str) -> list[str]:
     for number, access in enumerate(loop.writes):
         kind = "carry" if number < loop.carries else "block"
         lines.append(f"    output {number} is {kind} {_format_access(access)}{homes.get(number, '')}")
+    for each in loop.sums:
+        for factor in each.factors:
+            left, right, sums = map(_format_access, (factor.left, each.right, factor.sums))
+            lines.append(f"    {each.parts} sums {factor.rows}x{each.columns} {sums}: {left} · {right}")
     return lines + [f"    {line}" for line in format_plan(loop.step).splitlines()]
 
 

@@ -9,6 +9,7 @@ import pytest
 import chainrule as cr
 from chainrule.compiler import launch, programs
 from chainrule.execution import native_code, native_loops, stepwise
+from chainrule.passes.pipeline import optimize
 from chainrule.settings import settings
 
 ROWS, INPUTS, CLASSES = 4, 3, 5
@@ -151,6 +152,31 @@ def test_parts_of_a_batch_on_several_threads_have_the_same_bits(monkeypatch: pyt
     finally:
         cr.set_num_threads(before)
     assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("is_compiled", [False, True])
+@pytest.mark.parametrize(("enough_steps", "threads"), [(1, 1), (1, 3), (1000, 1)])
+def test_sums_of_parts_of_a_batch_have_the_same_bits(
+    enough_steps: int, threads: int, is_compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gradients of biases and weights, of a batch that programs compiled for one length cut into parts."""
+    for place, number in (("rows.LEAST_WORK", 1), ("products.LEAST_WORK", 1), ("products.LEAST_DEPTH", 1)):
+        monkeypatch.setattr(f"chainrule.passes.{place}", number)
+    monkeypatch.setattr(native_loops, "ENOUGH_STEPS", enough_steps)
+    lengths = [4, 6, 5, 9, 17]
+    with monkeypatch.context() as patch:
+        patch.setattr(programs, "FEW_LENGTHS", 1000)
+        expected = train("LSTM", lengths, is_compiled=True, rows=32)
+        optimized = [optimize(program.graph) for program in programs._PROGRAMS.values()]
+        assert any(each.attributes.get("result") == "product" for graph in optimized for each in graph.order())
+    forget()
+    before = cr.get_num_threads()
+    try:
+        cr.set_num_threads(threads)
+        assert train("LSTM", lengths, is_compiled, rows=32) == expected
+    finally:
+        cr.set_num_threads(before)
+    assert "Stepwise" in program_kinds()
 
 
 @pytest.mark.parametrize("is_compiled", [False, True])

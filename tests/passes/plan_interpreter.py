@@ -71,29 +71,58 @@ def run_kernels(plan, memories):
 def run_loop(loop, memories):
     """Run the plan of one step again and again, for one part after another. Blocks and parts lie one behind another."""
     reads, writes = ([memories[access.buffer] for access in each] for each in (loop.reads, loop.writes))
+    for each in loop.sums:
+        for factor in each.factors:
+            memories[factor.sums.buffer][...] = 0
     for task in range(loop.tasks):
-        run_part(loop, reads, writes, task)
+        run_part(loop, reads, writes, task, memories)
 
 
-def run_part(loop, reads, writes, task):
+def run_part(loop, reads, writes, task, memories):
     first, last = loop.carries, loop.carries + loop.xs
     states = [part.copy() for part in parts(reads[:first], loop.tasks)[task]]
-    xs, stacks = (parts(each, loop.length * loop.tasks) for each in (reads[first:last], writes[first:]))
-    for t in range(loop.length)[:: -1 if loop.is_reversed else 1]:
+    xs = parts(reads[first:last], loop.length * loop.tasks)
+    blocks_of = [min(loop.length, loop.sums[0].steps) if n in loop.rings else loop.length for n in range(len(writes))]
+    for step, t in enumerate(range(loop.length)[:: -1 if loop.is_reversed else 1]):
         place = t * loop.tasks + task
+        stacks = [
+            parts([memory], count * loop.tasks)[step % count * loop.tasks + task if n in loop.rings else place][0]
+            for n, (memory, count) in enumerate(zip(writes, blocks_of, strict=True))
+        ][first:]
         values = [*states, *xs[place], *reads[last:]]
         inner = dict(zip(loop.step.inputs, (value.copy() for value in values), strict=True))
         run_kernels(loop.step, inner)
         results = [inner[number] for number in loop.step.outputs]
         homes = {number - first: states[carry] for number, carry in loop.homes}
-        blocks = [block for number, block in enumerate(stacks[place]) if number not in homes]
+        blocks = [block for number, block in enumerate(stacks) if number not in homes]
         for target, value in zip(blocks, results[first:], strict=True):
             target[...] = value
         for number, value in homes.items():
-            stacks[place][number][...] = value
+            stacks[number][...] = value
         states = results[:first]
+        if (step + 1) % (loop.sums[0].steps if loop.sums else loop.length) == 0 or step == loop.length - 1:
+            add_steps(loop, memories, task, step)
     for end, state in zip(parts(writes[:first], loop.tasks)[task], states, strict=True):
         end[...] = state
+
+
+def add_steps(loop, memories, task, last):
+    """Add the steps up to this one to sums; as late as can be, when rings still hold them."""
+    rings = {loop.writes[number].buffer for number in loop.rings}
+    for each in loop.sums:
+        count = each.parts // loop.tasks
+        for step in range(last - last % each.steps, last + 1):
+            t = loop.length - 1 - step if loop.is_reversed else step
+            for part in range(task * count, (task + 1) * count):
+
+                def rows(access, columns, step=step, t=t, part=part, each=each):
+                    place = (step % each.steps if access.buffer in rings else t) * each.parts + part
+                    size = each.depth * columns
+                    return memories[access.buffer][place * size : (place + 1) * size].reshape(each.depth, columns)
+
+                for factor in each.factors:
+                    sums = parts([memories[factor.sums.buffer]], each.parts)[part][0]
+                    sums += (rows(factor.left, factor.rows).T @ rows(each.right, each.columns)).ravel()
 
 
 def parts(arrays, count):

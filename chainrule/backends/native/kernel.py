@@ -50,7 +50,7 @@ class KernelInfo:
 def accesses(kernel: Kernel) -> Iterator[Access]:
     """All places in memory that a kernel loads from and stores to."""
     if isinstance(kernel, Loop):
-        yield from (*kernel.reads, *kernel.writes, kernel.work)
+        yield from (*kernel.reads, *kernel.writes, *kernel.sum_accesses, kernel.work)
         if kernel.counter is not None:
             yield kernel.counter
         return

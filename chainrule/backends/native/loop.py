@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from chainrule.backends.native.kernel import KernelInfo, base_pointers, whole_lines, worker_scratch
 from chainrule.backends.native.language import INDEX, KERNEL_ARGUMENTS, POINTER, Function, Module, Value
+from chainrule.backends.native.loop_sums import LoopSums
 from chainrule.backends.native.product import oriented
 from chainrule.backends.native.product_packed import Packed, is_packed_ahead, pack_panels
 from chainrule.passes.plan import Access, Buffer, Loop, Plan, Product, aligned
@@ -101,7 +102,8 @@ class _Steps:
         self.writes = [bases[access.buffer] for access in loop.writes]
         homes = dict(loop.homes)
         self.homes = {carry: self.writes[number] for number, carry in loop.homes}
-        self.blocks = [pointer for number, pointer in enumerate(self.writes) if number not in homes][loop.carries :]
+        self.blocks = [number for number in range(loop.carries, len(self.writes)) if number not in homes]
+        self.sums = [LoopSums(f, loop, each, bases, f"{f.name}_sum_{number}") for number, each in enumerate(loop.sums)]
         self.work = bases[loop.work.buffer]
         counter = loop.counter
         self.length = f.index(loop.length) if counter is None else f.load(bases[counter.buffer], INDEX)
@@ -113,20 +115,32 @@ class _Steps:
         bytes_of = [inner.buffers[number].nbytes for number in (*inner.inputs, *inner.outputs)]
         arena = self.work.byte(task * loop.task_bytes)
         states = self._states(task, bytes_of[:first], arena)
+        for sums in self.sums:
+            sums.start(task)
         with f.loop(0, self.length, name="step") as steps:
             place = self._place(task, steps.index)
             before, after = states(steps.index)
             xs = _parts(self.reads[first:last], bytes_of[first:last], place)
-            stacks = _parts(self.blocks, bytes_of[count + first :], place)
+            stacks = self._stacks(bytes_of[count + first :], place, task, steps.index)
             addresses = [*before, *xs, *self.reads[last:], *after, *stacks, arena, scratch]
             for slot, address in enumerate(addresses):
                 f.store(address, self.given.at(slot, "int64"))
             f.call(step, [self.given, f.index(1), pool])
+            for sums in self.sums:
+                sums.add(task, steps.index, self.length, arena.byte(loop.task_bytes - loop.sum_bytes))
 
     def _place(self, task: Value, index: Value) -> Value:
         """The number of the task's part of a block, in the order of memory."""
         block = self.length - 1 - index if self.loop.is_reversed else index
         return block * self.loop.tasks + task
+
+    def _stacks(self, sizes: Sequence[int], place: Value, task: Value, index: Value) -> list[Value]:
+        """Where the task's parts of what is stacked lie; those in rings begin again after some steps."""
+        loop, in_ring = self.loop, place
+        if loop.rings:
+            in_ring = index % loop.sums[0].steps * loop.tasks + task
+        places = (in_ring if number in loop.rings else place for number in self.blocks)
+        return [self.writes[n].byte(at * size) for n, at, size in zip(self.blocks, places, sizes, strict=True)]
 
     def _states(self, task: Value, sizes: Sequence[int], arena: Value) -> Callable[[Value], tuple[list[Value], ...]]:
         """A function that says, for a step, where the task's carries lie before it and behind it.

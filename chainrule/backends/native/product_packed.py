@@ -75,6 +75,13 @@ SHORT_STEP_OPERANDS = 6 << 20
 """Operands of so many bytes are worth merging tasks where steps are short: the sums of all panels are far away."""
 
 
+def rows_of_tile(f: Function, rows: int, vectors: int) -> int:
+    """How many of so many rows a register tile of this width has."""
+    most = sums_in_registers(f) // vectors
+    even = even_split(rows, most)
+    return most if even * vectors < LEAST_SUMS and rows > 2 * most else even
+
+
 class Packed:
     """The extents of a product's tiles, panels and tasks, and their emission."""
 
@@ -86,7 +93,7 @@ class Packed:
         self.vectors = min(2, -(-product.columns // self.lanes))
         self.width = self.vectors * self.lanes
         self.full_panels, self.rest_columns = divmod(product.columns, self.width)
-        self.tile_rows = self._choose_rows(sums_in_registers(f) // self.vectors)
+        self.tile_rows = rows_of_tile(f, product.rows, self.vectors)
         self.tiles, self.rest_rows = divmod(product.rows, self.tile_rows)
         is_short = has_short_steps(f)
         self.merges_tasks = self._merges_tasks(is_short)
@@ -100,11 +107,6 @@ class Packed:
         self.packs_left = packs_left and self.group >= enough_panels
         self.left_width = packed_width(f, product.dtype.name, self.tile_rows)
         self._share_out_scratch()
-
-    def _choose_rows(self, most: int) -> int:
-        rows = even_split(self.product.rows, most)
-        has_few_sums = rows * self.vectors < LEAST_SUMS and self.product.rows > 2 * most
-        return most if has_few_sums else rows
 
     def _split_depth(self) -> None:
         depth, is_along_depth = self.product.depth, self.product.left.strides[-1] == 1
