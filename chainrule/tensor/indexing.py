@@ -24,14 +24,14 @@ from ..types import Shape, broadcast_shapes, contiguous_strides, int64, tensor_t
 from .operands import as_tensor, enter_all, from_array
 from .recording import Handle, pending, stored, type_of
 from .segment import state
-from .strided import Layout
+from .strided import Layout, is_row_major
 from .views import base_of, physical_strides, view
 
 
 def getitem(x: Any, index: Any) -> Any:
     """``x[index]``: a view for integers, slices, None and Ellipsis, otherwise a copy."""
-    storage = x._storage
-    if index.__class__ is slice and storage is not None and index.step is None and x._slot is None:
+    storage, kind = x._storage, index.__class__
+    if storage is not None and (kind is int or (kind is slice and index.step is None)) and x._slot is None:
         base = x._base
         if (
             (base is None or (base._storage is storage and base._slot is None))
@@ -46,13 +46,18 @@ def getitem(x: Any, index: Any) -> Any:
     return _read(part, indices)
 
 
-def _row_view(x: Any, base: Any, rows: slice) -> Any:
-    """``x[a:b]`` in memory: the usual way to cut a batch, so it is worth a path of its own."""
+def _row_view(x: Any, base: Any, rows: slice | int) -> Any:
+    """``x[a:b]`` or ``x[i]`` in memory: the usual ways to cut batches, so they are worth a path of their own."""
     type, strides = x._type, x._strides
-    count = type.shape[0]
-    start, stop, _ = rows.indices(count)
+    count, *others = type.shape
     step = strides[0] if strides else type.size // (count or 1)
-    part = tensor_type(type.dtype, (stop - start if stop > start else 0, *type.shape[1:]))
+    if isinstance(rows, slice):
+        start, stop, _ = rows.indices(count)
+        part = tensor_type(type.dtype, (stop - start if stop > start else 0, *others))
+    else:
+        start, _, _ = _range_of(rows, count, 0)
+        part = tensor_type(type.dtype, tuple(others))
+        strides = None if is_row_major(part.shape, strides and strides[1:]) else strides[1:]
     rows_seen = stored(x._storage, x._address + start * step * type.dtype.size, part, strides)
     rows_seen._base = x if base is None else base
     if base is not None and x.__dict__:

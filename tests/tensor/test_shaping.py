@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import torch
 
 import chainrule as cr
 from chainrule.compiler import launch, programs
@@ -110,3 +111,36 @@ def test_slices_with_ever_new_bounds_compile_nothing_new() -> None:
 def test_stacking_names_the_tensor_that_differs() -> None:
     with pytest.raises(cr.errors.ShapeError, match=r"equal size, but got \(2,\) at entry 0 and \(3,\) at entry 2"):
         cr.stack([cr.ones(2), cr.ones(2) * 2, cr.ones(3)])
+
+
+ROWS_OF: dict[str, Callable[[Any], Any]] = {
+    "row-major": lambda m: m.arange(24.0).reshape(4, 3, 2),
+    "turned": lambda m: m.arange(24.0).reshape(3, 2, 4).permute(2, 0, 1),
+    "repeated": lambda m: m.arange(2.0).expand(4, 3, 2),
+    "every second": lambda m: m.arange(48.0).reshape(8, 3, 2)[::2],
+    "of a row": lambda m: m.arange(48.0).reshape(2, 4, 3, 2)[1],
+    "of turned rows": lambda m: m.arange(48.0).reshape(4, 2, 3, 2).transpose(0, 1)[1],
+    "without elements": lambda m: m.zeros(4, 0, 2),
+    "numbers": lambda m: m.arange(4),
+}
+
+
+@pytest.mark.parametrize("kind", ROWS_OF)
+@pytest.mark.parametrize("number", [0, 1, 3, -1, -4])
+def test_a_row_by_its_number_is_a_view(kind: str, number: int) -> None:
+    """In memory, of memory in any order: values, strides, and what is written through it."""
+    results = []
+    for module in (torch, cr):
+        whole = ROWS_OF[kind](module)
+        row = whole[number]
+        seen = (tuple(row.shape), row.is_contiguous(), row.tolist(), str(row.dtype).rpartition(".")[2])
+        if kind != "repeated":
+            row.mul_(3)
+        results.append((*seen, whole.tolist()))
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("number", [4, -5])
+def test_a_row_that_is_not_there(number: int) -> None:
+    with pytest.raises(IndexError, match=f"index {number} is out of bounds for dimension 0 with size 4"):
+        cr.zeros(4, 2)[number]
