@@ -9,7 +9,7 @@ vertices, as gradients of weights are, summed over steps and rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -146,16 +146,16 @@ class Run(NamedTuple):
             if kind == "stack":
                 return known[number]
             left, right, parts = number
-            rows = (self._by_parts(known[member], parts) for member in (left, right))
-            return matmul(next(rows).transpose(0, 2, 1), next(rows))
+            pairs = zip(self._by_parts(known[left], parts), self._by_parts(known[right], parts), strict=True)
+            return np.stack([matmul(one.T, other) for one, other in pairs])
 
         return [value(result) for result in results]
 
-    def _by_parts(self, stack: Array, parts: int) -> Array:
-        """The rows of each part at all steps, in the order in which the steps are run: [parts, rows, columns]."""
+    def _by_parts(self, stack: Array, parts: int) -> Iterator[Array]:
+        """The rows of each part at all steps, in the order in which the steps are run; copies, one at a time."""
         steps, rows, columns = stack.shape
-        ordered = stack[::-1] if self.reverse else stack
-        return ordered.reshape(steps, parts, rows // parts, columns).swapaxes(0, 1).reshape(parts, -1, columns)
+        cut = stack[:: -1 if self.reverse else 1].reshape(steps, parts, rows // parts, columns)
+        return (cut[:, number].reshape(-1, columns) for number in range(parts))
 
 
 def find_runs(order: Iterable[Vertex]) -> dict[Run, list[Vertex]]:
