@@ -177,7 +177,7 @@ def main(output: str | None = None) -> None:
     """Both problems, with the time they take."""
     started = time.perf_counter()
     for problem in (PASSENGERS, TEMPERATURES):
-        series = read_csv_series(Path(os.environ["CHAINRULE_DATA"]) / FOLDER / problem.file)
+        series = read_csv_series(Path(os.environ.get("CHAINRULE_DATA", "data")) / FOLDER / problem.file)
         found = experiment(problem, series)
         report(problem, found)
         if output is not None:
